@@ -1,0 +1,278 @@
+"""The estate: catalogue and inventory joined, everything derived once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from ipaddress import ip_network
+
+from stacks.model import addresses
+from stacks.model.addresses import Pair
+from stacks.model.catalogue import Catalogue, Flow, Service
+from stacks.model.inventory import Environment, Group, Prefixes
+
+EVERYWHERE = Pair(ip_network("0.0.0.0/0"), ip_network("::/0"))
+FIREWALL = "firewall"
+BASTION = "bastion"
+MANAGEMENT_PORTS = "mgmt-ports"
+SYNC = "sync"
+INTER_SITE = "dci"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a conversation starts or ends: a segment, an external network or a partner in one."""
+
+    name: str
+    leg: str
+    """Interface of the firewalls behind which it lies."""
+    prefix: Pair
+    site: str | None = None
+    zone: str | None = None
+    external: str | None = None
+    partner: str | None = None
+    sample: Pair | None = None
+    """Where its prefix is everywhere: the part of it that a test may use."""
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A port of a machine in a place."""
+
+    name: str
+    place: str
+    address: Pair
+    cidrs: tuple[str, ...]
+    """The address with its segment's length, in both families."""
+    gateway: Pair | None = None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A host of the estate."""
+
+    name: str
+    site: str
+    group: str
+    roles: tuple[str, ...]
+    rack: str
+    interfaces: tuple[Interface, ...]
+    services: tuple[ServiceAt, ...] = ()
+    """Services whose address this machine holds."""
+
+    @property
+    def management(self) -> Interface:
+        """The port that it is managed by."""
+        return next(port for port in self.interfaces if port.place.endswith(f".{MANAGEMENT_PORTS}"))
+
+
+@dataclass(frozen=True)
+class ServiceAt:
+    """A service in one place."""
+
+    service: str
+    place: str
+    targets: tuple[Pair, ...]
+    ports: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One flow between one source and one service in one place."""
+
+    flow: str
+    source: Place
+    target: ServiceAt
+    destination: Place
+
+
+@dataclass(frozen=True)
+class Estate:
+    """Everything one environment has. Build it with `stacks.model.load`."""
+
+    catalogue: Catalogue
+    inventory: Environment
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+
+    @cached_property
+    def active_sites(self) -> tuple[str, ...]:
+        """Sites that have firewalls, so that they can be applied."""
+        return tuple(name for name in self.inventory.sites if self.firewalls(name))
+
+    @cached_property
+    def places(self) -> dict[str, Place]:
+        """Every segment, external network and partner, by name."""
+        return {place.name: place for place in (*self._segments(), *self._outside())}
+
+    @cached_property
+    def machines(self) -> dict[str, Machine]:
+        """Every machine, by name."""
+        found = {}
+        for site_name, site in self.inventory.sites.items():
+            for group_name, group in site.groups.items():
+                for position in range(group.count):
+                    machine = self._machine(site_name, group_name, group, position)
+                    found[machine.name] = machine
+        return found
+
+    @cached_property
+    def services(self) -> tuple[ServiceAt, ...]:
+        """Every service in every place that has it."""
+        return tuple(
+            ServiceAt(name, place.name, self._targets(service, place), tuple(service.ports))
+            for name, service in self.catalogue.services.items()
+            for place in self.named(*service.places)
+        )
+
+    @cached_property
+    def conversations(self) -> tuple[Conversation, ...]:
+        """Every allowed conversation: what is not among them is denied."""
+        at: dict[str, list[ServiceAt]] = {}
+        for one in self.services:
+            at.setdefault(one.service, []).append(one)
+        return tuple(
+            Conversation(name, source, target, self.places[target.place])
+            for name, flow in self.catalogue.flows.items()
+            for source in self.named(*flow.source)
+            for service in flow.to
+            for target in at.get(service, ())
+            if target.targets and self._in_scope(flow, source, self.places[target.place])
+        )
+
+    def named(self, *names: str) -> Iterator[Place]:
+        """The places that zones, external networks or partners of these names have."""
+        for place in self.places.values():
+            if (place.zone or place.partner or place.external) in names:
+                yield place
+
+    def firewalls(self, site: str) -> tuple[str, ...]:
+        """The members of a site's firewall pair."""
+        return tuple(
+            f"{site}-{name}{position + 1}"
+            for name, group in self.inventory.sites[site].groups.items()
+            if FIREWALL in group.roles
+            for position in range(group.count)
+        )
+
+    def entry_sites(self, place: Place) -> tuple[str, ...]:
+        """Sites whose firewalls have a leg towards a place."""
+        if place.site:
+            return (place.site,)
+        return tuple(name for name, site in self.inventory.sites.items() if place.leg in site.externals)
+
+    def managers(self, site: str) -> tuple[Pair, ...]:
+        """Addresses that may manage the machines of a site: its bastions; the operator's own where it has none."""
+        bastions = [m for m in self.machines.values() if m.site == site and BASTION in m.roles]
+        return tuple(m.management.address for m in bastions) or (self.operator(site),)
+
+    def operator(self, site: str) -> Pair:
+        """The address from which `qhs` itself reaches the management ports of a site."""
+        return addresses.host(self.places[f"{site}.{MANAGEMENT_PORTS}"].prefix, addresses.GATEWAY)
+
+    def _segments(self) -> Iterator[Place]:
+        for site_name, site in self.inventory.sites.items():
+            for zone_name, zone in self.catalogue.zones.items():
+                if site_name in zone.sites:
+                    prefix = addresses.segment(_pair(site), zone.index)
+                    yield Place(f"{site_name}.{zone_name}", zone_name, prefix, site=site_name, zone=zone_name)
+
+    def _outside(self) -> Iterator[Place]:
+        for name, external in self.catalogue.externals.items():
+            prefix = _pair(self.inventory.externals[name])
+            if external.medium == "internet":
+                yield Place(name, name, EVERYWHERE, external=name, sample=prefix)
+            elif external.medium == "tslcd":
+                yield Place(name, name, prefix, external=name)
+        for name, partner in self.catalogue.partners.items():
+            count = 1 if partner.count == "one" else self.inventory.delegation_offices
+            for position in range(count):
+                own = name if partner.count == "one" else f"{name}-{position + 1:02}"
+                network = _pair(self.inventory.externals[partner.via])
+                prefix = addresses.partner(network, partner.index + position)
+                yield Place(f"{partner.via}.{own}", partner.via, prefix, external=partner.via, partner=name)
+
+    def _machine(self, site: str, group_name: str, group: Group, position: int) -> Machine:
+        name = f"{site}-{group_name}{position + 1}"
+        if FIREWALL in group.roles:
+            ports = tuple(self._firewall_ports(site, position))
+        else:
+            zones = [group.zone, MANAGEMENT_PORTS] if group.zone else [MANAGEMENT_PORTS]
+            ports = tuple(self._host_port(site, zone, group.number + position) for zone in zones)
+        held = set(group.services) if position == 0 else set()
+        services = tuple(
+            ServiceAt(
+                key,
+                f"{site}.{group.zone}",
+                (self._service_address(site, group.zone, self.catalogue.services[key]),),
+                tuple(self.catalogue.services[key].ports),
+            )
+            for key in sorted(held)
+            if group.zone
+        )
+        return Machine(
+            name,
+            site,
+            group_name,
+            tuple(group.roles),
+            group.racks[position % len(group.racks)],
+            ports,
+            services,
+        )
+
+    def _host_port(self, site: str, zone: str, number: int) -> Interface:
+        place = self.places[f"{site}.{zone}"]
+        address = addresses.host(place.prefix, addresses.MACHINE + number)
+        gateway = addresses.host(place.prefix, addresses.GATEWAY)
+        routed = self.catalogue.zones[zone].firewall == "gateway"
+        cidrs = tuple(addresses.with_length(address, place.prefix))
+        return Interface(zone, place.name, address, cidrs, gateway if routed else None)
+
+    def _firewall_ports(self, site: str, position: int) -> Iterator[Interface]:
+        member = addresses.FIREWALL + 1 + position
+        for place in self.places.values():
+            if place.site == site and place.zone and self.catalogue.zones[place.zone].firewall != "none":
+                address = addresses.host(place.prefix, member)
+                cidrs = tuple(addresses.with_length(address, place.prefix))
+                gateway = addresses.host(place.prefix, addresses.GATEWAY)
+                routed = self.catalogue.zones[place.zone].firewall == "gateway"
+                yield Interface(place.leg, place.name, address, cidrs, gateway if routed else None)
+        for name in self.inventory.sites[site].externals:
+            network = _pair(self.inventory.externals[name])
+            address = self.transit(site, name, member)
+            cidrs = tuple(addresses.with_length(address, network))
+            yield Interface(name, name, address, cidrs, self.transit(site, name, addresses.GATEWAY))
+
+    def transit(self, site: str, external: str, offset: int) -> Pair:
+        """An address of a site's firewalls in an external network: offset 1 is the pair's own."""
+        network = _pair(self.inventory.externals[external])
+        return addresses.host(network, 16 * self.inventory.sites[site].index + offset)
+
+    def _service_address(self, site: str, zone: str, service: Service) -> Pair:
+        return addresses.host(self.places[f"{site}.{zone}"].prefix, addresses.SERVICE + (service.number or 0))
+
+    def _targets(self, service: Service, place: Place) -> tuple[Pair, ...]:
+        if service.on == "everyone":
+            return (place.prefix,)
+        if service.on == "address":
+            return (addresses.host(place.sample or place.prefix, addresses.SERVICE + (service.number or 0)),)
+        return tuple(
+            port.address
+            for machine in self.machines.values()
+            if service.role in machine.roles
+            for port in machine.interfaces
+            if port.place == place.name
+        )
+
+    def _in_scope(self, flow: Flow, source: Place, destination: Place) -> bool:
+        if flow.sites is not None and source.site not in (*flow.sites, None):
+            return False
+        sources, destinations = set(self.entry_sites(source)), set(self.entry_sites(destination))
+        if source.site and destination.site:
+            same = source.site == destination.site
+            return same if flow.scope == "site" else not same if flow.scope == "cross" else True
+        return bool(sources & destinations)
+
+
+def _pair(one: Prefixes) -> Pair:
+    return Pair(one.ipv4, one.ipv6)

@@ -1,0 +1,99 @@
+"""The types of an inventory: what stands in `inventories/<environment>/estate.yaml`."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from stacks.model.catalogue import LegName, Name, Strict, Title
+
+
+class Prefixes(Strict):
+    """One prefix of each family."""
+
+    ipv4: IPv4Network
+    ipv6: IPv6Network
+
+
+class ExternalNetwork(Prefixes):
+    """The addresses of an external network; partners get their prefixes out of it by their index."""
+
+    note: str | None = Field(None, description="where the addresses come from")
+
+
+class Rack(Strict):
+    """A rack: one failure domain of power and cooling."""
+
+    room: str
+    power_feeds: Literal[1, 2]
+
+
+class Group(Strict):
+    """Machines of one kind at a site: `<site>-<group><n>`, spread over the racks in turn."""
+
+    roles: list[Name] = Field(min_length=1)
+    zone: LegName | None = Field(None, description="none: a firewall, which has a leg in every zone")
+    count: int = Field(ge=1, le=100)
+    number: int = Field(ge=1, le=900, description="of the first machine; it fixes the addresses")
+    racks: list[Name] = Field(description="in turn; empty is refused: a host stands in a rack")
+    ownership: Literal["owned", "leased"] = "owned"
+    cpu: int = Field(ge=1, description="cores")
+    memory_gib: float = Field(gt=0)
+    disk_gib: int = Field(ge=1)
+    gpu: int = Field(0, ge=0)
+    services: list[Name] = Field([], description="services whose address the first machine of the group holds")
+
+
+class Client(Strict):
+    """Twin only: a user's device or a partner's system, as a network namespace."""
+
+    place: str = Field(description="`<site>.<zone>`, an external network, or `<external>.<partner>`")
+    number: int = Field(ge=1, le=200)
+
+
+class Site(Prefixes):
+    """A place with machines. Its prefixes hold all of its segments."""
+
+    index: int = Field(ge=1, le=15, description="fixes its addresses in external networks; never reused")
+    title: Title
+    ownership: Literal["owned", "leased"]
+    country: Literal["VN"] = Field(description="data stays in Viet Nam (C-DATA-02)")
+    facility: str = Field(description="data-centre class and where that is from")
+    carriers: list[Name] = Field(min_length=2, description="two, distinct (C-NET-06, C-DR-07)")
+    externals: list[LegName] = Field(description="external networks its firewalls have a leg into")
+    racks: dict[Name, Rack]
+    groups: dict[Name, Group]
+
+    @model_validator(mode="after")
+    def _two_carriers(self) -> Self:
+        if len(set(self.carriers)) != len(self.carriers):
+            raise ValueError("carriers that differ (C-NET-06)")
+        return self
+
+
+class Limit(Strict):
+    """What this environment cannot do; shown in every report, refused in `prod`."""
+
+    what: str
+    why: str
+    instead: str
+    controls: list[str] = Field([], description="controls that it touches")
+
+
+class Environment(Strict):
+    """An inventory."""
+
+    environment: Literal["twin", "prod"]
+    delegation_offices: int = Field(ge=1, le=99, description="N: no text gives the number; a parameter")
+    externals: dict[LegName, ExternalNetwork]
+    sites: dict[Name, Site]
+    clients: dict[Name, Client] = {}
+    limits: dict[Name, Limit] = {}
+
+    @model_validator(mode="after")
+    def _no_limits_in_prod(self) -> Self:
+        if self.environment == "prod" and (self.limits or self.clients):
+            raise ValueError("no limits and no clients in prod: they belong to the twin")
+        return self

@@ -1,0 +1,257 @@
+"""Rulesets as data: what each firewall pair and each machine lets through, derived from the flows.
+
+Every rule binds an interface and a prefix on both sides, so that a forged source never matches. Guards are
+what holds for every machine whatever the flows are; no flow can take them away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from stacks.model.addresses import Pair, text
+from stacks.model.estate import (
+    EVERYWHERE,
+    INTER_SITE,
+    MANAGEMENT_PORTS,
+    SYNC,
+    Conversation,
+    Estate,
+    Machine,
+    Place,
+)
+
+FAMILIES = ("ip", "ip6")
+# Neighbour discovery: without it no IPv6 packet leaves a segment.
+NEIGHBOURS = ("nd-neighbor-solicit", "nd-neighbor-advert")
+# Path-MTU and unreachable messages come as `related`; nothing else of ICMP is open by itself.
+TRACKED = ("established", "related")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule of a chain; an empty field matches everything."""
+
+    chain: str
+    verdict: str = "accept"
+    iif: str = ""
+    oif: str = ""
+    family: str = ""
+    sources: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()
+    protocol: str = ""
+    ports: tuple[str, ...] = ()
+    """`443` or `5000-5100`."""
+    icmp_types: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FlowRules:
+    """The rules of one flow on one target, with what a reviewer must see beside them."""
+
+    flow: str
+    owner: str
+    serves: tuple[str, ...]
+    expires: datetime | None
+    staged: bool
+    breaks: bool
+    """Every service of it ends a chain of hops (C-NET-03)."""
+    sources: tuple[str, ...]
+    """Names of places."""
+    destinations: tuple[str, ...]
+    rules: tuple[Rule, ...]
+
+
+@dataclass(frozen=True)
+class Ruleset:
+    """What one firewall pair or one machine enforces."""
+
+    target: str
+    site: str
+    kind: str
+    """`pair` or `machine`."""
+    members: tuple[str, ...]
+    """Machines that it is written to."""
+    guards: tuple[tuple[str, Rule], ...]
+    """In this order, before the flows."""
+    flows: dict[str, FlowRules]
+
+
+RulesOf = Callable[[Conversation], Iterable[Rule]]
+
+
+def rulesets(estate: Estate, site: str) -> list[Ruleset]:
+    """Every ruleset of a site: its firewall pair first, then its machines."""
+    members = estate.firewalls(site)
+    if not members:
+        return []
+    pair = Ruleset(f"{site}-fw", site, "pair", members, _pair_guards(estate, site), _pair_flows(estate, site))
+    others = [m for m in estate.machines.values() if m.site == site and m.name not in members]
+    return [pair, *(_of_machine(estate, machine) for machine in others)]
+
+
+def _of_machine(estate: Estate, machine: Machine) -> Ruleset:
+    guards = (*_common_guards(estate, machine.site), *_output_guards())
+    flows = _by_flow(estate, lambda c: _machine_rules(c, machine))
+    return Ruleset(machine.name, machine.site, "machine", (machine.name,), guards, flows)
+
+
+def _pair_flows(estate: Estate, site: str) -> dict[str, FlowRules]:
+    return _by_flow(estate, lambda c: _forward_rules(estate, c, site))
+
+
+def _by_flow(estate: Estate, rules_of: RulesOf) -> dict[str, FlowRules]:
+    found: dict[str, tuple[list[Rule], list[Conversation]]] = {}
+    for conversation in estate.conversations:
+        rules = list(rules_of(conversation))
+        if rules:
+            entry = found.setdefault(conversation.flow, ([], []))
+            entry[0].extend(rules)
+            entry[1].append(conversation)
+    return {name: _flow_rules(estate, name, *found[name]) for name in sorted(found)}
+
+
+def _flow_rules(estate: Estate, name: str, rules: list[Rule], conversations: list[Conversation]) -> FlowRules:
+    flow = estate.catalogue.flows[name]
+    return FlowRules(
+        flow=name,
+        owner=flow.owner,
+        serves=tuple(flow.serves),
+        expires=flow.expires,
+        staged=flow.staged,
+        breaks=all(estate.catalogue.services[service].breaks for service in flow.to),
+        sources=tuple(sorted({one.source.name for one in conversations})),
+        destinations=tuple(sorted({one.destination.name for one in conversations})),
+        rules=tuple(_merged(rules)),
+    )
+
+
+def _forward_rules(estate: Estate, conversation: Conversation, site: str) -> Iterator[Rule]:
+    source, destination = conversation.source, conversation.destination
+    if source.name == destination.name:
+        return
+    legs = _legs(estate, source, destination, site)
+    if legs:
+        yield from _expanded(conversation, "forward", *legs)
+
+
+def _legs(estate: Estate, source: Place, destination: Place, site: str) -> tuple[str, str] | None:
+    """Through which legs of a site's firewalls the conversation passes; None: not through them."""
+    if source.site and destination.site:
+        if source.site == destination.site == site:
+            return source.leg, destination.leg
+        if source.site == site:
+            return source.leg, INTER_SITE
+        return (INTER_SITE, destination.leg) if destination.site == site else None
+    here = site in estate.entry_sites(source) and site in estate.entry_sites(destination)
+    return (source.leg, destination.leg) if here else None
+
+
+def _machine_rules(conversation: Conversation, machine: Machine) -> Iterator[Rule]:
+    for port in machine.interfaces:
+        if conversation.target.place == port.place:
+            own = {port.address, *(one.targets[0] for one in machine.services)}
+            targets = _own_targets(conversation.target.targets, own)
+            if targets:
+                target = replace(conversation.target, targets=targets)
+                yield from _expanded(replace(conversation, target=target), "input", port.name, "")
+        if conversation.source.name == port.place:
+            yield from _expanded(conversation, "output", "", port.name)
+
+
+def _own_targets(targets: tuple[Pair, ...], own: set[Pair]) -> tuple[Pair, ...]:
+    return tuple(
+        mine
+        for mine in sorted(own, key=str)
+        if any(mine.ipv4.subnet_of(t.ipv4) for t in targets)  # type: ignore[arg-type]
+    )
+
+
+def _expanded(conversation: Conversation, chain: str, iif: str, oif: str) -> Iterator[Rule]:
+    by_protocol: dict[str, list[str]] = {}
+    for port in conversation.target.ports:
+        protocol, _, number = port.partition("/")
+        by_protocol.setdefault(protocol, []).append(number)
+    for index, family in enumerate(FAMILIES):
+        rule = Rule(
+            chain=chain,
+            iif=iif,
+            oif=oif,
+            family=family,
+            sources=_matched([conversation.source.prefix], index),
+            destinations=_matched(conversation.target.targets, index),
+        )
+        for protocol, numbers in by_protocol.items():
+            if protocol == "icmp":
+                name = "icmp" if family == "ip" else "icmpv6"
+                yield replace(rule, protocol=name, icmp_types=("echo-request",))
+            else:
+                yield replace(rule, protocol=protocol, ports=tuple(sorted(numbers, key=_first_port)))
+
+
+def _matched(pairs: Iterable[Pair], family: int) -> tuple[str, ...]:
+    pairs = list(pairs)
+    return () if EVERYWHERE in pairs else tuple(sorted({text(pair.both[family]) for pair in pairs}))
+
+
+def _merged(rules: list[Rule]) -> Iterator[Rule]:
+    """Rules that differ in their sources alone become one, with all of them."""
+    groups: dict[Rule, set[str]] = {}
+    for rule in rules:
+        if rule.sources:
+            groups.setdefault(replace(rule, sources=()), set()).update(rule.sources)
+        else:
+            groups[rule] = set()
+    for rule, sources in groups.items():
+        yield replace(rule, sources=tuple(sorted(sources)))
+
+
+def _first_port(port: str) -> int:
+    return int(port.partition("-")[0])
+
+
+def _common_guards(estate: Estate, site: str) -> tuple[tuple[str, Rule], ...]:
+    """What every machine lets in: replies, its own loopback, neighbours, and SSH from where it is managed."""
+    managers = estate.managers(site)
+    return (
+        ("loopback", Rule("input", iif="lo")),
+        ("tracked", Rule("input", states=TRACKED)),
+        ("invalid", Rule("input", verdict="drop", states=("invalid",))),
+        ("neighbours", Rule("input", protocol="icmpv6", icmp_types=NEIGHBOURS)),
+        *(
+            (
+                "management",
+                Rule(
+                    "input",
+                    iif=MANAGEMENT_PORTS,
+                    family=family,
+                    sources=_matched(managers, index),
+                    protocol="tcp",
+                    ports=("22",),
+                ),
+            )
+            for index, family in enumerate(FAMILIES)
+        ),
+    )
+
+
+def _output_guards() -> tuple[tuple[str, Rule], ...]:
+    return (
+        ("own-loopback", Rule("output", oif="lo")),
+        ("own-tracked", Rule("output", states=TRACKED)),
+        ("own-neighbours", Rule("output", protocol="icmpv6", icmp_types=NEIGHBOURS)),
+    )
+
+
+def _pair_guards(estate: Estate, site: str) -> tuple[tuple[str, Rule], ...]:
+    """Firewalls also forward replies, and speak VRRP to each other on their own segment."""
+    return (
+        *_common_guards(estate, site),
+        ("vrrp", Rule("input", iif=SYNC, protocol="vrrp")),
+        *_output_guards(),
+        ("own-vrrp", Rule("output", oif=SYNC, protocol="vrrp")),
+        ("through-tracked", Rule("forward", states=TRACKED)),
+        ("through-invalid", Rule("forward", verdict="drop", states=("invalid",))),
+    )
