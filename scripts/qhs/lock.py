@@ -22,9 +22,7 @@ def alone(path: Path, what: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(
-                f"{what} is already running: {_holder(file)} ({path})", "wait for it, or end it"
-            ) from None
+            raise UserError(f"{what} is already running: {_holder(file)} ({path})", "wait for it, or end it") from None
         _sign(file)
         yield
 

@@ -66,9 +66,7 @@ def _preflight(shelf: Path) -> None:
     if not shutil.which("mmdebstrap"):
         raise UserError("mmdebstrap is not installed", "apt-get install mmdebstrap")
     if not recipes.KEYRING.is_file():
-        raise UserError(
-            f"no Debian signing keys at {recipes.KEYRING}", "apt-get install debian-archive-keyring"
-        )
+        raise UserError(f"no Debian signing keys at {recipes.KEYRING}", "apt-get install debian-archive-keyring")
     free = shutil.disk_usage(shelf).free
     if free < NEEDED_BYTES:
         raise UserError(

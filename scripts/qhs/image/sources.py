@@ -8,9 +8,7 @@ from qhs.image.recipe import SUITE
 
 _CODENAME = re.compile(r"^(?P<name>[a-z]+)(?P<pocket>-updates|-security)?$")
 _DEBIAN = {"bullseye", "bookworm", "trixie", "forky", "sid", "stable", "testing", "unstable"}
-_ONE_LINE = re.compile(
-    r"^deb\s+(?:\[(?P<options>[^]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>.+)$"
-)
+_ONE_LINE = re.compile(r"^deb\s+(?:\[(?P<options>[^]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>.+)$")
 _ARCHIVE = re.compile(r"/debian(-security)?/?$")
 
 

@@ -104,20 +104,14 @@ class Group:
                 except ProcessLookupError:
                     continue
             if time.monotonic() > deadline:
-                raise UserError(
-                    f"{self.name}: processes {pids} survive SIGKILL", "see `dmesg`; then try again"
-                )
+                raise UserError(f"{self.name}: processes {pids} survive SIGKILL", "see `dmesg`; then try again")
             time.sleep(0.02)
 
     def remove(self) -> None:
         """Remove the groups, which must be empty of processes."""
         for point in points():
             top = point / self.parent / self.name
-            below = (
-                sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True)
-                if top.is_dir()
-                else []
-            )
+            below = sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True) if top.is_dir() else []
             for path in (*below, *((top,) if top.is_dir() else ())):
                 _rmdir(path)
             parent = point / self.parent

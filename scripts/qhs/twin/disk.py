@@ -66,9 +66,7 @@ def prepare(twin: Twin, machine: Machine, image: Image, operator_key: str) -> No
     for stale in (paths.upper / "etc/systemd/network").glob("[0-9][0-9]-*.network"):
         stale.unlink()
     files = machine.files if fresh else {}
-    for path, file in (
-        {path: file for path, file in own.items() if path not in machine.files} | files
-    ).items():
+    for path, file in ({path: file for path, file in own.items() if path not in machine.files} | files).items():
         write(image.path, paths.upper, path, file)
     addresses = tuple(str(own) for _, own in machine.interfaces())
     Record(image.key, mark(machine, image), addresses).save(paths)

@@ -125,9 +125,7 @@ def _due(twin: Twin, machine: Machine, image: Image) -> bool:
     return not wires.plugged(machine, wires.ports(twin), mark)
 
 
-def _boot(
-    twin: Twin, topology: Topology, due: list[Machine], image: Image, progress: Progress
-) -> dict[str, float]:
+def _boot(twin: Twin, topology: Topology, due: list[Machine], image: Image, progress: Progress) -> dict[str, float]:
     key = access.operator_public_key(twin)
     for machine in due:
         boot.power_off(twin, machine.name)

@@ -72,11 +72,7 @@ def look(twin: Twin) -> Host:
 def faults(host: Host, new_machines: int) -> list[UserError]:
     """What stands in the way of `new_machines` more machines, most basic first; empty if nothing does."""
     if host.system != "Linux":
-        return [
-            UserError(
-                f"this is {host.system}; the twin's machines need a Linux kernel", "run it in a Linux VM"
-            )
-        ]
+        return [UserError(f"this is {host.system}; the twin's machines need a Linux kernel", "run it in a Linux VM")]
     if host.uid != 0:
         return [UserError(f"user {host.uid} cannot make machines", "run the same command as root")]
     found = [UserError(f"{tool} is not installed", _TOOLS[tool]) for tool in host.missing_tools]
@@ -95,9 +91,7 @@ def faults(host: Host, new_machines: int) -> list[UserError]:
         found.append(UserError(what, "take another twin down, or a machine with more memory"))
     disk = new_machines * MACHINE_DISK
     if host.disk_free < disk:
-        what = (
-            f"{new_machines} machines need {_gb(disk)} of disk; {host.state} has {_gb(host.disk_free)} free"
-        )
+        what = f"{new_machines} machines need {_gb(disk)} of disk; {host.state} has {_gb(host.disk_free)} free"
         found.append(UserError(what, "make room there, or set XDG_STATE_HOME to a larger disk"))
     return found
 

@@ -46,9 +46,7 @@ class Wait:
         address = self.addresses[name]
         while not await _answers(address):
             if self.died(name):
-                raise UserError(
-                    f"{name} died while it booted; its console ends with:{self.tail(name)}", "qhs up"
-                )
+                raise UserError(f"{name} died while it booted; its console ends with:{self.tail(name)}", "qhs up")
             await asyncio.sleep(_ASK_EVERY)
         took = self.answered[name] = time.monotonic() - started
         left = len(self.addresses) - len(self.answered)
@@ -58,9 +56,7 @@ class Wait:
         late = [name for name in self.addresses if name not in self.answered]
         where = ", ".join(f"{name} ({self.addresses[name]})" for name in late)
         told = "".join(f"\n  console of {name} ends with:{self.tail(name)}" for name in late[:3])
-        return UserError(
-            f"no SSH within {seconds:.0f} s: {where}{told}", "qhs up tries again; qhs down starts over"
-        )
+        return UserError(f"no SSH within {seconds:.0f} s: {where}{told}", "qhs up tries again; qhs down starts over")
 
 
 async def _answers(address: str) -> bool:

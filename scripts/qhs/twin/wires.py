@@ -187,9 +187,7 @@ def _mac(name: str) -> str:
 def _netns(verb: str, name: str) -> None:
     run = subprocess.run(["ip", "netns", verb, name], check=False, capture_output=True, text=True)
     if run.returncode:
-        raise UserError(
-            f"ip netns {verb} {name}: {run.stderr.strip()}", f"ip netns del {name}, then try again"
-        )
+        raise UserError(f"ip netns {verb} {name}: {run.stderr.strip()}", f"ip netns del {name}, then try again")
 
 
 def _shell(netns: str, script: str) -> None:
