@@ -12,7 +12,7 @@ from qhs.twin.names import Twin
 def command(twin: Twin, argv: Sequence[str], client: str | None = None) -> list[str]:
     """`argv` as a command line that runs it in the twin's namespace, or in `client`'s.
 
-    nsenter, not `ip netns exec`, which would hide /sys/fs/cgroup. Raises UserError if there is no such namespace.
+    nsenter, not `ip netns exec`, which would hide /sys/fs/cgroup. Raises UserError if it is not there.
     """
     path = twin.netns_path(client)
     if not path.exists():
