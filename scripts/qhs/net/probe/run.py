@@ -43,6 +43,12 @@ class Result:
         """Allowed packets are answered, all others never."""
         return (self.fate is Fate.OPEN) == (self.probe.allowed_by is not None)
 
+    def __str__(self) -> str:
+        probe = self.probe
+        wanted = f"open by flow {probe.allowed_by}" if probe.allowed_by else "no way through"
+        to = f"{probe.target.place} {probe.address} {probe.protocol}/{probe.port} ({probe.target.service})"
+        return f"{probe.source.place} ({probe.source.name}) -> {to}: found {self.fate}; wanted {wanted}"
+
 
 def probes(estate: Estate, twin: Twin) -> list[Probe]:
     """A packet from every place that something stands in to every service that a machine holds, in both families."""
