@@ -1,0 +1,6 @@
+#!/usr/bin/env python3
+"""Ansible's inventory script of `twin`: everything in it comes from estate.yaml and the catalogue."""
+
+from qhs.inventory import main
+
+main("twin")

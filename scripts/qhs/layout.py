@@ -1,0 +1,121 @@
+"""The estate as a topology of the twin: one bridge a segment and an external network, machines and clients on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from qhs.twin.topology import Client, Leg, Machine, Operator, Route, Topology
+from stacks.model import Estate, addresses
+from stacks.model.addresses import Pair
+from stacks.model.estate import EVERYWHERE, FIREWALL, INTER_SITE, MANAGEMENT_PORTS, Interface, Place
+from stacks.model.estate import Machine as Host
+
+# Where users' devices stand in the Internet's prefix: above every partner's own.
+INTERNET_CLIENT = 250 << 8
+
+
+def topology(estate: Estate) -> Topology:
+    """Everything the twin of `estate` consists of."""
+    bridges = {bridge(estate, port.place): None for host in estate.machines.values() for port in host.interfaces}
+    sites = {host.site for host in estate.machines.values()}
+    return Topology(
+        bridges=tuple(bridges),
+        machines=tuple(_machine(estate, host) for host in estate.machines.values()),
+        clients=tuple(_client(estate, name) for name in estate.inventory.clients),
+        operators=tuple(_operator(estate, site) for site in estate.inventory.sites if site in sites),
+    )
+
+
+def bridge(estate: Estate, place: str) -> str:
+    """The bridge of a place: the site's index and the zone, or the external network alone."""
+    site, _, zone = place.partition(".")
+    if site in estate.inventory.sites:
+        return f"{estate.inventory.sites[site].index}-{zone}"
+    return site
+
+
+def client_address(estate: Estate, name: str) -> Pair:
+    """The address of a client, in both families."""
+    client = estate.inventory.clients[name]
+    return _placed(estate, estate.places[client.place], client.number)[0]
+
+
+def _machine(estate: Estate, host: Host) -> Machine:
+    legs = tuple(
+        Leg(
+            interface=port.name,
+            bridge=bridge(estate, port.place),
+            addresses=(*port.cidrs, *_held(host, port)),
+            isolated=port.place.endswith(f".{MANAGEMENT_PORTS}"),
+        )
+        for port in host.interfaces
+    )
+    routes = _towards_sites(estate, host) if FIREWALL in host.roles else _default(host)
+    return Machine(name=host.name, site=host.site, roles=host.roles, legs=legs, routes=tuple(routes))
+
+
+def _held(host: Host, port: Interface) -> Iterator[str]:
+    """Service addresses that the machine holds on this port."""
+    for service in host.services:
+        if service.place == port.place:
+            for target in service.targets:
+                yield from map(str, target.both)
+
+
+def _default(host: Host) -> Iterator[Route]:
+    for port in host.interfaces:
+        if port.gateway is not None:
+            yield from _routes(EVERYWHERE, port.gateway)
+
+
+def _towards_sites(estate: Estate, host: Host) -> Iterator[Route]:
+    for name, site in estate.inventory.sites.items():
+        if name != host.site and INTER_SITE in estate.inventory.sites[host.site].externals:
+            through = estate.transit(name, INTER_SITE, addresses.GATEWAY)
+            yield from _routes(Pair(site.ipv4, site.ipv6), through)
+
+
+def _routes(destination: Pair, gateway: Pair) -> Iterator[Route]:
+    for network, via in zip(destination.both, gateway.both, strict=True):
+        yield Route(destination=str(network), via=str(via.network_address))
+
+
+def _client(estate: Estate, name: str) -> Client:
+    client = estate.inventory.clients[name]
+    place = estate.places[client.place]
+    address, link = _placed(estate, place, client.number)
+    leg = Leg(
+        interface="eth0",
+        bridge=bridge(estate, (place.site and place.name) or place.leg),
+        addresses=tuple(addresses.with_length(address, link)),
+    )
+    routes = _default_of(estate, place) if place.site else _into_sites(estate, place)
+    return Client(name=name, legs=(leg,), routes=tuple(routes))
+
+
+def _placed(estate: Estate, place: Place, number: int) -> tuple[Pair, Pair]:
+    """A client's address, and the prefix that is on its link: an external network is one link."""
+    if place.site:
+        return addresses.host(place.prefix, addresses.CLIENT + number), place.prefix
+    network = estate.inventory.externals[place.leg]
+    link = Pair(network.ipv4, network.ipv6)
+    if place.partner:
+        return addresses.host(place.prefix, addresses.PARTNER_HOST + number), link
+    return addresses.host(link, INTERNET_CLIENT + number), link
+
+
+def _default_of(estate: Estate, place: Place) -> Iterator[Route]:
+    yield from _routes(EVERYWHERE, addresses.host(place.prefix, addresses.GATEWAY))
+
+
+def _into_sites(estate: Estate, place: Place) -> Iterator[Route]:
+    for site in estate.entry_sites(place):
+        if site in estate.active_sites:
+            own = estate.inventory.sites[site]
+            yield from _routes(Pair(own.ipv4, own.ipv6), estate.transit(site, place.leg, addresses.GATEWAY))
+
+
+def _operator(estate: Estate, site: str) -> Operator:
+    place = estate.places[f"{site}.{MANAGEMENT_PORTS}"]
+    own = addresses.with_length(estate.operator(site), place.prefix)
+    return Operator(bridge=bridge(estate, place.name), addresses=tuple(own))

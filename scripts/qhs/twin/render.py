@@ -1,0 +1,55 @@
+"""What a machine must find on its disk to come up as itself."""
+
+import hashlib
+from ipaddress import ip_interface
+
+from qhs.image.recipe import AUTOMATION_USER
+from qhs.twin.topology import File, Leg, Machine
+
+
+def identity(twin: str, machine: Machine, operator_key: str, host_key: str) -> dict[str, File]:
+    """The files, by absolute path, that the twin itself owns on `machine`; keys in OpenSSH's format."""
+    files = {
+        "/etc/hostname": File(content=f"{machine.name}\n"),
+        "/etc/hosts": File(content=f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {machine.name}\n"),
+        # Given, not drawn at boot: an empty one would make systemd reset every unit to its vendor's preset.
+        "/etc/machine-id": File(content=f"{_machine_id(twin, machine.name)}\n", mode=0o444),
+        "/etc/ssh/ssh_host_ed25519_key": File(content=host_key, mode=0o600),
+        f"/etc/ssh/authorized_keys.d/{AUTOMATION_USER}": File(content=operator_key),
+        "/etc/sysctl.d/60-machine.conf": File(content=_sysctl(machine)),
+    }
+    for number, leg in enumerate(machine.legs, start=10):
+        files[f"/etc/systemd/network/{number}-{leg.interface}.network"] = File(content=network(machine, leg))
+    return files
+
+
+def network(machine: Machine, leg: Leg) -> str:
+    """The networkd file of one leg: static, deaf to routers, and no waiting for duplicate addresses."""
+    lines = [
+        "[Match]",
+        f"Name={leg.interface}",
+        "",
+        "[Network]",
+        # VRRP for IPv6 speaks from the link-local address.
+        "LinkLocalAddressing=ipv6",
+        "IPv6AcceptRA=no",
+        "IPv6DuplicateAddressDetection=0",
+        "LLDP=no",
+        "EmitLLDP=no",
+    ]
+    for address in leg.addresses:
+        lines += ["", "[Address]", f"Address={address}"]
+        if ip_interface(address).version == 6:  # noqa: PLR2004 -- the protocol's own number
+            lines.append("DuplicateAddressDetection=none")
+    for route in machine.routes:
+        if machine.leg_towards(route) == leg:
+            lines += ["", "[Route]", f"Destination={route.destination}", f"Gateway={route.via}"]
+    return "\n".join(lines) + "\n"
+
+
+def _sysctl(machine: Machine) -> str:
+    return "".join(f"{name} = {value}\n" for name, value in sorted(machine.sysctl.items()))
+
+
+def _machine_id(twin: str, name: str) -> str:
+    return hashlib.sha256(f"qhs {twin} {name}".encode()).hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""ComponentResources: one idea a file."""
