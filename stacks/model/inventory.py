@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from stacks.model.catalogue import LegName, Name, Strict, Title
+from stacks.model.catalogue import DemandId, LegName, Name, Strict, Title
 
 
 class Prefixes(Strict):
@@ -61,6 +61,7 @@ class Site(Prefixes):
     ownership: Literal["owned", "leased"]
     country: Literal["VN"] = Field(description="data stays in Viet Nam (C-DATA-02)")
     facility: str = Field(description="data-centre class and where that is from")
+    serves: list[DemandId] = Field([], description="demands or controls that this site as a whole serves")
     carriers: list[Name] = Field(min_length=2, description="two, distinct (C-NET-06, C-DR-07)")
     externals: list[LegName] = Field(description="external networks its firewalls have a leg into")
     racks: dict[Name, Rack]
