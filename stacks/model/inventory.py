@@ -16,11 +16,21 @@ class Prefixes(Strict):
     ipv4: IPv4Network
     ipv6: IPv6Network
 
+    def refuse_lengths(self, ipv4: int, ipv6: int) -> None:
+        """Raises ValueError unless the prefixes have these lengths: the plan counts segments inside them."""
+        if (self.ipv4.prefixlen, self.ipv6.prefixlen) != (ipv4, ipv6):
+            raise ValueError(f"an IPv4 /{ipv4} and an IPv6 /{ipv6}")
+
 
 class ExternalNetwork(Prefixes):
     """The addresses of an external network; partners get their prefixes out of it by their index."""
 
     note: str | None = Field(None, description="where the addresses come from")
+
+    @model_validator(mode="after")
+    def _roomy(self) -> Self:
+        self.refuse_lengths(16, 48)
+        return self
 
 
 class Rack(Strict):
@@ -68,7 +78,8 @@ class Site(Prefixes):
     groups: dict[Name, Group]
 
     @model_validator(mode="after")
-    def _two_carriers(self) -> Self:
+    def _whole(self) -> Self:
+        self.refuse_lengths(14, 48)
         if len(set(self.carriers)) != len(self.carriers):
             raise ValueError("carriers that differ (C-NET-06)")
         return self
