@@ -34,6 +34,13 @@ def ensure_stack(engine: Engine, stack: str, project: Path = CLONE, on_line: Pro
     run_pulumi(engine, ["stack", "init", stack], cwd=own.parent, on_line=on_line)
 
 
+def configure(engine: Engine, stack: str, key: str, value: str) -> None:
+    """Set a plain value of a stack's configuration where it differs. Raises EngineError."""
+    settings = yaml.safe_load(engine.settings(stack).read_text()) or {}
+    if settings.get("config", {}).get(key) != value:
+        run_pulumi(engine, ["config", "set", key, value], stack=stack)
+
+
 def backend_folder(engine: Engine) -> Path:
     """Where the engine keeps the states of its stacks."""
     return Path(engine.environ["PULUMI_BACKEND_URL"].removeprefix("file://"))
