@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -12,12 +13,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from qhs import ansible, image, ruleset_access, tools
-from qhs.engine import Engine
+from qhs.engine import EngineError, configure, ensure_stack, prepare, run_pulumi
+from qhs.errors import UserError
 from qhs.layout import topology
 from qhs.lock import alone
 from qhs.net.probe import run as probing
 from qhs.progress import Progress
-from qhs.twin import lifecycle, preflight
+from qhs.twin import inside, lifecycle, preflight
 from qhs.twin.names import Twin
 from stacks.model import Estate, load
 from stacks.model.rules import rulesets
@@ -99,17 +101,36 @@ def _configure(report: Report, twin: Twin, environment: str, progress: Progress)
 
 def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
     with report.phase("pulumi"):
-        engine = Engine.of(twin)
+        engine = prepare(twin.state, progress)
+        prefix = inside.command(twin, [])
         for site in estate.active_sites:
             stack = str(StackName(estate.inventory.environment, site, "network"))
-            done = engine.up(stack, progress)
-            report.changes += done.changed
-            report.resources += done.resources
+            progress(f"pulumi: up of {stack}")
+            try:
+                ensure_stack(engine, stack)
+                configure(engine, stack, "qhs:sshConfig", str(ruleset_access.write(twin)))
+                said = run_pulumi(engine, ["up", "--yes", "--refresh", "--skip-preview"], stack=stack, inside=prefix)
+            except EngineError as error:
+                raise UserError(str(error), "put right what it names, then `qhs up`") from None
+            changed, resources = _counted(said)
+            report.changes += changed
+            report.resources += resources
     report.segments = sum(1 for place in estate.places.values() if place.site in estate.active_sites)
     for site in estate.active_sites:
         for ruleset in rulesets(estate, site):
             report.rules += len(ruleset.guards) + sum(len(flow.rules) for flow in ruleset.flows.values())
     report.flows = len({c.flow for c in estate.conversations})
+
+
+# The engine's closing lines: `+ 12 created`, `~ 1 updated`, `45 unchanged`.
+_COUNT = re.compile(r"^\s+(?:[+~-]{1,2} )?(\d+) (created|updated|replaced|deleted|unchanged)", re.MULTILINE)
+
+
+def _counted(said: str) -> tuple[int, int]:
+    """How many resources changed, and how many there are."""
+    counts = {verb: int(number) for number, verb in _COUNT.findall(said)}
+    there = sum(number for verb, number in counts.items() if verb != "deleted")
+    return sum(number for verb, number in counts.items() if verb != "unchanged"), there
 
 
 def _probe(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
