@@ -9,6 +9,7 @@ import typer
 
 from qhs.console import screen
 from qhs.environments import Environment
+from qhs.net.diff import difference, markdown, text
 from qhs.net.prove.plan import prove_plan
 from qhs.net.prove.report import report, table
 from stacks.model import checks, load
@@ -30,3 +31,14 @@ def prove(env: Env = Environment.TWIN, as_json: AsJson = False) -> None:
     else:
         screen.print(table(done), markup=False)
     raise typer.Exit(done.code)
+
+
+@app.command()
+def diff(
+    revision: Annotated[str, typer.Argument(metavar="REV", help="A commit, branch or tag.")],
+    env: Env = Environment.PROD,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="For a comment on a pull request.")] = False,
+) -> None:
+    """Flows that the work tree newly allows and newly blocks, compared with a revision."""
+    found = difference(revision, env, datetime.now(UTC))
+    typer.echo(markdown(found) if as_markdown else text(found))

@@ -6,28 +6,37 @@ import subprocess
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from qhs.errors import UserError
 from stacks.model import Estate, ModelError, read
 from stacks.model.load import CATALOGUE, INVENTORIES
 from stacks.model.source import REPO
 
+FAMILIES = "IPv4, IPv6"  # a place has a prefix of each, and a flow holds for both
+BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 @dataclass(frozen=True, order=True)
 class Opening:
-    """What one flow lets through between two places, in both families where the prefixes are."""
+    """Ports of one service that a flow opens, from places to a place."""
 
-    source: str
     destination: str
     service: str
-    ports: tuple[str, ...]
-    families: str
     flow: str
     owner: str
+    sources: tuple[str, ...]
+    ports: tuple[str, ...]
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """As a row: source, destination, service, ports, families, flow, owner."""
+        sources, ports = ", ".join(self.sources), ", ".join(self.ports)
+        return sources, self.destination, self.service, ports, FAMILIES, self.flow, self.owner
 
 
 @dataclass(frozen=True)
@@ -40,24 +49,37 @@ class Difference:
     blocked: tuple[Opening, ...]
 
 
+class _Port(NamedTuple):
+    """One port that is open between two places; which flow opens it, and at which address, is no part of it."""
+
+    source: str
+    destination: str
+    service: str
+    port: str
+
+
+type _Open = dict[_Port, tuple[str, str]]
+
+
 def difference(revision: str, environment: str, now: datetime) -> Difference:
     """Compare the work tree with a revision. Raises UserError where that cannot be read, ModelError for the tree."""
     with TemporaryDirectory(prefix="qhs-diff-") as folder:
-        before = _openings(_estate_of(revision, environment, Path(folder), now), now)
-    after = _openings(read(CATALOGUE, INVENTORIES / environment / "estate.yaml", now), now)
-    return Difference(revision, environment, tuple(sorted(after - before)), tuple(sorted(before - after)))
+        before = _open(_estate_of(revision, environment, Path(folder)), now)
+    after = _open(read(CATALOGUE, INVENTORIES / environment / "estate.yaml", now), now)
+    return Difference(revision, environment, _grouped(after, before), _grouped(before, after))
 
 
 def text(found: Difference) -> str:
     """For a terminal."""
     if not (found.allowed or found.blocked):
         return f"{found.environment}: no conversation is opened or blocked since {found.since}"
-    return "\n".join(
-        f"{mark} {one.source} -> {one.destination} {one.service} {' '.join(one.ports)} {one.families} "
-        f"(flow {one.flow}, owner {one.owner})"
-        for mark, openings in (("+", found.allowed), ("-", found.blocked))
-        for one in openings
-    )
+    lines = []
+    for title, openings in (("newly allowed", found.allowed), ("newly blocked", found.blocked)):
+        lines.append(f"{title}: {len(openings)}")
+        for one in openings:
+            source, destination, service, ports, families, flow, owner = one.cells
+            lines.append(f"  {source} -> {destination}  {service} {ports}  {families}  (flow {flow}, owner {owner})")
+    return "\n".join(lines)
 
 
 def markdown(found: Difference) -> str:
@@ -66,36 +88,36 @@ def markdown(found: Difference) -> str:
     for title, openings in (("Newly allowed", found.allowed), ("Newly blocked", found.blocked)):
         parts.append(f"**{title}: {len(openings)}**\n")
         if openings:
-            parts.append("| source | destination | service | ports | families | flow | owner |\n|---|---|---|---|---|---|---|")
-            parts += [_row(one) for one in openings]
+            parts.append("| source | destination | service | ports | families | flow | owner |")
+            parts.append("|---|---|---|---|---|---|---|")
+            parts += [f"| {' | '.join(one.cells)} |" for one in openings]
             parts.append("")
     return "\n".join(parts)
 
 
-def _row(one: Opening) -> str:
-    cells = (one.source, one.destination, one.service, " ".join(one.ports), one.families, one.flow, one.owner)
-    return f"| {' | '.join(cells)} |"
-
-
-def _openings(estate: Estate, now: datetime) -> set[Opening]:
-    """Conversations that are allowed at `now`, addresses left out: a renumbering opens nothing."""
+def _open(estate: Estate, now: datetime) -> _Open:
     flows = estate.catalogue.flows
     return {
-        Opening(
-            source=one.source.name,
-            destination=one.destination.name,
-            service=one.target.service,
-            ports=one.target.ports,
-            families="IPv4 IPv6",
-            flow=one.flow,
-            owner=flows[one.flow].owner,
-        )
+        _Port(one.source.name, one.destination.name, one.target.service, port): (one.flow, flows[one.flow].owner)
         for one in estate.conversations
         if (expires := flows[one.flow].expires) is None or expires > now
+        for port in one.target.ports
     }
 
 
-def _estate_of(revision: str, environment: str, folder: Path, now: datetime) -> Estate:
+def _grouped(here: _Open, there: _Open) -> tuple[Opening, ...]:
+    """What is open here and not there: ports together, then sources that have the same ports."""
+    ports: dict[tuple[str, str, str, str, str], list[str]] = {}
+    for one in sorted(here.keys() - there.keys()):
+        ports.setdefault((one.destination, one.service, *here[one], one.source), []).append(one.port)
+    sources: dict[tuple[str, str, str, str, tuple[str, ...]], list[str]] = {}
+    for (*key, source), numbers in ports.items():
+        destination, service, flow, owner = key
+        sources.setdefault((destination, service, flow, owner, tuple(numbers)), []).append(source)
+    return tuple(sorted(Opening(*key[:4], tuple(names), key[4]) for key, names in sources.items()))
+
+
+def _estate_of(revision: str, environment: str, folder: Path) -> Estate:
     paths = [str(path.relative_to(REPO)) for path in (CATALOGUE, INVENTORIES / environment)]
     way_out = "name a commit whose catalogue this version of qhs can read (git log -- stacks/catalogue)"
     if revision.startswith("-"):
@@ -103,14 +125,15 @@ def _estate_of(revision: str, environment: str, folder: Path, now: datetime) -> 
     archive = _git(["archive", "--format=tar", revision, "--", *paths], way_out)
     with tarfile.open(fileobj=BytesIO(archive)) as tar:
         tar.extractall(folder, filter="data")
-    try:
-        return read(folder / paths[0], folder / paths[1] / "estate.yaml", now)
+    try:  # an expiry that has passed since is no fault of that revision
+        return read(folder / paths[0], folder / paths[1] / "estate.yaml", BEFORE_ALL)
     except ModelError as error:
         raise UserError(f"{revision} holds no estate that can be read: {_first(error.findings)}", way_out) from None
 
 
 def _git(words: list[str], way_out: str) -> bytes:
-    done = subprocess.run(["git", "-C", str(REPO), *words], capture_output=True, check=False)  # noqa: S603 - a fixed program
+    # The words are ours; a revision that looks like an option was refused.
+    done = subprocess.run(["git", "-C", str(REPO), *words], capture_output=True, check=False)
     if done.returncode != 0:
         reason = done.stderr.decode(errors="replace").strip().splitlines()
         raise UserError(f"git {words[0]} {words[2]}: {reason[0] if reason else 'failed'}", way_out)
