@@ -11,10 +11,10 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
 
-def die_with_parent() -> None:
-    """To be called in a child before exec: on Linux the kernel kills it when the thread that started it ends."""
+def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
+    """For a child before exec: on Linux the kernel sends it `number` when the thread that started it ends."""
     if hasattr(_LIBC, "prctl"):
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        _LIBC.prctl(_PR_SET_PDEATHSIG, number)
 
 
 def end_group(process: "subprocess.Popen[str]", patience: float = 5.0) -> None:
