@@ -131,9 +131,14 @@ class Topology(_Frozen):
         for what, names in (
             ("bridge", self.bridges),
             ("machine or client", [place.name for place in self._places()]),
-            *((f"{place.name}: interface", [leg.interface for leg in place.legs]) for place in self._places()),
+            *(
+                (f"{place.name}: interface", [leg.interface for leg in place.legs])
+                for place in self._places()
+            ),
         ):
-            yield from (f"{what} {name} is there twice" for name, count in Counter(names).items() if count > 1)
+            yield from (
+                f"{what} {name} is there twice" for name, count in Counter(names).items() if count > 1
+            )
 
     def _bridges(self) -> Iterator[str]:
         known = set(self.bridges)
@@ -148,8 +153,16 @@ class Topology(_Frozen):
     def _addresses(self) -> Iterator[str]:
         owners: dict[tuple[str, str], str] = {}
         held = [
-            *((leg.bridge, own, place.name) for place in self._places() for leg, own in place.interfaces()),
-            *((it.bridge, ip_interface(address), "operator") for it in self.operators for address in it.addresses),
+            *(
+                (leg.bridge, own, f"{place.name}:{leg.interface}")
+                for place in self._places()
+                for leg, own in place.interfaces()
+            ),
+            *(
+                (it.bridge, ip_interface(address), "operator")
+                for it in self.operators
+                for address in it.addresses
+            ),
         ]
         for bridge, own, name in held:
             before = owners.setdefault((bridge, str(own.ip)), name)
@@ -160,7 +173,7 @@ class Topology(_Frozen):
         for place in self._places():
             for route in place.routes:
                 if not place.leg_towards(route):
-                    yield f"{place.name}: route to {route.destination} via {route.via}, which is on no leg's link"
+                    yield f"{place.name}: {route.destination} goes via {route.via}, which is on no leg's link"
 
     def _management(self) -> Iterator[str]:
         reached = {operator.bridge for operator in self.operators}
