@@ -173,6 +173,12 @@ class Window(Strict):
     last: date
     why: str
 
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.last < self.first:
+            raise ValueError("last on or after first")
+        return self
+
 
 class Capacity(Strict):
     """What a tenant reserves at each of its sites."""
@@ -209,6 +215,12 @@ class Tenant(Declared):
     def _graded(self) -> Self:
         if (self.information == "state-secret") != (self.grade is not None):
             raise ValueError("a grade with information: state-secret, and none otherwise (C-LVL-02)")
+        return self
+
+    @model_validator(mode="after")
+    def _bursts_sometime(self) -> Self:
+        if (self.capacity.burst > 1) != bool(self.burst_windows):
+            raise ValueError("burst_windows with a burst over 1, and none otherwise")
         return self
 
 
