@@ -34,6 +34,12 @@ def bridge(estate: Estate, place: str) -> str:
     return site
 
 
+def client_address(estate: Estate, name: str) -> Pair:
+    """The address of a client, in both families."""
+    client = estate.inventory.clients[name]
+    return _placed(estate, estate.places[client.place], client.number)[0]
+
+
 def _machine(estate: Estate, host: Host) -> Machine:
     legs = tuple(
         Leg(
@@ -77,7 +83,7 @@ def _routes(destination: Pair, gateway: Pair) -> Iterator[Route]:
 def _client(estate: Estate, name: str) -> Client:
     client = estate.inventory.clients[name]
     place = estate.places[client.place]
-    address, link = _client_address(estate, place, client.number)
+    address, link = _placed(estate, place, client.number)
     leg = Leg(
         interface="eth0",
         bridge=bridge(estate, (place.site and place.name) or place.leg),
@@ -87,7 +93,7 @@ def _client(estate: Estate, name: str) -> Client:
     return Client(name=name, legs=(leg,), routes=tuple(routes))
 
 
-def _client_address(estate: Estate, place: Place, number: int) -> tuple[Pair, Pair]:
+def _placed(estate: Estate, place: Place, number: int) -> tuple[Pair, Pair]:
     """A client's address, and the prefix that is on its link: an external network is one link."""
     if place.site:
         return addresses.host(place.prefix, addresses.CLIENT + number), place.prefix

@@ -9,7 +9,7 @@ from stacks.model import Estate
 
 
 class SiteNetwork(Declared):
-    """The parent of all that a `network` stack holds. Serves S-005 and S-018; owner: the unit of information technology."""
+    """The parent of all that a `network` stack holds. Serves S-005 and S-018."""
 
     def __init__(self, estate: Estate, site: str, opts: pulumi.ResourceOptions | None = None) -> None:
         inventory = estate.inventory
@@ -36,4 +36,3 @@ class SiteNetwork(Declared):
             props=props,
             opts=opts,
         )
-        self.register_outputs({})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,26 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 REPO = Path(__file__).resolve().parents[2]
 
 type KeyPath = tuple[str | int, ...]
+
+
+_BOOL = "tag:yaml.org,2002:bool"
+
+
+class _Loader(yaml.SafeLoader):
+    """Booleans as YAML 1.2 has them: the key `on` is a word, not true."""
+
+    yaml_implicit_resolvers = {
+        first: [one for one in resolvers if one[0] != _BOOL]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver(_BOOL, re.compile(r"^(true|false)$"), ["t", "f"])
 
 
 @dataclass(frozen=True, order=True)
@@ -41,9 +58,9 @@ class Source:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._places: dict[KeyPath, str] = {}
-        self._loader = yaml.SafeLoader("")
+        self._loader = _Loader("")
         try:
-            node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+            node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
         except FileNotFoundError:
             raise ModelError([Finding(self.name, "no such file", "a YAML file")]) from None
         except yaml.MarkedYAMLError as error:
@@ -77,14 +94,14 @@ class Source:
         try:
             return model.model_validate(self.data)
         except ValidationError as error:
-            raise ModelError(
-                Finding(
-                    self.at(*item["loc"]),
-                    f"{'.'.join(map(str, item['loc']))} = {_shown(item['input'])}",
-                    item["msg"].removeprefix("Value error, "),
-                )
-                for item in error.errors()
-            ) from None
+            raise ModelError(map(self._finding, error.errors())) from None
+
+    def _finding(self, item: ErrorDetails) -> Finding:
+        name = ".".join(map(str, item["loc"]))
+        if item["type"] == "missing":
+            return Finding(self.at(*item["loc"]), f"no {name}", "one: it is required")
+        found = f"{name} = {_shown(item['input'])}" if name else _shown(item["input"])
+        return Finding(self.at(*item["loc"]), found, item["msg"].removeprefix("Value error, "))
 
     def _build(self, node: yaml.Node, path: KeyPath) -> Any:
         self._places.setdefault(path, f"{self.name}:{node.start_mark.line + 1}")

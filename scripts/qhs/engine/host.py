@@ -20,8 +20,9 @@ def with_language_host(engine: Tool, progress: Progress) -> Path:
     folder for each interpreter, with a hard link to the engine.
     """
     command = [sys.executable, str(_HOST), f"--bootstrap={engine.programs['pulumi-language-python-exec']}"]
+    # gRPC's handlers of fork() crash a child now and then; children of the host start programs of their own at once.
     # Until the host has its own handler a SIGINT is ignored: Python's would print a traceback over the engine's result.
-    launcher = f"#!/bin/sh\ntrap '' INT\nexec {shlex.join(command)} \"$@\"\n"
+    launcher = f"#!/bin/sh\ntrap '' INT\nGRPC_ENABLE_FORK_SUPPORT=0 exec {shlex.join(command)} \"$@\"\n"
 
     def make(folder: Path) -> None:
         os.link(engine.programs["pulumi"], folder / "pulumi")

@@ -1,7 +1,10 @@
 """Start machines: a process in namespaces and control groups of its own, then wires, then systemd-nspawn."""
 
 import os
+import re
 import subprocess
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +23,9 @@ _RIGHTS = (
 
 # Without these, Debian 13's systemd refuses to start on control groups of version 1.
 _LEGACY = ("SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", "systemd.unified_cgroup_hierarchy=0")
+
+
+_COLOURS = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\[![a-z])")
 
 
 @dataclass(frozen=True)
@@ -46,9 +52,16 @@ def groups(twin: Twin) -> list[str]:
     return sorted({path.name for top in cgroup.points() for path in (top / twin.cgroup).glob("*/")})
 
 
-def power_off(twin: Twin, name: str) -> None:
-    """End a machine as a power cut does. Its wires and mounts go with its last process; its disk stays."""
-    machine = group(twin, name)
+def power_off(twin: Twin, names: Iterable[str]) -> None:
+    """End machines as a power cut does. Their mounts go with their last process; their disks stay."""
+    names = set(names)
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(lambda name: _end(group(twin, name)), names))
+    if names and wires.namespaces(twin)[0]:
+        wires.unplug(twin, names)
+
+
+def _end(machine: Group) -> None:
     if machine.exists():
         machine.kill()
         machine.remove()
@@ -79,6 +92,8 @@ def launch(twin: Twin, machine: Machine, image: Path) -> Launch:
             stdout=console,
             stderr=subprocess.STDOUT,
             pass_fds=(tell,),
+            # A namespace that we bring along is not one that nspawn lets a machine set sysctls of by itself.
+            env=os.environ | {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
             start_new_session=True,
         )
     own.join(process.pid)
@@ -102,6 +117,7 @@ def wire(twin: Twin, launches: list[Launch], marks: dict[str, str]) -> None:
 def tail(paths: MachinePaths, lines: int = 20) -> str:
     """The last lines of a machine's console, to be shown below a message."""
     text = paths.console.read_text(errors="replace") if paths.console.is_file() else ""
+    text = _COLOURS.sub("", text)
     last = [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
     return "".join(f"\n    {line}" for line in last) or "\n    (its console is empty)"
 

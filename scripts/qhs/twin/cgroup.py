@@ -96,6 +96,9 @@ class Group:
 
     def kill(self) -> None:
         """End every process in it, as a power cut would. Raises UserError if some will not go."""
+        if legacy() and self.exists():
+            # A process frozen by version 1 would die only once it is thawed.
+            (self._main() / "freezer.state").write_text("THAWED")
         deadline = time.monotonic() + _GONE_WITHIN
         while pids := [pid for pid in self.processes() if not _dead(pid)]:
             for pid in pids:

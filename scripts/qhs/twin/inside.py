@@ -4,6 +4,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from qhs.errors import UserError
 from qhs.twin.names import Twin
@@ -12,7 +13,7 @@ from qhs.twin.names import Twin
 def command(twin: Twin, argv: Sequence[str], client: str | None = None) -> list[str]:
     """`argv` as a command line that runs it in the twin's namespace, or in `client`'s.
 
-    nsenter, not `ip netns exec`, which would hide /sys/fs/cgroup. Raises UserError if there is no such namespace.
+    nsenter, not `ip netns exec`, which would hide /sys/fs/cgroup. Raises UserError if it is not there.
     """
     path = twin.netns_path(client)
     if not path.exists():
@@ -26,8 +27,8 @@ def run(twin: Twin, argv: Sequence[str], client: str | None = None) -> "subproce
     return subprocess.run(command(twin, argv, client), check=False, capture_output=True, text=True)
 
 
-def call[T](twin: Twin, function: Callable[[], T], client: str | None = None) -> T:
-    """Call `function` with its sockets in the twin's namespace (or `client`'s), and return what it returns.
+def call[T](namespace: Path, function: Callable[[], T]) -> T:
+    """Call `function` with its sockets in a network namespace, and return what it returns.
 
     It runs in a thread of its own, which ends with it: a thread that has moved is of no use to anyone else.
     """
@@ -36,8 +37,8 @@ def call[T](twin: Twin, function: Callable[[], T], client: str | None = None) ->
 
     def moved() -> None:
         try:
-            with twin.netns_path(client).open() as namespace:
-                os.setns(namespace.fileno(), os.CLONE_NEWNET)
+            with namespace.open() as opened:
+                os.setns(opened.fileno(), os.CLONE_NEWNET)
             result.append(function())
         except BaseException as error:  # handed to the caller below, whatever it is
             raised.append(error)

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -63,7 +64,9 @@ def up(topology: Topology, progress: Progress = silent, twin: Twin | None = None
         _remove_strangers(twin, topology, progress)
         wires.ensure_bridges(twin, topology)
         wires.ensure_clients(twin, topology.clients)
-        due = [machine for machine in topology.machines if _due(twin, machine, image)]
+        marked = [(machine, disk.mark(machine, image)) for machine in topology.machines]
+        plugged = wires.plugged(twin, marked)
+        due = [it for it, mark in marked if it.name not in plugged or not _stands(twin, it, mark)]
         booted = _boot(twin, topology, due, image, progress)
         kept = tuple(machine.name for machine in topology.machines if machine not in due)
         return Up(image, booted, kept, time.monotonic() - started)
@@ -73,10 +76,10 @@ def down(progress: Progress = silent, twin: Twin | None = None) -> None:
     """Take all away: processes, mounts, interfaces, namespaces, control groups, disks, the raised limit."""
     twin = twin or Twin.here()
     with alone(twin.lock, f"`up` or `down` of twin {twin.name}"):
-        preflight.check(twin, 0)
-        for name in {*twin.machines(), *boot.groups(twin)}:
-            progress(f"{name}: power off")
-            boot.power_off(twin, name)
+        preflight.may_touch(twin)
+        machines = sorted({*twin.machines(), *boot.groups(twin)})
+        progress(f"power off: {', '.join(machines) or 'no machine is there'}")
+        boot.power_off(twin, machines)
         there, clients = wires.namespaces(twin)
         _end_guests(twin, clients, there)
         for client in clients:
@@ -116,19 +119,16 @@ def _status(twin: Twin, name: str) -> MachineStatus:
     )
 
 
-def _due(twin: Twin, machine: Machine, image: Image) -> bool:
-    """Whether a machine must be booted: it is off, it is not what it should be, or its wires are not."""
+def _stands(twin: Twin, machine: Machine, mark: str) -> bool:
+    """Whether a machine runs, and as what it should be."""
     record = disk.load(twin.machine(machine.name))
-    mark = disk.mark(machine, image)
-    if state(twin, machine.name) != "running" or not record or record.mark != mark:
-        return True
-    return not wires.plugged(machine, wires.ports(twin), mark)
+    return state(twin, machine.name) == "running" and record is not None and record.mark == mark
 
 
 def _boot(twin: Twin, topology: Topology, due: list[Machine], image: Image, progress: Progress) -> dict[str, float]:
     key = access.operator_public_key(twin)
+    boot.power_off(twin, (machine.name for machine in due))
     for machine in due:
-        boot.power_off(twin, machine.name)
         disk.prepare(twin, machine, image, key)
     access.write(twin, topology)
     launches = []
@@ -155,9 +155,10 @@ def _boot(twin: Twin, topology: Topology, due: list[Machine], image: Image, prog
 def _remove_strangers(twin: Twin, topology: Topology, progress: Progress) -> None:
     """Machines that the topology no longer has, disks included."""
     wanted = {machine.name for machine in topology.machines}
-    for name in {*twin.machines(), *boot.groups(twin)} - wanted:
+    strangers = {*twin.machines(), *boot.groups(twin)} - wanted
+    boot.power_off(twin, strangers)
+    for name in strangers:
         progress(f"{name}: no longer wanted, removed")
-        boot.power_off(twin, name)
         shutil.rmtree(twin.machine(name).folder, ignore_errors=True)
 
 
@@ -171,7 +172,8 @@ def _end_guests(twin: Twin, clients: list[str], there: bool) -> None:
             if time.monotonic() > deadline:
                 break
             for pid in guests:
-                os.kill(pid, sign)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, sign)
             time.sleep(0.1)
     if guests := _guests(inodes):
         raise UserError(f"processes {guests} hold the twin's namespaces", "end them, then `qhs down`")

@@ -69,19 +69,26 @@ def look(twin: Twin) -> Host:
     )
 
 
+def basics(host: Host) -> list[UserError]:
+    """What stands in the way of touching a twin at all, be it only to take it down."""
+    if host.system != "Linux":
+        return [UserError(f"this is {host.system}; the twin's machines need Linux", "run it in a Linux VM")]
+    if host.uid != 0:
+        return [UserError(f"user {host.uid} cannot make or end machines", "run the same command as root")]
+    if host.inside_twin:
+        return [UserError("this shell is inside the twin", "leave it, and say it again from the host")]
+    return []
+
+
 def faults(host: Host, new_machines: int) -> list[UserError]:
     """What stands in the way of `new_machines` more machines, most basic first; empty if nothing does."""
-    if host.system != "Linux":
-        return [UserError(f"this is {host.system}; the twin's machines need a Linux kernel", "run it in a Linux VM")]
-    if host.uid != 0:
-        return [UserError(f"user {host.uid} cannot make machines", "run the same command as root")]
+    if found := basics(host):
+        return found
     found = [UserError(f"{tool} is not installed", _TOOLS[tool]) for tool in host.missing_tools]
     found += [
         UserError(f"the kernel has no {feature}", "take a kernel that has it: Debian's own does")
         for feature in host.missing_kernel
     ]
-    if host.inside_twin:
-        found.append(UserError("this shell is inside the twin", "leave it, and say it again from the host"))
     if host.state_filesystem == "overlay":
         what = f"{host.state} is itself on an overlay, which cannot carry machines' disks"
         found.append(UserError(what, "set XDG_STATE_HOME to a folder on ext4, xfs, btrfs or tmpfs"))
@@ -97,10 +104,17 @@ def faults(host: Host, new_machines: int) -> list[UserError]:
 
 
 def check(twin: Twin, new_machines: int) -> None:
-    """Raise one UserError that holds every message, or return."""
-    if found := faults(look(twin), new_machines):
-        if len(found) == 1:
-            raise found[0]
+    """Raise one UserError that holds every message of `faults`, or return."""
+    _raise(faults(look(twin), new_machines))
+
+
+def may_touch(twin: Twin) -> None:
+    """Raise the UserError of `basics`, or return."""
+    _raise(basics(look(twin)))
+
+
+def _raise(found: list[UserError]) -> None:
+    if found:
         raise UserError("; ".join(it.what for it in found), "; ".join(it.way_out for it in found))
 
 

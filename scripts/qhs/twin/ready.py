@@ -30,7 +30,7 @@ class Wait:
     def run(self, twin: Twin, seconds: float) -> None:
         """Ask until all have answered. Raises UserError for one that died, or all that were late."""
         try:
-            inside.call(twin, lambda: asyncio.run(self._all(seconds)))
+            inside.call(twin.netns_path(), lambda: asyncio.run(self._all(seconds)))
         except TimeoutError:
             raise self._late(seconds) from None
         except ExceptionGroup as group:

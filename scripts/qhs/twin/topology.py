@@ -148,7 +148,11 @@ class Topology(_Frozen):
     def _addresses(self) -> Iterator[str]:
         owners: dict[tuple[str, str], str] = {}
         held = [
-            *((leg.bridge, own, place.name) for place in self._places() for leg, own in place.interfaces()),
+            *(
+                (leg.bridge, own, f"{place.name}:{leg.interface}")
+                for place in self._places()
+                for leg, own in place.interfaces()
+            ),
             *((it.bridge, ip_interface(address), "operator") for it in self.operators for address in it.addresses),
         ]
         for bridge, own, name in held:
@@ -160,7 +164,7 @@ class Topology(_Frozen):
         for place in self._places():
             for route in place.routes:
                 if not place.leg_towards(route):
-                    yield f"{place.name}: route to {route.destination} via {route.via}, which is on no leg's link"
+                    yield f"{place.name}: {route.destination} goes via {route.via}, which is on no leg's link"
 
     def _management(self) -> Iterator[str]:
         reached = {operator.bridge for operator in self.operators}

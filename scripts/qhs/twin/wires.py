@@ -16,8 +16,16 @@ from qhs.errors import UserError
 from qhs.twin.names import NETNS_FOLDER, Twin, port
 from qhs.twin.topology import Client, Leg, Operator, Place, Topology
 
-# A new interface waits for no duplicate address and listens to no router.
-QUIET = "cd /proc/sys/net/ipv6/conf/default; echo 0 >accept_dad; echo 0 >accept_ra; cd /"
+# What a new namespace starts from, whatever it would inherit from the host: nothing is forwarded, and an
+# interface waits for no duplicate address and listens to no router.
+QUIET = """
+cd /proc/sys/net
+echo 0 >ipv4/ip_forward
+echo 0 >ipv6/conf/all/forwarding
+echo 0 >ipv6/conf/default/accept_dad
+echo 0 >ipv6/conf/default/accept_ra
+cd /
+"""
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ def ensure_namespace(twin: Twin) -> None:
     """The twin's namespace; bridges in it start deaf and mute for IPv6, as a switch is."""
     if not namespaces(twin)[0]:
         _netns("add", twin.netns)
-    _shell(twin.netns, "echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6")
+    _shell(twin.netns, f"{QUIET}\necho 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6")
     ip(twin, ["link set lo up"])
 
 
@@ -90,7 +98,7 @@ def ensure_bridges(twin: Twin, topology: Topology) -> None:
     lines = [f"link del {name}" for name in sorted(found.keys() - set(topology.bridges))]
     for name in topology.bridges:
         if name not in found:
-            # A fixed address: else a bridge takes its lowest port's, and changes under its neighbours' caches.
+            # A fixed address: else it is the lowest port's, and changes under its neighbours' caches.
             lines.append(f"link add {name} address {_mac(name)} type bridge mcast_snooping 0 forward_delay 0")
         if name not in found or "UP" not in found[name]["flags"]:
             lines.append(f"link set {name} up")
@@ -107,7 +115,9 @@ def _ensure_operator(twin: Twin, operator: Operator, has: set[str]) -> None:
     if wanted == mine:
         return
     on = f"/proc/sys/net/ipv6/conf/{operator.bridge}"
-    _shell(twin.netns, f"echo 0 >{on}/accept_ra; echo 0 >{on}/accept_dad; echo 0 >{on}/disable_ipv6")
+    # Asking for a booting machine's address ten times a second, not once, shows it up a second earlier.
+    again = f"/proc/sys/net/ipv4/neigh/{operator.bridge}/retrans_time_ms"
+    _shell(twin.netns, f"echo 0 >{on}/disable_ipv6; echo 100 >{again}")
     lines = [f"address del {address} dev {operator.bridge}" for address in sorted(mine - wanted)]
     lines += [f"address add {address} dev {operator.bridge}" for address in sorted(wanted - mine)]
     ip(twin, lines)
@@ -119,31 +129,47 @@ def plug(place: Place, target: str, mark: str) -> list[str]:
     for leg in place.legs:
         name = port(place.name, leg.interface)
         lines += [
-            f"link add {name} type veth peer name {leg.interface} netns {target}",
-            f'link set {name} master {leg.bridge} alias "{place.name}:{leg.interface} {mark}"',
-            *((f"link set {name} type bridge_slave isolated on",) if leg.isolated else ()),
-            f"link set {name} up",
+            # A fixed address, as a real card has: neighbours still know a machine that was off for a moment.
+            f"link add {name} type veth peer name {leg.interface} address {_mac(name)} netns {target}",
+            f'link set {name} alias "{place.name}:{leg.interface} {mark}"',
+            *_hang(name, leg),
         ]
     return lines
 
 
-def plugged(place: Place, there: dict[str, Port], mark: str) -> bool:
-    """Whether every leg of a place hangs where it should, put there for the same `mark`."""
-    for leg in place.legs:
-        found = there.get(port(place.name, leg.interface))
-        if not found or not found.carries(leg) or not found.alias.endswith(f" {mark}"):
-            return False
-    return True
+def unplug(twin: Twin, places: set[str]) -> None:
+    """Pull the wires of places that are gone: the kernel does so only some time after the last process."""
+    gone = [port.name for port in ports(twin).values() if port.alias.partition(":")[0] in places]
+    for name in gone:
+        # One that the kernel was quicker with is no fault.
+        subprocess.run(["ip", "-n", twin.netns, "link", "del", name], check=False, capture_output=True)
+
+
+def plugged(twin: Twin, marked: Iterable[tuple[Place, str]]) -> set[str]:
+    """The places whose every leg has its port, put there for their mark; stray ports are put back."""
+    there = ports(twin)
+    whole, lines = set(), []
+    for place, mark in marked:
+        found = [(leg, there.get(port(place.name, leg.interface))) for leg in place.legs]
+        if all(it and it.alias.endswith(f" {mark}") for _, it in found):
+            whole.add(place.name)
+            lines += [line for leg, it in found if it and not it.carries(leg) for line in _hang(it.name, leg)]
+    ip(twin, lines)
+    return whole
+
+
+def _hang(name: str, leg: Leg) -> list[str]:
+    return [
+        f"link set {name} master {leg.bridge}",
+        f"link set {name} type bridge_slave isolated {'on' if leg.isolated else 'off'}",
+        f"link set {name} up",
+    ]
 
 
 def ensure_clients(twin: Twin, clients: Sequence[Client]) -> None:
     """Exactly these clients; one that differs in anything is made anew."""
-    there = ports(twin)
-    kept = set()
     _, found = namespaces(twin)
-    for client in clients:
-        if client.name in found and plugged(client, there, _mark(client)):
-            kept.add(client.name)
+    kept = plugged(twin, [(client, _mark(client)) for client in clients]) & set(found)
     for name in found:
         if name not in kept:
             remove_client(twin, name)
@@ -164,8 +190,7 @@ def _make_client(twin: Twin, client: Client) -> None:
 
 
 def remove_client(twin: Twin, name: str) -> None:
-    """Its ports too, by name: the kernel takes a namespace down some time after its name is gone."""
-    ip(twin, [f"link del {port.name}" for port in ports(twin).values() if port.alias.startswith(f"{name}:")])
+    unplug(twin, {name})
     _netns("del", twin.client_netns(name))
 
 

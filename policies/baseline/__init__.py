@@ -1,0 +1,136 @@
+"""The baseline: what must hold for whatever is built. Typed and linted; thresholds stand here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from stacks.model.catalogue import DemandId, Strict
+from stacks.model.source import Finding, ModelError, Source
+
+FOLDER: Final = Path(__file__).parent
+LONGEST_WAIVER: Final = timedelta(days=90)
+
+ControlId = Annotated[str, StringConstraints(pattern=r"^C-[A-Z0-9]+-\d{2}$")]
+Key = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]+$")]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Layer = Literal["network", "hosts", "signing", "cloud", "replica", "drills", "records"]
+
+
+class Law(Strict):
+    """A source of controls. `unknown`: nobody has verified that it applies today."""
+
+    title: Text
+    kind: Literal["law", "decree", "circular", "decision", "resolution", "standard", "practice", "design"]
+    status: Literal["in-force", "unknown", "own"]
+    since: date | None = None
+    replaces: str | None = None
+    note: str | None = None
+
+    @model_validator(mode="after")
+    def _own(self) -> Self:
+        if (self.kind == "design") != (self.status == "own"):
+            raise ValueError("status own with kind design, and not otherwise")
+        return self
+
+
+class Demand(Strict):
+    """What a text of the Assembly asks of the infrastructure, in our words."""
+
+    text: Text
+    layer: Layer | Literal["baseline"] = Field(description="what serves it")
+
+
+class Control(Strict):
+    """One requirement that can be checked."""
+
+    requirement: Text
+    sources: list[Key] = Field(min_length=1, description="keys of sources.yaml")
+    checks: list[Literal["plan", "host", "net", "cluster", "hsm", "live", "doc"]] = Field(min_length=1)
+    evidence: Literal["seen", "memory", "design"] = Field(description="how well we know the requirement")
+    rules: list[Key] = Field([], description="names in the registry of rules that judge it")
+    later: Layer | None = Field(None, description="the layer that will judge it; none where rules do")
+    thresholds: dict[str, Any] = Field({}, description="checked by the rule that reads them")
+
+    @model_validator(mode="after")
+    def _judged(self) -> Self:
+        if bool(self.rules) == bool(self.later):
+            raise ValueError("either rules, or the layer that will judge it")
+        if self.thresholds and not self.rules:
+            raise ValueError("thresholds only where a rule reads them")
+        return self
+
+
+class Waiver(Strict):
+    """A fault that is accepted for a while, by somebody, for a reason."""
+
+    control: ControlId
+    target: Text = Field(description="URN, or the name of a host")
+    owner: Key
+    reason: Text
+    granted: date
+    expires: date
+
+    @model_validator(mode="after")
+    def _short(self) -> Self:
+        if not self.granted < self.expires <= self.granted + LONGEST_WAIVER:
+            raise ValueError(f"expires within {LONGEST_WAIVER.days} days of granted")
+        return self
+
+
+class Version(Strict):
+    """An edition of the Assembly's architecture that the baseline follows."""
+
+    status: Literal["current", "coming", "past"]
+    title: Text
+
+
+class Baseline(Strict):
+    """Everything in this folder."""
+
+    controls: dict[ControlId, Control]
+    sources: dict[Key, Law]
+    waivers: list[Waiver]
+    versions: dict[str, Version]
+    demands: dict[DemandId, Demand]
+
+    @cached_property
+    def ids(self) -> frozenset[str]:
+        """Everything that can be cited."""
+        return frozenset(self.demands) | self.controls.keys()
+
+    def thresholds(self, control: str) -> Mapping[str, Any]:
+        """The thresholds of a control. Raises KeyError for one that is not in the baseline."""
+        return self.controls[control].thresholds
+
+
+def load(folder: Path = FOLDER) -> Baseline:
+    """Read and lint a baseline. Raises ModelError with file and line of every finding."""
+    files = Source.join({name: Source(folder / f"{name}.yaml") for name in Baseline.model_fields})
+    baseline = files.parse(Baseline)
+    findings = [*_unknown_sources(baseline, files), *_unknown_controls(baseline, files)]
+    if findings:
+        raise ModelError(findings)
+    return baseline
+
+
+def _unknown_sources(baseline: Baseline, files: Source) -> Iterator[Finding]:
+    for name, control in baseline.controls.items():
+        for position, source in enumerate(control.sources):
+            if source not in baseline.sources:
+                where = files.at("controls", name, "sources", position)
+                yield Finding(where, f"source {source}", "a key of sources.yaml")
+    for name in baseline.sources.keys() - {source for one in baseline.controls.values() for source in one.sources}:
+        yield Finding(files.at("sources", name), f"source {name}, which no control cites", "a control that does")
+
+
+def _unknown_controls(baseline: Baseline, files: Source) -> Iterator[Finding]:
+    for position, waiver in enumerate(baseline.waivers):
+        if waiver.control not in baseline.controls:
+            where = files.at("waivers", position, "control")
+            yield Finding(where, f"control {waiver.control}", "a key of controls.yaml")

@@ -1,0 +1,254 @@
+"""Typed facts about a plan or a live estate: what rules judge. Nothing here knows Pulumi or a connection.
+
+A value that is not known yet is `UNKNOWN`. Reading it with `known` raises `Undecided`, so a rule cannot
+mistake it for a value that is absent or fine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import Enum
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+OURS = "qhs:"
+ENGINE = "pulumi:"
+
+
+class Unknown(Enum):
+    """The type of `UNKNOWN`."""
+
+    UNKNOWN = "unknown"
+
+
+UNKNOWN: Final = Unknown.UNKNOWN
+
+
+def _branch(value: Any) -> str:
+    return "unknown" if value is UNKNOWN else "known"
+
+
+type Maybe[T] = Annotated[
+    Annotated[T, Tag("known")] | Annotated[Literal[Unknown.UNKNOWN], Tag("unknown")], Discriminator(_branch)
+]
+
+
+class Undecided(Exception):  # noqa: N818 - an answer, not an error
+    """A rule needs a value that is not known yet. Carries the value's name."""
+
+
+def known[T](value: T | Literal[Unknown.UNKNOWN], name: str) -> T:
+    """The value; raises Undecided with its name where it is not known yet."""
+    if value is UNKNOWN:
+        raise Undecided(name)
+    return value
+
+
+def _whole(value: Any) -> Any:
+    """A list with one unknown item is not known."""
+    return UNKNOWN if isinstance(value, list | tuple) and UNKNOWN in value else value
+
+
+type Texts = Annotated[Maybe[tuple[str, ...]], BeforeValidator(_whole)]
+
+
+class Facts(BaseModel):
+    """Base of all facts: camelCase as in a plan, unknown keys ignored (they are judged by other rules)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
+
+
+class PacketRule(Facts):
+    """One rule of a chain; an empty field matches everything."""
+
+    chain: Maybe[str] = ""
+    verdict: Maybe[str] = "accept"
+    iif: Maybe[str] = ""
+    oif: Maybe[str] = ""
+    family: Maybe[str] = ""
+    sources: Texts = ()
+    destinations: Texts = ()
+    protocol: Maybe[str] = ""
+    ports: Texts = ()
+    icmp_types: Texts = ()
+    states: Texts = ()
+
+
+class Guard(PacketRule):
+    """A rule that holds whatever the flows are."""
+
+    name: Maybe[str] = ""
+
+
+class Flow(Facts):
+    """An allowed conversation as one ruleset enforces it; sources and destinations are names of places."""
+
+    owner: Maybe[str] = ""
+    serves: Texts = ()
+    review: Maybe[date | None] = None
+    expires: Maybe[datetime | None] = None
+    breaks: Maybe[bool] = False
+    sources: Texts = ()
+    destinations: Texts = ()
+    rules: Maybe[tuple[Maybe[PacketRule], ...]] = ()
+
+
+class Prefixes(Facts):
+    """One prefix of each family; None: none was given."""
+
+    ipv4: Maybe[IPv4Network | None] = None
+    ipv6: Maybe[IPv6Network | None] = None
+
+
+class External(Prefixes):
+    """A network outside the estate."""
+
+    medium: Maybe[str] = ""
+
+
+class Resource(Facts):
+    """Anything in the plan. What is not of our own types carries only its address and its parent."""
+
+    urn: str
+    type: str
+    name: str
+    parent: str | None = None
+    owner: Maybe[str] = ""
+    level: Maybe[int | None] = None
+    serves: Texts = ()
+
+
+class Site(Resource):
+    """A site's network, which also knows every site and external network of the estate."""
+
+    site: Maybe[str] = ""
+    sites: Maybe[dict[str, Maybe[Prefixes]]] = {}
+    externals: Maybe[dict[str, Maybe[External]]] = {}
+
+
+class Segment(Resource, Prefixes):
+    """A zone at a site."""
+
+    site: Maybe[str] = ""
+    zone: Maybe[str] = ""
+    kind: Maybe[str] = ""
+
+
+class Ruleset(Resource):
+    """What one firewall pair or one machine enforces."""
+
+    target: Maybe[str] = ""
+    guards: Maybe[tuple[Maybe[Guard], ...]] = ()
+    flows: Maybe[dict[str, Maybe[Flow]]] = {}
+
+
+TYPES: Final[Mapping[str, type[Resource]]] = {
+    "qhs:network:Site": Site,
+    "qhs:network:Segment": Segment,
+    "qhs:network:Ruleset": Ruleset,
+}
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A resource as its source shows it; unknown values are `UNKNOWN`."""
+
+    urn: str
+    type: str
+    name: str
+    parent: str | None
+    props: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A resource that cannot become facts. Whoever judges a plan must fail on it."""
+
+    urn: str
+    field: str
+    found: str
+    wanted: str
+
+    def __str__(self) -> str:
+        return f"{self.urn}: {self.field}: found {self.found}; wanted {self.wanted}"
+
+
+@dataclass(frozen=True)
+class PlanFacts:
+    """Every resource of a plan, in the order of their URNs."""
+
+    resources: tuple[Resource, ...]
+    malformed: tuple[Malformed, ...] = ()
+
+    @classmethod
+    def of(cls, raws: Iterable[Raw]) -> PlanFacts:
+        """Facts of raw resources; what does not fit its type is in `malformed`, with every reason."""
+        resources: list[Resource] = []
+        malformed: list[Malformed] = []
+        for raw in sorted(raws, key=lambda one: one.urn):
+            try:
+                resources.append(_resource(raw))
+            except ValidationError as error:
+                malformed += [_malformed(raw.urn, dict(item)) for item in error.errors()]
+        return cls(tuple(resources), tuple(dict.fromkeys(malformed)))
+
+    def each[R: Resource](self, kind: type[R]) -> tuple[R, ...]:
+        """The resources of one kind."""
+        return tuple(one for one in self.resources if isinstance(one, kind))
+
+    @cached_property
+    def by_urn(self) -> dict[str, Resource]:
+        """Every resource by its URN."""
+        return {one.urn: one for one in self.resources}
+
+    @cached_property
+    def sites(self) -> dict[str, Maybe[Prefixes]]:
+        """Every site of the estate, by its name. Raises Undecided."""
+        return {name: one for site in self.each(Site) for name, one in known(site.sites, "sites").items()}
+
+    @cached_property
+    def media(self) -> dict[str, Maybe[str]]:
+        """The medium of every external network, by its name. Raises Undecided."""
+        found: dict[str, Maybe[str]] = {}
+        for site in self.each(Site):
+            for name, external in known(site.externals, "externals").items():
+                found[name] = known(external, f"externals.{name}").medium
+        return found
+
+    def medium(self, place: str) -> str | None:
+        """Medium of the external network in which a place lies; None: in none that is known."""
+        name = place.partition(".")[0]
+        return known(self.media[name], f"externals.{name}.medium") if name in self.media else None
+
+
+def _resource(raw: Raw) -> Resource:
+    at = {"urn": raw.urn, "type": raw.type, "name": raw.name, "parent": raw.parent}
+    if not raw.type.startswith(OURS):
+        return Resource.model_validate(at)
+    return TYPES.get(raw.type, Resource).model_validate(raw.props | at)
+
+
+def _malformed(urn: str, item: dict[str, Any]) -> Malformed:
+    # `known` is the branch of a Maybe that pydantic took: no part of the plan.
+    path = ".".join(str(part) for part in item["loc"] if part != "known")
+    wanted = item["msg"].removeprefix("Input should be ").removeprefix("Input is not ")
+    return Malformed(urn, path, repr(item["input"])[:80], wanted)

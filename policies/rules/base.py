@@ -1,0 +1,72 @@
+"""What a rule is: one property, pure, judged subject by subject."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
+
+from policies.baseline import Baseline
+from policies.facts import PlanFacts, Resource, Undecided
+from policies.verdicts import Crash, Fault, Outcome, Report, Verdict
+
+
+class Rule[S](ABC):
+    """One property of a plan. Every subject is judged by itself, so one unknown value hides no other fault.
+
+    A rule is made anew for each plan; what it derives from the whole plan, it derives once.
+    """
+
+    control: ClassVar[str]
+    """Id in `controls.yaml`, which also holds the rule's thresholds."""
+    name: ClassVar[str]
+
+    def __init__(self, plan: PlanFacts, baseline: Baseline) -> None:
+        self.plan = plan
+        self.baseline = baseline
+
+    @abstractmethod
+    def subjects(self, resource: Resource) -> Iterator[tuple[str, S]]:
+        """What of a resource is judged, each with a label for the message. May raise Undecided."""
+
+    @abstractmethod
+    def judge(self, resource: Resource, subject: S) -> Iterator[Fault]:
+        """Every fault of a subject; none: it passes. May raise Undecided."""
+
+
+def run(rules: Iterable[type[Rule[Any]]], plan: PlanFacts, baseline: Baseline) -> Report:
+    """Judge a plan. A rule that raises is a crash in the report, named with the resource it was judging."""
+    verdicts: list[Verdict] = []
+    crashes: list[Crash] = []
+    for kind in rules:
+        urn = "the whole plan"
+        try:
+            rule = kind(plan, baseline)
+            for resource in plan.resources:
+                urn = resource.urn
+                verdicts += _of_resource(rule, resource)
+        except Exception as error:
+            crashes.append(Crash(kind.control, kind.name, urn, f"{type(error).__name__}: {error}"))
+    return Report(tuple(verdicts), tuple(crashes))
+
+
+def _of_resource(rule: Rule[Any], resource: Resource) -> Iterator[Verdict]:
+    try:
+        for label, subject in rule.subjects(resource):
+            yield from _of_subject(rule, resource, label, subject)
+    except Undecided as reason:
+        yield Verdict(Outcome.UNDECIDED, rule.control, resource.urn, "", str(reason))
+
+
+def _of_subject(rule: Rule[Any], resource: Resource, label: str, subject: Any) -> Iterator[Verdict]:
+    at = (rule.control, resource.urn, label)
+    passed = True
+    try:
+        for fault in rule.judge(resource, subject):
+            passed = False
+            yield Verdict(Outcome.VIOLATION, *at, fault.found, fault.wanted, fault.fix)
+    except Undecided as reason:
+        passed = False
+        yield Verdict(Outcome.UNDECIDED, *at, str(reason))
+    if passed:
+        yield Verdict(Outcome.PASS, *at)

@@ -1,0 +1,72 @@
+"""Ansible on an estate, run inside the twin's namespace over the operator's own SSH configuration."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from qhs import ruleset_access
+from qhs.errors import UserError
+from qhs.folders import CLONE
+from qhs.progress import Progress
+from qhs.twin import access, inside
+from qhs.twin.names import Twin
+
+# Ansible's closing recap, a line a host.
+_RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a playbook did: how many tasks changed something on each host."""
+
+    changed: dict[str, int]
+
+
+def play(twin: Twin, environment: str, playbook: str, progress: Progress, extra: tuple[str, ...] = ()) -> Played:
+    """Run a playbook of scripts/playbooks on the whole inventory.
+
+    Raises UserError with the tail of Ansible's own output; the log keeps all of it.
+    """
+    log = twin.state / "log" / f"ansible-{Path(playbook).stem}.log"
+    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    argv = [
+        str(Path(sys.executable).with_name("ansible-playbook")),
+        "-i",
+        str(CLONE / "inventories" / environment / "hosts.py"),
+        str(CLONE / "scripts" / "playbooks" / playbook),
+        *extra,
+    ]
+    progress(f"ansible: {playbook}")
+    done = subprocess.run(
+        inside.command(twin, argv), env=variables(twin), cwd=CLONE, capture_output=True, text=True, check=False
+    )
+    log.write_text(done.stdout + done.stderr)
+    if done.returncode != 0:
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-25:])
+        raise UserError(f"the playbook {playbook} failed ({log}):\n{tail}", "put right what it names, then `qhs up`")
+    return Played({host: int(changed) for host, _, changed, _, _ in _RECAP.findall(done.stdout)})
+
+
+def variables(twin: Twin) -> dict[str, str]:
+    """The environment of every Ansible run on this twin."""
+    mitogen = find_spec("ansible_mitogen")
+    if mitogen is None or not mitogen.submodule_search_locations:
+        raise UserError("ansible_mitogen is not installed", "make env")
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "ANSIBLE_CONFIG": str(CLONE / "ansible.cfg"),
+        "ANSIBLE_STRATEGY": "mitogen_linear",
+        "ANSIBLE_STRATEGY_PLUGINS": str(Path(mitogen.submodule_search_locations[0]) / "plugins" / "strategy"),
+        "ANSIBLE_SSH_ARGS": f"-F {access.config(twin)}",
+        "ANSIBLE_REMOTE_USER": "qhs",
+        "ANSIBLE_FORCE_COLOR": "0",
+        "ANSIBLE_LOCALHOST_WARNING": "0",
+        "QHS_RULESET_KEY": ruleset_access.public_key(twin),
+    }

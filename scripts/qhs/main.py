@@ -1,0 +1,83 @@
+"""`qhs`, the operator's command. Exit codes: 0 as wanted, 1 an error, 2 the answer is no, 3 incomplete."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from qhs import closing, plan, shell
+from qhs import up as ups
+from qhs.console import complain, progress, screen
+from qhs.environments import Environment
+from qhs.errors import UserError
+from qhs.net.cli import app as net
+from qhs.tools.cli import app as tools
+from qhs.twin.cli import app as twin
+from stacks.model import ModelError
+
+app = typer.Typer(
+    help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+app.add_typer(twin, name="twin")
+app.add_typer(net, name="net")
+app.add_typer(tools, name="tools")
+
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON, on standard output.")]
+
+
+@app.command()
+def up(as_json: AsJson = False) -> None:
+    """Run the whole estate on this machine: image, machines, Ansible, Pulumi, packets."""
+    report = ups.up(Environment.TWIN, progress)
+    if as_json:
+        typer.echo(json.dumps(asdict(report), indent=1))
+    else:
+        screen.print(closing.table(report))
+    for text in report.disagreements:
+        complain(text)
+    raise typer.Exit(2 if report.disagreements else 0)
+
+
+@app.command()
+def down() -> None:
+    """Take the twin away: no process, mount, interface or namespace stays; its state goes too."""
+    ups.down(progress)
+
+
+@app.command("plan")
+def plan_(environment: Environment, as_json: AsJson = False) -> None:
+    """Preview every stack of an environment where nothing can be reached. Exit code 2: a policy says no."""
+    plans = plan.plan(environment, progress)
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in plans], indent=1))
+    else:
+        screen.print(plan.table(plans))
+        for one in plans:
+            screen.print(one.said, markup=False, soft_wrap=True)
+    raise typer.Exit(0 if all(one.ok for one in plans) else 2)
+
+
+@app.command("shell", context_settings={"ignore_unknown_options": True})
+def shell_(command: Annotated[list[str] | None, typer.Argument(help="Run this instead, after --.")] = None) -> None:
+    """A shell inside the twin, where plain pulumi, ansible and ssh work on the estate."""
+    shell.enter(command or [])
+
+
+def main() -> None:
+    """Run `qhs`; every error that a user can mend is one message and exit code 1."""
+    try:
+        code = app(standalone_mode=False)
+    except typer.TyperException as error:
+        complain(error.format_message() if isinstance(error, typer.BadParameter) else str(error))
+        sys.exit(1)
+    except (UserError, ModelError) as error:
+        complain(str(error))
+        sys.exit(1)
+    except (KeyboardInterrupt, typer.Abort):
+        complain("stopped; the same command goes on where it was")
+        sys.exit(1)
+    sys.exit(code or 0)

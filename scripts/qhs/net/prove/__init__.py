@@ -1,0 +1,59 @@
+"""`qhs net prove`: decides every cell from the rules as the kernel shows them.
+
+Served: C-NET-01, C-NET-02, C-NET-03. It shares no code with what makes rules: it reads the JSON that nft prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from qhs.net.prove.cells import Cell, Judge
+from qhs.net.prove.facts import Facts, facts
+from qhs.net.prove.filters import Filter
+from qhs.net.prove.hops import chains
+from qhs.net.prove.reader import NotUnderstoodError, read
+
+__all__ = ["Cell", "Facts", "NotUnderstoodError", "Proof", "facts", "prove"]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Every cell with its answer."""
+
+    cells: tuple[Cell, ...]
+    missing: tuple[str, ...] = ()
+    """Machines whose rules could not be had: then nothing is decided."""
+    unbuilt: tuple[str, ...] = ()
+    """Sites without firewalls: what is inside them was not asked."""
+
+    @property
+    def violations(self) -> tuple[Cell, ...]:
+        """Cells in which packets pass or stop that should not."""
+        return tuple(cell for cell in self.cells if cell.packet is not None)
+
+    @property
+    def code(self) -> Literal[0, 2, 3]:
+        """0 all as wanted, 2 a violation, 3 incomplete."""
+        return 3 if self.missing else 2 if self.violations else 0
+
+
+def prove(known: Facts, listings: Mapping[str, Any], now: datetime) -> Proof:
+    """Decide every cell; `listings` is `nft -j list ruleset` (printed under TZ=UTC) by machine.
+
+    Raises NotUnderstoodError for a rule that cannot be decided about.
+    """
+    missing = tuple(name for name in known.nodes if name not in listings)
+    if missing:
+        return Proof((), missing, known.unbuilt)
+    by_listing: dict[int, Filter] = {}  # members of a pair share their listing
+    filters = {}
+    for name in known.nodes:
+        listing = listings[name]
+        if id(listing) not in by_listing:
+            by_listing[id(listing)] = read(listing, name, now)
+        filters[name] = by_listing[id(listing)]
+    judge = Judge(known, filters, now)
+    return Proof((*judge.cells(), *chains(judge)), unbuilt=known.unbuilt)

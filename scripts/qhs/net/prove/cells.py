@@ -1,0 +1,227 @@
+"""Decides every cell: what should pass does, and nothing else does.
+
+Kinds of cells: `flow` (place to service), `rest` (whatever else gets from place to place), `edge` (one machine's
+forwarding from port to port), `host` (what a machine lets in or out), `local` (what it must let in or out to stay
+manageable), `state` (replies pass, invalid packets do not) and `chain` (C-NET-03, see `hops.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from qhs.net.prove.facts import FAMILIES, Area, Facts, Leg, Node, Target
+from qhs.net.prove.filters import Filter, View
+from qhs.net.prove.intent import Alive, Intent, intend, local_view
+from qhs.net.prove.paths import Hop, Paths, Way
+from qhs.net.prove.space import Box, anything, both, meet, rest, sample
+
+Answer = Literal["allow", "deny", "part"]
+TRACKED: tuple[Literal["established", "related"], ...] = ("established", "related")
+
+
+class Packet(NamedTuple):
+    """A counter-example: one packet that shows what is wrong, and what decided about it on its way."""
+
+    source: str
+    destination: str
+    service: str
+    hops: tuple[Hop, ...]
+    note: str = ""
+
+
+class Cell(NamedTuple):
+    """One question with its answer; `packet` where the answer is not the wanted one."""
+
+    kind: str
+    source: str
+    destination: str
+    service: str
+    family: int
+    wanted: Answer
+    found: Answer
+    packet: Packet | None = None
+
+
+@dataclass
+class Judge:
+    """Answers about one estate's filters at one moment. Reads only; asks no network."""
+
+    facts: Facts
+    filters: dict[str, Filter]
+    now: datetime
+    paths: Paths = field(init=False)
+    intent: Intent = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.paths = Paths(self.facts, self.filters)
+        self.intent = intend(self.facts, self.paths, self.now)
+        self._beyond: dict[tuple[str, str, int], list[Way]] = {}
+        self._hosts: dict[str, list[tuple[Node, Leg]]] = {}
+        for node in self.facts.nodes.values():
+            for leg in () if node.firewall else node.legs:
+                self._hosts.setdefault(leg.network, []).append((node, leg))
+
+    def cells(self) -> Iterator[Cell]:
+        """Every cell but those of kind `chain`."""
+        yield from self._flows()
+        for node in self._distinct():
+            yield from self._edges(node)
+        for node in self.facts.nodes.values():
+            yield from self._host(node)
+            yield from self._states(node)
+        yield from self._locals()
+
+    def beyond(self, network: str, area: Area, family: int) -> list[Way]:
+        """What gets from a wire to a place although no conversation says so."""
+        key = network, area.name, family
+        if key not in self._beyond:
+            wanted = self.intent.between.get((network, area.network, family), [])
+            ways = [
+                delivered
+                for way in self.paths.reached(network, family).get(area.network, [])
+                for box in _left(way.box, area.addresses[family], wanted)
+                for delivered in self.paths.delivered(Way(box, way.hops), area.network, family)
+            ]
+            if network == area.network:
+                ways += self._on_one_wire(network, family)
+            self._beyond[key] = ways
+        return self._beyond[key]
+
+    def _flows(self) -> Iterator[Cell]:
+        by_area: dict[str, list[Target]] = {}
+        for target in self.facts.targets:
+            by_area.setdefault(target.area, []).append(target)
+        for source in self.facts.areas.values():
+            for area in self.facts.areas.values():
+                if self.paths.routed(source, area) is None:
+                    continue  # nothing of ours is between them
+                for family in FAMILIES:
+                    ways = self.beyond(source.network, area, family)
+                    yield _answer("rest", (source.name, area.name, "anything else"), family, ways)
+                    for target in by_area.get(area.name, ()):
+                        yield self._flow(source, target, family, ways)
+
+    def _flow(self, source: Area, target: Target, family: int, beyond: list[Way]) -> Cell:
+        names = source.name, target.area, target.service
+        box = Box(source.addresses[family], target.dst[family], target.svc[family])
+        alive = self.intent.wanted.get(names)
+        if alive is not None:
+            packet = self._missing(alive, family)
+            return Cell("flow", *names, family, "allow", "allow" if packet is None else "part", packet)
+        found = [Way(piece, way.hops) for way in beyond if (piece := both(way.box, box))]
+        if found:
+            return _answer("flow", names, family, found)
+        # Another conversation may name the same packets, for a part of the place or of the ports.
+        others = self.intent.between.get((source.network, self.facts.areas[target.area].network, family), [])
+        return Cell("flow", *names, family, "deny", "part" if any(both(box, other) for other in others) else "deny")
+
+    def _missing(self, alive: Alive, family: int) -> Packet | None:
+        """A packet of the conversation that does not arrive."""
+        box = alive.box[family]
+        if not alive.ways:
+            return _packet(box, (), family, "no firewalls lead there")
+        source, target = self.facts.areas[alive.talk.source], self.facts.areas[alive.talk.target.area]
+        for way in alive.ways:
+            for step in way:
+                if packet := self._stopped(step.node, box, step.view(family)):
+                    return packet
+        for node, leg in self._hosts.get(source.network, ()):
+            own = meet(box.src, leg.own[family])
+            view = local_view("output", leg.name, family)
+            if own and (packet := self._stopped(node, Box(own, box.dst, box.svc), view)):
+                return packet
+        for node, leg in self._hosts.get(target.network, ()):
+            own = meet(box.dst, leg.own[family])
+            view = local_view("input", leg.name, family)
+            if own and (packet := self._stopped(node, Box(box.src, own, box.svc), view)):
+                return packet
+        return None
+
+    def _stopped(self, node: Node, box: Box, view: View) -> Packet | None:
+        left = rest(box, [hit.box for hit in self.filters[node.name].allowed(view)])
+        if not left:
+            return None
+        one = Box(left[0].src[:1], left[0].dst[:1], left[0].svc[:1])
+        by = self.filters[node.name].stops(view, one)
+        return _packet(one, (Hop(node.name, view.iif, view.oif, by),), view.family, "stopped here")
+
+    def _on_one_wire(self, network: str, family: int) -> list[Way]:
+        """On a segment no firewall is passed: what its machines take in decides."""
+        return [
+            Way(box, (Hop(node.name, leg.name, "", hit.by),))
+            for node, leg in self._hosts.get(network, ())
+            for hit in self.filters[node.name].allowed(local_view("input", leg.name, family))
+            for box in _left(hit.box, leg.own[family], self._wanted(node.name, local_view("input", leg.name, family)))
+        ]
+
+    def _wanted(self, name: str, view: View) -> list[Box]:
+        return self.intent.at.get((name, view), [])
+
+    def _distinct(self) -> list[Node]:
+        seen = {(node.unit, id(self.filters[node.name])): node for node in self.facts.nodes.values()}
+        return list(seen.values())
+
+    def _edges(self, node: Node) -> Iterator[Cell]:
+        for iif in node.legs:
+            for oif in node.legs:
+                for family in FAMILIES:
+                    view = View("forward", iif.name, oif.name, family)
+                    names = (f"{node.unit}:{iif.name}", f"{node.unit}:{oif.name}", "anything else")
+                    yield self._exact("edge", names, node, self._wanted(node.unit, view), view)
+
+    def _host(self, node: Node) -> Iterator[Cell]:
+        for leg in node.legs:
+            for hook in ("input", "output"):
+                for family in FAMILIES:
+                    view = local_view(hook, leg.name, family)
+                    names = (f"{node.name}:{leg.name}", hook, "anything else")
+                    yield self._exact("host", names, node, self._wanted(node.name, view), view)
+
+    def _exact(self, kind: str, names: tuple[str, str, str], node: Node, wanted: list[Box], view: View) -> Cell:
+        """Nothing passes there beyond what is wanted."""
+        ways = [
+            Way(box, (Hop(node.name, view.iif, view.oif, hit.by),))
+            for hit in self.filters[node.name].allowed(view)
+            for box in rest(hit.box, wanted)
+        ]
+        return _answer(kind, names, view.family, ways)
+
+    def _locals(self) -> Iterator[Cell]:
+        for one in self.facts.locals:
+            view = local_view(one.hook, one.leg, one.family)
+            packet = self._stopped(self.facts.nodes[one.node], one.box, view)
+            names = (f"{one.node}:{one.leg}", one.hook, one.name)
+            yield Cell("local", *names, one.family, "allow", "allow" if packet is None else "part", packet)
+
+    def _states(self, node: Node) -> Iterator[Cell]:
+        leg, hooks = node.legs[0].name, ("input", "output", *(("forward",) if node.forwards else ()))
+        for hook in hooks:
+            iif, oif = leg if hook != "output" else "", leg if hook != "input" else ""
+            for family in FAMILIES:
+                for state in TRACKED:
+                    packet = self._stopped(node, anything(family), View(hook, iif, oif, family, state))
+                    answer: Answer = "allow" if packet is None else "part"
+                    yield Cell("state", node.name, hook, state, family, "allow", answer, packet)
+                if hook != "output":
+                    hits = self.filters[node.name].allowed(View(hook, iif, oif, family, "invalid"))
+                    ways = [Way(hit.box, (Hop(node.name, iif, oif, hit.by),)) for hit in hits]
+                    yield _answer("state", (node.name, hook, "invalid"), family, ways)
+
+
+def _left(box: Box, dst: tuple[tuple[int, int], ...], wanted: list[Box]) -> list[Box]:
+    within = meet(box.dst, dst)
+    return rest(Box(box.src, within, box.svc), wanted) if within else []
+
+
+def _answer(kind: str, names: tuple[str, str, str], family: int, ways: list[Way]) -> Cell:
+    """A cell in which nothing should pass."""
+    if not ways:
+        return Cell(kind, *names, family, "deny", "deny")
+    return Cell(kind, *names, family, "deny", "part", _packet(ways[0].box, ways[0].hops, family, "passes"))
+
+
+def _packet(box: Box, hops: tuple[Hop, ...], family: int, note: str) -> Packet:
+    return Packet(*sample(box, family), hops, note)

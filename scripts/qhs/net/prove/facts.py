@@ -1,0 +1,221 @@
+"""What the prover knows besides rules: where things lie, who forwards, and what is meant to be allowed.
+
+It comes from the estate's places, machines and conversations; nothing here knows how a rule is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from qhs.net.prove.space import ANY_ADDRESS, ANY_SERVICE, PROTOCOLS, Box, Spans, minus, service, union
+from stacks.model import Estate
+from stacks.model.addresses import Pair
+from stacks.model.estate import FIREWALL, INTER_SITE, MANAGEMENT_PORTS, SYNC, Machine, Place, ServiceAt
+
+FAMILIES = (4, 6)
+NEIGHBOURS = (135, 136)
+SSH = 22
+
+type ByFamily[T] = dict[int, T]
+
+
+@dataclass(frozen=True, eq=False)
+class Area:
+    """A place as the prover sees it: which wire it is on and which addresses it has."""
+
+    name: str
+    network: str
+    """The wire that it lies on: its own segment, or an external network."""
+    addresses: ByFamily[Spans]
+    kind: str
+    """Kind of its zone; of an outside place, the medium."""
+    outside: bool
+    site: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Leg:
+    """A port of a machine."""
+
+    name: str
+    network: str
+    own: ByFamily[Spans]
+    """Addresses that the machine answers at there."""
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A machine. Only firewalls forward; a live reading may say otherwise (`forwards`)."""
+
+    name: str
+    site: str
+    firewall: bool
+    forwards: bool
+    legs: tuple[Leg, ...]
+
+    @property
+    def unit(self) -> str:
+        """What a packet passes once: the members of a firewall pair are one."""
+        return f"{self.site}-fw" if self.firewall else self.name
+
+    @cached_property
+    def by_network(self) -> dict[str, Leg]:
+        """Its ports by the wire they are on."""
+        return {leg.network: leg for leg in self.legs}
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A service in a place."""
+
+    service: str
+    area: str
+    dst: ByFamily[Spans]
+    svc: ByFamily[Spans]
+    ports: tuple[str, ...]
+    breaks: bool
+
+
+@dataclass(frozen=True)
+class Talk:
+    """One conversation that somebody declared."""
+
+    flow: str
+    source: str
+    target: Target
+    expires: datetime | None
+
+    def box(self, facts: Facts, family: int) -> Box:
+        """Its packets."""
+        source = facts.areas[self.source].addresses[family]
+        return Box(source, self.target.dst[family], self.target.svc[family])
+
+
+@dataclass(frozen=True)
+class Local:
+    """What a machine itself must let in or out although no flow says so: how it is managed and stays reachable."""
+
+    name: str
+    node: str
+    hook: str
+    leg: str
+    family: int
+    box: Box
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that is no rule."""
+
+    areas: dict[str, Area]
+    nodes: dict[str, Node]
+    targets: tuple[Target, ...]
+    talks: tuple[Talk, ...]
+    locals: tuple[Local, ...]
+    routes: dict[str, ByFamily[Spans]]
+    """Which destinations machines send onto a wire."""
+    link: str
+    """The wire between the sites."""
+    unbuilt: tuple[str, ...]
+    """Sites without firewalls in this inventory: their places lie behind the inter-site link."""
+
+    @cached_property
+    def forwarders(self) -> dict[str, tuple[Node, ...]]:
+        """Machines that forward, by the wire they have a port on."""
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes.values():
+            if node.forwards:
+                for leg in node.legs:
+                    found.setdefault(leg.network, []).append(node)
+        return {network: tuple(nodes) for network, nodes in found.items()}
+
+
+def facts(estate: Estate, forwards: Iterable[str] = ()) -> Facts:
+    """The facts of an estate; `forwards` names further machines that were found forwarding."""
+    built = set(estate.active_sites)
+    areas = {place.name: _area(estate, place, built) for place in estate.places.values()}
+    targets = {(one.service, one.place): _target(estate, one) for one in estate.services if one.targets}
+    also = set(forwards)
+    nodes = {machine.name: _node(machine, also) for machine in estate.machines.values() if machine.site in built}
+    talks = tuple(
+        Talk(c.flow, c.source.name, targets[c.target.service, c.target.place], estate.catalogue.flows[c.flow].expires)
+        for c in estate.conversations
+    )
+    own = tuple(one for name in nodes for one in _locals(estate, estate.machines[name]))
+    unbuilt = tuple(site for site in estate.inventory.sites if site not in built)
+    return Facts(areas, nodes, tuple(targets.values()), talks, own, _routes(estate, areas), INTER_SITE, unbuilt)
+
+
+def _area(estate: Estate, place: Place, built: set[str]) -> Area:
+    catalogue = estate.catalogue
+    kind = catalogue.zones[place.zone].kind if place.zone else catalogue.externals[str(place.external)].medium
+    wire = place.name if place.site in built else INTER_SITE if place.site else str(place.external)
+    return Area(place.name, wire, _spans([place.prefix]), str(kind), place.site is None, place.site)
+
+
+def _routes(estate: Estate, areas: dict[str, Area]) -> dict[str, ByFamily[Spans]]:
+    """A segment takes its own addresses, the inter-site link those of every site, the Internet what is left."""
+    networks = {name: _spans([Pair(one.ipv4, one.ipv6)]) for name, one in estate.inventory.externals.items()}
+    sites = _spans(Pair(site.ipv4, site.ipv6) for site in estate.inventory.sites.values())
+    networks[INTER_SITE] = {f: union((*networks[INTER_SITE][f], *sites[f])) for f in FAMILIES}
+    internet = [name for name, one in estate.catalogue.externals.items() if one.medium == "internet"]
+    known = [spans for name, spans in networks.items() if name not in internet]
+    for name in internet:
+        networks[name] = {f: minus(ANY_ADDRESS[f], union(s for one in known for s in one[f])) for f in FAMILIES}
+    return {
+        **networks,
+        **{area.network: area.addresses for area in areas.values() if area.network == area.name and area.site},
+    }
+
+
+def _node(machine: Machine, forwards: set[str]) -> Node:
+    legs = []
+    for port in machine.interfaces:
+        held = [target for one in machine.services if one.place == port.place for target in one.targets]
+        legs.append(Leg(port.name, port.place, _spans([port.address, *held])))
+    firewall = FIREWALL in machine.roles
+    return Node(machine.name, machine.site, firewall, firewall or machine.name in forwards, tuple(legs))
+
+
+def _target(estate: Estate, one: ServiceAt) -> Target:
+    breaks = bool(estate.catalogue.services[one.service].breaks)
+    svc = {family: union(_service(port, family) for port in one.ports) for family in FAMILIES}
+    return Target(one.service, one.place, _spans(one.targets), svc, one.ports, breaks)
+
+
+def _service(port: str, family: int) -> tuple[int, int]:
+    protocol, _, number = port.partition("/")
+    if protocol == "icmp":
+        return service(1, 8, 8)[0] if family == FAMILIES[0] else service(58, 128, 128)[0]
+    low, _, high = number.partition("-")
+    return service(PROTOCOLS[protocol], int(low), int(high or low))[0]
+
+
+def _locals(estate: Estate, machine: Machine) -> Iterator[Local]:
+    managers = _spans(estate.managers(machine.site))
+    for family in FAMILIES:
+        anywhere = ANY_ADDRESS[family]
+        for hook in ("input", "output"):
+            yield Local("loopback", machine.name, hook, "lo", family, Box(anywhere, anywhere, ANY_SERVICE))
+        for port in machine.interfaces:
+            if port.name == MANAGEMENT_PORTS:
+                box = Box(managers[family], anywhere, service(PROTOCOLS["tcp"], SSH, SSH))
+                yield Local("management", machine.name, "input", port.name, family, box)
+            for hook in ("input", "output"):
+                if family == FAMILIES[1]:
+                    box = Box(anywhere, anywhere, service(PROTOCOLS["icmpv6"], *NEIGHBOURS))
+                    yield Local("neighbours", machine.name, hook, port.name, family, box)
+                if FIREWALL in machine.roles and port.name == SYNC:
+                    box = Box(anywhere, anywhere, service(PROTOCOLS["vrrp"]))
+                    yield Local("vrrp", machine.name, hook, port.name, family, box)
+
+
+def _spans(pairs: Iterable[Pair]) -> ByFamily[Spans]:
+    both = [pair.both for pair in pairs]
+    return {
+        family: union((int(n[index].network_address), int(n[index].broadcast_address)) for n in both)
+        for index, family in enumerate(FAMILIES)
+    }

@@ -1,0 +1,79 @@
+"""What should be allowed where: the declared conversations, laid along the ways that they take."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+
+from qhs.net.prove.facts import FAMILIES, Facts, Talk
+from qhs.net.prove.filters import View
+from qhs.net.prove.paths import Paths, Step
+from qhs.net.prove.space import ANY_ADDRESS, ANY_SERVICE, Box, both
+
+
+@dataclass(frozen=True)
+class Alive:
+    """A conversation that is allowed now."""
+
+    talk: Talk
+    box: dict[int, Box]
+    ways: tuple[tuple[Step, ...], ...]
+
+
+@dataclass(frozen=True)
+class Intent:
+    """Everything that is meant to pass, from each point of view."""
+
+    alive: tuple[Alive, ...]
+    wanted: dict[tuple[str, str, str], Alive]
+    """By source, destination and service."""
+    between: dict[tuple[str, str, int], list[Box]]
+    """By the wires that it comes from and goes to."""
+    at: dict[tuple[str, View], list[Box]]
+    """By machine and decision."""
+
+
+def intend(facts: Facts, paths: Paths, now: datetime) -> Intent:
+    """Expired conversations are none; staged ones count as allowed. Ways that pass nothing of ours are left out."""
+    alive: list[Alive] = []
+    for talk in facts.talks:
+        ways = paths.routed(facts.areas[talk.source], facts.areas[talk.target.area])
+        if ways is not None and (talk.expires is None or talk.expires > now):
+            alive.append(Alive(talk, {family: talk.box(facts, family) for family in FAMILIES}, tuple(ways)))
+    between: dict[tuple[str, str, int], list[Box]] = defaultdict(list)
+    at: dict[tuple[str, View], list[Box]] = defaultdict(list)
+    for one in alive:
+        wires = facts.areas[one.talk.source].network, facts.areas[one.talk.target.area].network
+        for family, box in one.box.items():
+            between[*wires, family].append(box)
+            for step in {step for way in one.ways for step in way}:
+                at[step.node.unit, step.view(family)].append(box)
+    _at_hosts(facts, alive, at)
+    for local in facts.locals:
+        at[local.node, local_view(local.hook, local.leg, local.family)].append(local.box)
+    wanted = {(one.talk.source, one.talk.target.area, one.talk.target.service): one for one in alive}
+    return Intent(tuple(alive), wanted, dict(between), dict(at))
+
+
+def local_view(hook: str, leg: str, family: int) -> View:
+    """The decision of a machine about what enters or leaves itself by one of its ports."""
+    return View(hook, leg if hook == "input" else "", leg if hook == "output" else "", family)
+
+
+def _at_hosts(facts: Facts, alive: list[Alive], at: dict[tuple[str, View], list[Box]]) -> None:
+    """A machine takes in what is for its own addresses, and sends what its place may send."""
+    by_network: dict[str, list[tuple[str, str, dict[int, Box]]]] = defaultdict(list)
+    for node in facts.nodes.values():
+        for leg in () if node.firewall else node.legs:
+            own = {f: Box(ANY_ADDRESS[f], leg.own[f], ANY_SERVICE) for f in FAMILIES}
+            by_network[leg.network].append((node.name, leg.name, own))
+    for one in alive:
+        source, target = facts.areas[one.talk.source].network, facts.areas[one.talk.target.area].network
+        for family, box in one.box.items():
+            for name, port, _ in by_network[source]:
+                at[name, local_view("output", port, family)].append(box)
+            for name, port, own in by_network[target]:
+                mine = both(box, own[family])
+                if mine is not None:
+                    at[name, local_view("input", port, family)].append(mine)

@@ -1,0 +1,72 @@
+"""`qhs twin`: look at the twin and go into it."""
+
+import json
+import os
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from qhs.errors import UserError
+from qhs.twin import access, inside, lifecycle, wires
+from qhs.twin.names import Twin
+
+app = typer.Typer(help="The estate on this machine.", no_args_is_help=True)
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """Machines and clients: state, seconds to boot, memory, processor time, addresses.
+
+    Exit code 2 while a machine is not running, or there is no twin.
+    """
+    twin = Twin.here()
+    machines = lifecycle.status(twin)
+    there, clients = wires.namespaces(twin)
+    if as_json:
+        told = {
+            "twin": twin.name,
+            "up": there,
+            "machines": [asdict(it) for it in machines],
+            "clients": clients,
+        }
+        typer.echo(json.dumps(told, indent=2))
+    else:
+        _show(twin, machines, clients)
+    if not there or any(it.state != "running" for it in machines):
+        raise typer.Exit(2)
+
+
+@app.command("exec", context_settings={"ignore_unknown_options": True})
+def execute(
+    place: Annotated[str, typer.Argument(help="A machine or a client.")],
+    command: Annotated[list[str], typer.Argument(help="What to run there, after --.")],
+) -> None:
+    """Run a command on a machine (over SSH) or in a client's namespace; its exit code is ours."""
+    twin = Twin.here()
+    if place in wires.namespaces(twin)[1]:
+        argv = inside.command(twin, command, client=place)
+    elif place in twin.machines():
+        argv = inside.command(twin, ["ssh", "-F", str(access.config(twin)), place, "--", *command])
+    else:
+        known = ", ".join([*twin.machines(), *wires.namespaces(twin)[1]]) or "none: it is not up"
+        raise UserError(f"twin {twin.name} has no {place}; it has {known}", "qhs twin status")
+    os.execvp(argv[0], argv)  # noqa: S606 -- the command replaces us, so that signals and its exit code pass
+
+
+def _show(twin: Twin, machines: list[lifecycle.MachineStatus], clients: list[str]) -> None:
+    table = Table("machine", "state", "boot", "memory", "processor", "addresses", title=f"twin {twin.name}")
+    for it in machines:
+        table.add_row(
+            it.name,
+            it.state,
+            "" if it.boot_seconds is None else f"{it.boot_seconds:.1f} s",
+            "" if it.memory_bytes is None else f"{it.memory_bytes / 1e6:.0f} MB",
+            "" if it.cpu_seconds is None else f"{it.cpu_seconds:.1f} s",
+            ", ".join(it.addresses),
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"clients: {', '.join(clients) or 'none'}")

@@ -1,0 +1,149 @@
+"""`qhs up`: from nothing to a network whose packets prove it, one phase after another."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from qhs import ansible, image, ruleset_access, tools
+from qhs.engine import EngineError, configure, ensure_stack, prepare, run_pulumi
+from qhs.errors import UserError
+from qhs.layout import topology
+from qhs.lock import alone
+from qhs.net.probe import run as probing
+from qhs.progress import Progress
+from qhs.twin import inside, lifecycle, preflight
+from qhs.twin.names import Twin
+from stacks.model import Estate, load
+from stacks.model.rules import rulesets
+from stacks.name import StackName
+
+
+@dataclass
+class Report:
+    """What `qhs up` found and did; the closing table, and its JSON form."""
+
+    environment: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    """By phase; of each tool that had to be built too."""
+    changes: int = 0
+    """Machines booted, Ansible tasks and Pulumi resources that changed something."""
+    machines: int = 0
+    segments: int = 0
+    flows: int = 0
+    rules: int = 0
+    resources: int = 0
+    probes: int = 0
+    disagreements: list[str] = field(default_factory=list)
+    """Packets that did not do what the catalogue says."""
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a phase."""
+        started = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - started, 1)
+
+    def write(self, path: Path) -> None:
+        """Keep it beside the state."""
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+
+def up(environment: str, progress: Progress) -> Report:
+    """Bring the twin and all its stacks up. Raises UserError; the next run goes on where this one stopped."""
+    twin = Twin.here()
+    report = Report(environment)
+    with alone(twin.lock.with_name(f"{twin.name}.up.lock"), f"`qhs up` of twin {twin.name}"):
+        started = time.monotonic()
+        estate = load(environment)
+        preflight.check(twin, len(estate.machines))
+        _build(report, progress)
+        _machines(report, estate, twin, progress)
+        _configure(report, twin, environment, progress)
+        _apply(report, estate, twin, progress)
+        _probe(report, estate, twin, progress)
+        report.seconds["in all"] = round(time.monotonic() - started, 1)
+        report.write(twin.state / "last-up.json")
+    return report
+
+
+def _build(report: Report, progress: Progress) -> None:
+    """The engine and the image, side by side: one needs the processor, the other the network and the disk."""
+    with report.phase("tools and image"), ThreadPoolExecutor(2) as pool:
+        waiting = pool.submit(image.ensure, progress)
+        for name, tool in tools.ensure(["engine"], progress).items():
+            if tool.how == "built":
+                report.seconds[f"  build of {name}"] = round(tool.seconds, 1)
+        built = waiting.result()
+        if built.how == "built":
+            report.seconds["  build of image"] = round(built.seconds, 1)
+
+
+def _machines(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
+    with report.phase("machines"):
+        done = lifecycle.up(topology(estate), progress, twin)
+        ruleset_access.write(twin)
+    report.changes += len(done.booted)
+    report.machines = len(estate.machines)
+
+
+def _configure(report: Report, twin: Twin, environment: str, progress: Progress) -> None:
+    with report.phase("ansible"):
+        report.changes += sum(ansible.play(twin, environment, "site.yml", progress).changed.values())
+
+
+def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
+    with report.phase("pulumi"):
+        engine = prepare(twin.state, progress)
+        prefix = inside.command(twin, [])
+        for site in estate.active_sites:
+            stack = str(StackName(estate.inventory.environment, site, "network"))
+            progress(f"pulumi: up of {stack}")
+            try:
+                ensure_stack(engine, stack)
+                configure(engine, stack, "qhs:sshConfig", str(ruleset_access.write(twin)))
+                said = run_pulumi(engine, ["up", "--yes", "--refresh", "--skip-preview"], stack=stack, inside=prefix)
+            except EngineError as error:
+                raise UserError(str(error), "put right what it names, then `qhs up`") from None
+            changed, resources = _counted(said)
+            report.changes += changed
+            report.resources += resources
+    report.segments = sum(1 for place in estate.places.values() if place.site in estate.active_sites)
+    for site in estate.active_sites:
+        for ruleset in rulesets(estate, site):
+            report.rules += len(ruleset.guards) + sum(len(flow.rules) for flow in ruleset.flows.values())
+    report.flows = len({c.flow for c in estate.conversations})
+
+
+# The engine's closing lines: `+ 12 created`, `~ 1 updated`, `45 unchanged`.
+_COUNT = re.compile(r"^\s+(?:[+~-]{1,2} )?(\d+) (created|updated|replaced|deleted|unchanged)", re.MULTILINE)
+
+
+def _counted(said: str) -> tuple[int, int]:
+    """How many resources changed, and how many there are."""
+    counts = {verb: int(number) for number, verb in _COUNT.findall(said)}
+    there = sum(number for verb, number in counts.items() if verb != "deleted")
+    return sum(number for verb, number in counts.items() if verb != "unchanged"), there
+
+
+def _probe(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
+    with report.phase("probe"):
+        results = probing.run(probing.probes(estate, twin))
+    report.probes = len(results)
+    report.disagreements = [str(result) for result in results if not result.as_wanted]
+    progress(f"probe: {len(results)} packets, {len(report.disagreements)} disagree with the catalogue")
+
+
+def down(progress: Progress) -> None:
+    """Take the twin away, with everything that was known about it: nothing of it outlives its machines."""
+    twin = Twin.here()
+    with alone(twin.lock.with_name(f"{twin.name}.up.lock"), f"`qhs up` of twin {twin.name}"):
+        lifecycle.down(progress, twin)
+        shutil.rmtree(twin.state, ignore_errors=True)

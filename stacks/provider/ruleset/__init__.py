@@ -1,0 +1,1 @@
+"""Rulesets of firewall pairs and machines, through `qhs-ruleset` on each of them."""

@@ -1,0 +1,243 @@
+"""`qhs-ruleset` on a machine of its own: a network and a mount namespace with an empty /etc/qhs and /run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stacks.model.rules import Rule
+from stacks.provider.ruleset.nft import render
+
+PROGRAM = Path(__file__).parents[2] / "roles/ruleset/files/qhs_ruleset.py"
+OPEN = render([("loopback", Rule("input", iif="lo"))], {})
+OTHER = render([("tracked", Rule("input", states=("established",)))], {})
+FIRST = render([("first", Rule("input", iif="mgmt-ports"))], {})
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Place:
+    """Namespaces in which the program is root of a machine that nobody else sees."""
+
+    def __init__(self, folder: Path, seconds: int) -> None:
+        self.etc, self.run = folder / "etc", folder / "run"
+        self.etc.mkdir()
+        self.run.mkdir()
+        program = folder / "qhs-ruleset"
+        program.write_text(PROGRAM.read_text().replace("ROLLBACK = 30", f"ROLLBACK = {seconds}"))
+        self.program = program
+        layers = f"lowerdir=/etc,upperdir={folder}/u,workdir={folder}/w"
+        steps = [
+            "mount -t tmpfs none /run",
+            f"mkdir -p /run/qhs-ruleset {folder}/u {folder}/w",
+            f"mount --bind {self.run} /run/qhs-ruleset",
+            f"mount -t overlay none -o {layers} /etc",
+            "mkdir -p /etc/qhs",
+            f"mount --bind {self.etc} /etc/qhs",
+            "echo up",
+            "exec sleep 600",
+        ]
+        self.init = subprocess.Popen(
+            ["unshare", "--net", "--mount", "sh", "-c", " && ".join(steps)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.init.stdout
+        assert self.init.stdout.readline() == "up\n"
+
+    def shell(self, *command: str, text: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        inside = ["nsenter", f"--target={self.init.pid}", "--net", "--mount", *command]
+        env = {"PATH": os.environ["PATH"], **environment}
+        return subprocess.run(inside, input=text, capture_output=True, text=True, check=False, env=env, timeout=20)
+
+    def ask(self, words: str, text: str = "") -> dict[str, Any]:
+        """As over SSH."""
+        done = self.shell(sys.executable, str(self.program), text=text, SSH_ORIGINAL_COMMAND=words)
+        answer: dict[str, Any] = json.loads(done.stdout)
+        assert done.stdout.count("\n") == 1
+        assert done.returncode == ("error" in answer), done.stderr
+        return answer
+
+    def refused(self, words: str, text: str = "") -> str:
+        return str(self.ask(words, text)["error"]["code"])
+
+    def local(self, *words: str) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.shell(sys.executable, str(self.program), *words).stdout)
+        return answer
+
+    def apply(self, text: str) -> dict[str, Any]:
+        return self.ask(f"apply {digest(text)}", text)
+
+    def keep(self, text: str) -> None:
+        assert "error" not in self.apply(text)
+        assert self.ask(f"confirm {digest(text)}") == {"confirmed": digest(text)}
+
+    def table(self) -> str:
+        return self.shell("nft", "--stateless", "list", "table", "inet", "qhs").stdout
+
+    def names(self) -> list[str]:
+        return [line.rsplit('"', 2)[1] for line in self.table().splitlines() if "comment" in line]
+
+    def until(self, names: list[str], seconds: float = 8) -> None:
+        end = time.monotonic() + seconds
+        while self.names() != names:
+            assert time.monotonic() < end, self.names()
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    here = Place(tmp_path, 30)
+    yield here
+    here.init.kill()
+    here.init.wait()
+
+
+@pytest.fixture
+def hasty(tmp_path: Path) -> Iterator[Place]:
+    here = Place(tmp_path, 2)
+    yield here
+    here.init.kill()
+    here.init.wait()
+
+
+def test_confirmed_ruleset_is_enforced_and_loaded_at_boot(place: Place) -> None:
+    place.keep(OPEN)
+    assert place.names() == ["guard:loopback"]
+    place.shell("nft", "delete", "table", "inet", "qhs")
+    assert place.local("boot") == {"loaded": "/etc/qhs/ruleset.nft"}
+    assert place.names() == ["guard:loopback"]
+    assert (place.etc / "ruleset.nft").stat().st_mode & 0o777 == 0o600
+
+
+def test_read_shows_kernel_confirmed_and_pending(place: Place) -> None:
+    assert place.ask("read") == {"confirmed": None, "pending": None, "nft": None}
+    place.keep(OPEN)
+    place.apply(OTHER)
+    answer = place.ask("read")
+    assert (answer["confirmed"], answer["pending"]) == (digest(OPEN), digest(OTHER))
+    assert [one["rule"]["comment"] for one in answer["nft"]["nftables"] if "rule" in one] == ["guard:tracked"]
+
+
+def test_what_is_not_confirmed_is_undone(hasty: Place) -> None:
+    hasty.keep(OPEN)
+    hasty.apply(OTHER)
+    assert hasty.names() == ["guard:tracked"]
+    hasty.until(["guard:loopback"])
+    assert hasty.ask("read")["pending"] is None
+    assert hasty.refused(f"confirm {digest(OTHER)}") == "nothing-pending"
+
+
+def test_a_timer_that_died_is_made_up_for_by_the_next_call(hasty: Place) -> None:
+    hasty.keep(OPEN)
+    waiting = {"hash": digest(OTHER), "until": 0, "text": OTHER, "previous": OPEN}
+    hasty.shell("nft", "-f", "-", text="delete table inet qhs\n" + OTHER)
+    (hasty.run / "pending.json").write_text(json.dumps(waiting))
+    assert hasty.ask("read")["pending"] is None
+    assert hasty.names() == ["guard:loopback"]
+
+
+def test_a_confirmation_cut_off_after_the_file_is_not_undone(hasty: Place) -> None:
+    hasty.keep(OPEN)
+    hasty.apply(OTHER)
+    (hasty.etc / "ruleset.nft").write_text(OTHER)
+    time.sleep(2.5)
+    assert hasty.names() == ["guard:tracked"]
+    assert hasty.ask(f"confirm {digest(OTHER)}") == {"confirmed": digest(OTHER)}
+
+
+def test_second_apply_waits_for_the_first(place: Place) -> None:
+    place.apply(OPEN)
+    assert place.refused(f"apply {digest(OTHER)}", OTHER) == "pending"
+    assert place.names() == ["guard:loopback"]
+
+
+def test_other_tables_are_untouched(place: Place) -> None:
+    place.shell("nft", "add", "table", "ip", "other")
+    place.keep(OPEN)
+    place.keep(OTHER)
+    assert place.shell("nft", "list", "tables").stdout.splitlines() == ["table ip other", "table inet qhs"]
+
+
+def test_boot_falls_back_to_first_boot_and_then_denies_everything(place: Place) -> None:
+    assert place.local("boot")["error"]["code"] == "boot"
+    assert place.names() == []
+    assert place.table().count("policy drop") == 3
+    (place.etc / "first-boot.nft").write_text(FIRST)
+    assert place.local("boot") == {"loaded": "/etc/qhs/first-boot.nft"}
+    (place.etc / "ruleset.nft").write_text(OPEN[:-20])
+    assert "/etc/qhs/ruleset.nft" in place.local("boot")["error"]["message"]
+    assert place.names() == ["guard:first"]
+
+
+def inside(line: str) -> str:
+    """The open ruleset with one more line in its first chain."""
+    return OPEN.replace("\t\tiifname", f"\t\t{line}\n\t\tiifname")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        OPEN + "table ip other {\n}\n",
+        OPEN.replace("qhs", "other"),
+        'include "/etc/shadow"\n' + OPEN,
+        inside('include "/etc/shadow"'),
+        inside('iifname "a" counter accept comment "x"; } } table ip other { chain x {'),
+        inside('iifname "a" } counter accept comment "x"'),
+        inside('counter jump other comment "x"'),
+        inside("iifname $x counter accept"),
+        OPEN.replace("\tchain forward", "\tchain extra"),
+        OPEN.replace("policy drop", "policy accept"),
+        "flush ruleset\n" + OPEN,
+        OPEN[:-2],
+        "",
+    ],
+)
+def test_anything_but_our_table_is_refused(place: Place, text: str) -> None:
+    assert place.refused(f"apply {digest(text)}", text) == "refused"
+    assert place.table() == ""
+
+
+def test_what_nft_does_not_take_changes_nothing(place: Place) -> None:
+    place.keep(OPEN)
+    wrong = OPEN.replace('iifname "lo"', "tcp dport 99999")
+    answer = place.apply(wrong)
+    assert answer["error"]["code"] == "invalid"
+    assert "99999" in answer["error"]["message"]
+    assert place.names() == ["guard:loopback"]
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "code"),
+    [
+        ("", "", "usage"),
+        ("boot", "", "usage"),
+        (f"rollback {'0' * 64}", "", "usage"),
+        ("read now", "", "usage"),
+        ("apply", OPEN, "usage"),
+        (f"apply {'0' * 63}g", OPEN, "usage"),
+        ("apply $(touch /x)", OPEN, "usage"),
+        (f"apply {digest(OPEN)}", OPEN[:-1], "hash"),
+        (f"apply {digest('é')}", "é", "refused"),
+        (f"confirm {digest(OPEN)}", "", "nothing-pending"),
+        (f"check {digest(OPEN)}", "x" * (4 * 1024 * 1024 + 1), "too-large"),
+    ],
+)
+def test_misuse_is_refused(place: Place, words: str, text: str, code: str) -> None:
+    assert place.refused(words, text) == code
+
+
+def test_check_changes_nothing(place: Place) -> None:
+    assert place.ask(f"check {digest(OPEN)}", OPEN) == {"checked": digest(OPEN)}
+    assert place.table() == ""

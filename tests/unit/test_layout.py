@@ -1,0 +1,62 @@
+"""The twin's topology and Ansible's inventory say what the estate says."""
+
+from ipaddress import ip_interface
+
+from qhs.inventory import inventory
+from qhs.layout import bridge, client_address, topology
+from stacks.model import load
+
+
+def test_every_machine_has_the_addresses_of_the_estate() -> None:
+    estate = load("twin")
+    built = {machine.name: machine for machine in topology(estate).machines}
+    assert built.keys() == estate.machines.keys()
+    for host in estate.machines.values():
+        for port, leg in zip(host.interfaces, built[host.name].legs, strict=True):
+            assert leg.interface == port.name
+            assert leg.addresses[:2] == port.cidrs
+
+
+def test_a_machine_holds_the_address_of_its_service() -> None:
+    estate = load("twin")
+    held = {address for m in topology(estate).machines for leg in m.legs for address in leg.addresses}
+    for host in estate.machines.values():
+        for service in host.services:
+            assert {str(network) for target in service.targets for network in target.both} <= held
+
+
+def test_management_ports_are_isolated_and_no_others() -> None:
+    for machine in topology(load("twin")).machines:
+        for leg in machine.legs:
+            assert leg.isolated == leg.bridge.endswith("-mgmt-ports")
+
+
+def test_every_bridge_name_fits_the_kernel() -> None:
+    estate = load("prod")
+    assert all(len(bridge(estate, place.name if place.site else place.leg)) <= 15 for place in estate.places.values())
+
+
+def test_a_client_stands_in_its_place() -> None:
+    estate = load("twin")
+    for name, client in estate.inventory.clients.items():
+        place = estate.places[client.place]
+        prefix = place.sample or place.prefix
+        assert client_address(estate, name).ipv4.subnet_of(prefix.ipv4)  # type: ignore[arg-type]
+
+
+def test_the_members_of_a_pair_share_each_gateway_by_rank() -> None:
+    estate = load("twin")
+    variables = inventory(estate)["_meta"]["hostvars"]
+    first, second = (variables[name] for name in estate.firewalls("qhdc"))
+    assert first["qhs_legs"] == second["qhs_legs"]
+    assert first["qhs_vrrp_priority"] > second["qhs_vrrp_priority"]
+    gateways = [ip_interface(g).ip for leg in first["qhs_legs"] for g in leg["gateways"]]
+    assert len(gateways) == len(set(gateways))
+
+
+def test_every_machine_is_in_the_groups_of_its_site_and_roles() -> None:
+    estate = load("prod")
+    found = inventory(estate)
+    for host in estate.machines.values():
+        for group in (f"site_{host.site}", *(f"role_{role.replace('-', '_')}" for role in host.roles)):
+            assert host.name in found[group]["hosts"]
