@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from qhs.errors import UserError
 from qhs.lock import alone
 from qhs.twin import access, boot, inside, lifecycle, limits, wires
