@@ -99,7 +99,7 @@ import sys
 from pathlib import Path
 from qhs.engine import prepare, run_pulumi
 run_pulumi(
-    prepare(Path(sys.argv[1]), policy_pack=None), ["up", "--yes", "--skip-preview"],
+    prepare(Path(sys.argv[1]), policy_pack=None), ["up", "--yes", "--skip-preview", "--suppress-progress"],
     stack=sys.argv[2], cwd=Path(sys.argv[3]), on_line=print,
 )
 """
@@ -109,7 +109,7 @@ run_pulumi(
 def test_ended_caller(
     project: Project, tmp_path: Path, halfway: Callable[[float], None], number: signal.Signals
 ) -> None:
-    halfway(3.0)
+    halfway(3.0 if number == signal.SIGINT else 600.0)
     command = [sys.executable, "-c", RUNNER, str(project.engine.state), STACK, str(project.folder)]
     caller = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert _begun(tmp_path)
