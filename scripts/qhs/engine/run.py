@@ -5,10 +5,9 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 
-from qhs.child import die_with_parent
+from qhs.child import mortal
 from qhs.engine.environment import Engine
 from qhs.folders import CLONE
 from qhs.progress import Progress
@@ -52,7 +51,7 @@ def run_pulumi(  # noqa: PLR0913 - each is a fact of its own, and all but two ha
             on_line(line)
 
     with subprocess.Popen(
-        command,
+        mortal(command, signal.SIGTERM),
         env=dict(engine.environ),
         cwd=cwd,
         stdin=subprocess.DEVNULL,
@@ -61,8 +60,6 @@ def run_pulumi(  # noqa: PLR0913 - each is a fact of its own, and all but two ha
         text=True,
         errors="replace",
         process_group=0,
-        restore_signals=False,  # with SIGPIPE ignored the engine can still end in good order when we are killed
-        preexec_fn=partial(die_with_parent, signal.SIGTERM),  # noqa: PLW1509 - one system call
     ) as process:
         readers = [
             threading.Thread(target=_read, args=(process.stdout, [said.append, show])),
