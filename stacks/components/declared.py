@@ -9,7 +9,10 @@ import pulumi
 
 
 class Declared(pulumi.ComponentResource):
-    """A component whose declarations stand in the plan, where the policy pack reads them."""
+    """A component whose declarations stand in the plan, where the policy pack reads them.
+
+    The pack sees outputs, never inputs: a component ends its constructor with `register_outputs(self.declared)`.
+    """
 
     def __init__(
         self,
@@ -22,5 +25,5 @@ class Declared(pulumi.ComponentResource):
         props: Mapping[str, Any],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        declarations = {"owner": owner, "level": level, "serves": list(serves)}
-        super().__init__(token, name, {**props, **declarations}, opts)
+        self.declared = {**props, "owner": owner, "level": level, "serves": list(serves)}
+        super().__init__(token, name, self.declared, opts)

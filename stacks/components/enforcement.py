@@ -33,4 +33,4 @@ class Enforcement(Declared):
             **ruleset_inputs(ruleset, estate.catalogue.flows, **declared),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.register_outputs({})
+        self.register_outputs(self.declared)

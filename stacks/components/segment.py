@@ -30,4 +30,4 @@ class Segment(Declared):
             },
             opts=opts,
         )
-        self.register_outputs({})
+        self.register_outputs(self.declared)

@@ -36,4 +36,4 @@ class SiteNetwork(Declared):
             props=props,
             opts=opts,
         )
-        self.register_outputs({})
+        self.register_outputs(self.declared)
