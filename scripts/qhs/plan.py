@@ -6,7 +6,7 @@ import json
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
@@ -47,23 +47,15 @@ def plan(environment: str, progress: Progress) -> list[Plan]:
 def _preview(engine: Engine, stack: str) -> Plan:
     started = time.monotonic()
     heard: list[str] = []
-    own = _own_settings(engine, stack)
     try:
-        ensure_stack(own, stack)
-        said = run_pulumi(own, ["preview", "--json"], stack=stack, inside=ALONE, on_line=heard.append)
+        ensure_stack(engine, stack)
+        said = run_pulumi(engine, ["preview", "--json"], stack=stack, inside=ALONE, on_line=heard.append)
     except EngineError as error:
         return Plan(stack, False, 0, round(time.monotonic() - started, 1), error.output)
     shown = json.loads(said)
     warnings = [one["message"].strip() for one in shown.get("diagnostics", []) if one["severity"] == "warning"]
     created = shown["changeSummary"].get("create", 0)
     return Plan(stack, True, created, round(time.monotonic() - started, 1), "\n".join(warnings))
-
-
-def _own_settings(engine: Engine, stack: str) -> Engine:
-    """Each stack its own backend folder: three previews at once must not wait for each other's lock."""
-    folder = engine.state / stack
-    folder.mkdir(mode=0o700)
-    return replace(engine, environ={**engine.environ, "PULUMI_BACKEND_URL": f"file://{folder}"})
 
 
 def table(plans: list[Plan]) -> Table:

@@ -2,6 +2,6 @@
 
 from qhs.engine.environment import Engine, prepare
 from qhs.engine.run import EngineError, run_pulumi
-from qhs.engine.stack import ensure_stack
+from qhs.engine.stack import configure, ensure_stack
 
-__all__ = ["Engine", "EngineError", "ensure_stack", "prepare", "run_pulumi"]
+__all__ = ["Engine", "EngineError", "configure", "ensure_stack", "prepare", "run_pulumi"]

@@ -23,6 +23,10 @@ class Engine:
     state: Path
     environ: Mapping[str, str]
 
+    def settings(self, stack: str) -> Path:
+        """The settings file of a stack: never in the tree, since it belongs to this state."""
+        return self.state / "settings" / f"Pulumi.{stack}.yaml"
+
 
 def prepare(state: Path, progress: Progress = silent, policy_pack: Path | None = POLICY_PACK) -> Engine:
     """An engine that keeps everything it writes in `state` (made 0700), with the policy pack on every preview and up.
@@ -39,6 +43,7 @@ def prepare(state: Path, progress: Progress = silent, policy_pack: Path | None =
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     backend = state / "pulumi"
     backend.mkdir(exist_ok=True, mode=0o700)
+    (state / "settings").mkdir(exist_ok=True, mode=0o700)
     environ = _inherited() | {
         "PATH": os.pathsep.join([*map(str, folders), installed.foreign_path()]),
         "PULUMI_HOME": str(state / "pulumi-home"),

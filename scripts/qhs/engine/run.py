@@ -4,7 +4,7 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -30,19 +30,19 @@ def run_pulumi(  # noqa: PLR0913 - each is a fact of its own, and all but two ha
     args: list[str],
     *,
     stack: str | None = None,
-    netns: str | None = None,
+    inside: Sequence[str] = (),
     on_line: Progress | None = None,
     cwd: Path = CLONE,
 ) -> str:
     """Run `pulumi ARGS`, never asking a question, and return what it printed on standard output.
 
-    Both streams go to `on_line` as they come. `netns` names the network namespace to run in (root). Ctrl-C is handed on
+    Both streams go to `on_line` as they come. `inside` is the start of a command line that runs the rest in another namespace. Ctrl-C is handed on
     to the engine once each time it is pressed, as the engine wants it: the first ends what runs in good order, a second
     at once. Raises EngineError.
     """
-    command = [*_inside(netns), str(engine.program), *args, "--non-interactive", "--color=never"]
+    command = [*inside, str(engine.program), *args, "--non-interactive", "--color=never"]
     if stack:
-        command += ["--stack", stack]
+        command += ["--stack", stack, "--config-file", str(engine.settings(stack))]
     tail: deque[str] = deque(maxlen=_TAIL)
     said: list[str] = []
 
@@ -97,8 +97,3 @@ def _wait(process: "subprocess.Popen[str]") -> bool:
             process.send_signal(signal.SIGINT)
         else:
             return interrupted
-
-
-def _inside(netns: str | None) -> list[str]:
-    # `ip netns exec` would mount a /sys without cgroups.
-    return ["nsenter", f"--net=/run/netns/{netns}"] if netns else []

@@ -14,28 +14,36 @@ from qhs.progress import Progress
 
 
 def ensure_stack(engine: Engine, stack: str, project: Path = CLONE, on_line: Progress | None = None) -> None:
-    """Make the stack, and its settings file, unless they are there. Raises EngineError.
+    """Make the stack, and its settings, unless they are there. Raises EngineError.
 
-    The settings file holds what the state folder's passphrase encrypts, so one that is left from another state folder
-    is made anew. A lock whose holder died on this machine is taken away.
+    The settings hold what the state folder's passphrase encrypts, so they lie in the state folder too. A lock whose
+    holder died on this machine is taken away.
     """
-    name, config = _project(project)
-    settings = config / f"Pulumi.{stack}.yaml"
-    locks = engine.state / "pulumi" / ".pulumi" / "locks" / "organization" / name / stack
-    for lock in locks.glob("*.json"):
+    name = yaml.safe_load((project / "Pulumi.yaml").read_text())["name"]
+    backend = backend_folder(engine) / ".pulumi"
+    for lock in (backend / "locks" / "organization" / name / stack).glob("*.json"):
         _release(lock, on_line)
-    if (engine.state / "pulumi" / ".pulumi" / "stacks" / name / f"{stack}.json").exists():
-        if not settings.exists():
+    own = engine.settings(stack)
+    if (backend / "stacks" / name / f"{stack}.json").exists():
+        if not own.exists():
             run_pulumi(engine, ["config", "refresh", "--force"], stack=stack, cwd=project, on_line=on_line)
         return
-    settings.unlink(missing_ok=True)
-    config.mkdir(parents=True, exist_ok=True)
-    run_pulumi(engine, ["stack", "init", stack], cwd=project, on_line=on_line)
+    own.unlink(missing_ok=True)
+    # The engine writes a new stack's settings beside the project file: this one stands in for it.
+    (own.parent / "Pulumi.yaml").write_text(f"name: {name}\nruntime: python\n")
+    run_pulumi(engine, ["stack", "init", stack], cwd=own.parent, on_line=on_line)
 
 
-def _project(project: Path) -> tuple[str, Path]:
-    facts = yaml.safe_load((project / "Pulumi.yaml").read_text())
-    return facts["name"], project / facts.get("stackConfigDir", ".")
+def configure(engine: Engine, stack: str, key: str, value: str) -> None:
+    """Set a plain value of a stack's configuration where it differs. Raises EngineError."""
+    settings = yaml.safe_load(engine.settings(stack).read_text()) or {}
+    if settings.get("config", {}).get(key) != value:
+        run_pulumi(engine, ["config", "set", key, value], stack=stack)
+
+
+def backend_folder(engine: Engine) -> Path:
+    """Where the engine keeps the states of its stacks."""
+    return Path(engine.environ["PULUMI_BACKEND_URL"].removeprefix("file://"))
 
 
 def _release(lock: Path, on_line: Progress | None) -> None:
