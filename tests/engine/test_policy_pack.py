@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import yaml
-
 from qhs.engine import Engine, EngineError, ensure_stack, prepare, run_pulumi
 
 STACK = "twin.qhdc.network"
