@@ -209,7 +209,7 @@ def _git(folder: Path, *words: str) -> str | None:
     """What git prints; None where it fails or is not installed."""
     command = ["git", "-C", str(folder), *words]
     try:
-        shown = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
+        shown = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:
         return None
     return shown.stdout if shown.returncode == 0 else None

@@ -32,7 +32,7 @@ FAULTS = [
         "- {control: C-NET-99, target: x, owner: ab, reason: r, granted: 2027-01-01, expires: 2027-02-01}",
         "found control C-NET-99; wanted a key of controls.yaml",
     ),
-    ("waivers.yaml", "[]", "- {control: C-NET-02, target: x}", "found waivers.0.owner"),
+    ("waivers.yaml", "[]", "- {control: C-NET-02, target: x}", "found no waivers.0.owner"),
 ]
 
 

@@ -15,8 +15,9 @@ _SOURCE = TOOLS / "pulumi-language-python" / "host.py"
 def language_host(bootstrap: Path, progress: Progress) -> Path:
     """The folder with `pulumi-language-python` for this interpreter. `bootstrap` is the engine's own starter."""
     command = shlex.join([sys.executable, str(_SOURCE), f"--bootstrap={bootstrap}"])
+    # gRPC's handlers of fork() crash a child now and then; children of the host start programs of their own at once.
     # Until the host has its own handler a SIGINT is ignored: Python's would print a traceback over the engine's result.
-    launcher = f"#!/bin/sh\ntrap '' INT\nexec {command} \"$@\"\n"
+    launcher = f"#!/bin/sh\ntrap '' INT\nGRPC_ENABLE_FORK_SUPPORT=0 exec {command} \"$@\"\n"
 
     def make(folder: Path) -> None:
         program = folder / "pulumi-language-python"
