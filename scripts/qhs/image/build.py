@@ -78,7 +78,7 @@ def _preflight(shelf: Path) -> None:
 
 
 def _bootstrap(recipe: Recipe, desk: Path, progress: Progress) -> None:
-    """Run mmdebstrap with mounts and processes of its own, which the kernel ends when we end."""
+    """Run mmdebstrap with mounts and processes of its own, which the kernel ends when we are killed."""
     pool = folders.cache() / "packages"
     pool.mkdir(parents=True, exist_ok=True)
     script = desk / "customize"
@@ -86,7 +86,17 @@ def _bootstrap(recipe: Recipe, desk: Path, progress: Progress) -> None:
     script.chmod(0o755)
     mirrors = sources.lines()
     command = [
-        *("unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "mmdebstrap"),
+        *(
+            "setpriv",
+            "--pdeathsig=KILL",
+            "unshare",
+            "--mount",
+            "--propagation=private",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "mmdebstrap",
+        ),
         *recipe.arguments(),
         # Packages stay in a pool of ours, so that a rebuild downloads only what is new.
         *("--skip=download/empty", "--skip=essential/unlink"),
