@@ -14,7 +14,7 @@ import pytest
 from qhs.errors import UserError
 from qhs.folders import CLONE
 from qhs.lock import alone
-from qhs.twin import access, boot, inside, lifecycle, limits, wires
+from qhs.twin import access, boot, inside, lifecycle, limits, names, wires
 from qhs.twin.lifecycle import Up
 from qhs.twin.names import NETNS_FOLDER, Twin
 from qhs.twin.topology import Topology
@@ -45,7 +45,6 @@ def snapshot(twin: Twin) -> dict[str, set[str]]:
         "mounts": {line for line in mounts.splitlines() if twin.netns in line or str(twin.state) in line},
         "namespaces": {path.name for path in NETNS_FOLDER.glob(f"{twin.netns}*")},
         "disks": {str(path) for path in twin.state.rglob("*")},
-        "inotify": {limits.KNOB.read_text().strip()},
     }
 
 
@@ -156,6 +155,26 @@ def test_root_and_strangers_do_not_log_in(twin: Twin, first: Up) -> None:
             twin, ["ssh", "-F", str(access.config(twin)), "-o", "BatchMode=yes", "-l", "root", "host", "true"]
         ).stderr
     )
+
+
+def test_the_inotify_limit_is_raised_and_put_back(
+    twin: Twin, first: Up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert int(limits.KNOB.read_text()) >= limits.WANTED
+    limits.restore()
+    assert int(limits.KNOB.read_text()) >= limits.WANTED, "lowered under a running twin"
+    # A knob of this test's own: the real one is shared by all twins on the host.
+    knob, was = tmp_path / "knob", tmp_path / "was"
+    monkeypatch.setattr(limits, "KNOB", knob)
+    monkeypatch.setattr(limits, "_WAS", was)
+    knob.write_text("128\n")
+    limits.ensure()
+    limits.ensure()
+    assert (knob.read_text(), was.read_text()) == (f"{limits.WANTED}\n", "128\n")
+    monkeypatch.setattr(names, "NETNS_FOLDER", tmp_path)
+    limits.restore()
+    assert knob.read_text() == "128\n"
+    assert not was.exists()
 
 
 def test_a_second_up_changes_nothing(twin: Twin, first: Up) -> None:

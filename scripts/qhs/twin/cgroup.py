@@ -43,7 +43,7 @@ _FOR_MACHINES = {"cpu", "cpuset", "io", "memory", "pids"}
 
 
 def legacy() -> bool:
-    """Whether controllers are version 1's, so that Debian 13's systemd must be forced to take them."""
+    """Whether controllers are version 1's."""
     return "freezer" in hierarchies()
 
 
