@@ -262,8 +262,9 @@ def test_the_command_line_looks_and_goes_inside(twin: Twin, first: Up) -> None:
         ("host", "running"),
     ]
     assert told["clients"] == ["far", "near"]
-    assert qhs_twin("exec", "host", "--", "hostname; exit 7").stdout == "host\n"
-    assert qhs_twin("exec", "host", "--", "exit 7").returncode == 7
+    for place, name in (("host", "host\n"), ("far", socket.gethostname() + "\n")):
+        said = qhs_twin("exec", place, "--", "sh", "-c", "hostname; exit 7")
+        assert (said.stdout, said.returncode) == (name, 7)
     assert "10.77.1.20/24" in qhs_twin("exec", "far", "--", "ip", "address").stdout
     assert "has no moon; it has gate, host, far, near" in qhs_twin("exec", "moon", "--", "true").stderr
 
