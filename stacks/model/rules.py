@@ -48,7 +48,7 @@ class Rule:
     states: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """One line, as plans show it: `forward iif=app oif=data family=ip to=10.16.80.17 protocol=tcp ports=5432 accept`."""
+        """One line, as plans show it: `forward iif=app oif=data family=ip protocol=tcp ports=5432 accept`."""
         words = [
             f"{word}={value if isinstance(value, str) else ','.join(value)}"
             for field, word in WORDS.items()
