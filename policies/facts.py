@@ -14,7 +14,15 @@ from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 OURS = "qhs:"
@@ -29,7 +37,14 @@ class Unknown(Enum):
 
 UNKNOWN: Final = Unknown.UNKNOWN
 
-type Maybe[T] = T | Literal[Unknown.UNKNOWN]
+
+def _branch(value: Any) -> str:
+    return "unknown" if value is UNKNOWN else "known"
+
+
+type Maybe[T] = Annotated[
+    Annotated[T, Tag("known")] | Annotated[Literal[Unknown.UNKNOWN], Tag("unknown")], Discriminator(_branch)
+]
 
 
 class Undecided(Exception):  # noqa: N818 - an answer, not an error
@@ -55,6 +70,11 @@ class Facts(BaseModel):
     """Base of all facts: camelCase as in a plan, unknown keys ignored (they are judged by other rules)."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
 
 
 class PacketRule(Facts):
@@ -156,7 +176,7 @@ class Raw:
     type: str
     name: str
     parent: str | None
-    props: Mapping[str, Any]
+    props: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -224,18 +244,11 @@ def _resource(raw: Raw) -> Resource:
     at = {"urn": raw.urn, "type": raw.type, "name": raw.name, "parent": raw.parent}
     if not raw.type.startswith(OURS):
         return Resource.model_validate(at)
-    props = {key: value for key, value in raw.props.items() if value is not None}
-    return TYPES.get(raw.type, Resource).model_validate(props | at)
+    return TYPES.get(raw.type, Resource).model_validate(raw.props | at)
 
 
 def _malformed(urn: str, item: dict[str, Any]) -> Malformed:
-    # The branches of `Maybe` are no part of the plan: pydantic adds them to the path of a union.
-    path = [str(part) for part in item["loc"] if not _is_branch(str(part))]
-    return Malformed(urn, ".".join(path), repr(item["input"])[:80], item["msg"])
-
-
-def _is_branch(part: str) -> bool:
-    return "[" in part or part in {"int", "str", "bool", "date", "datetime", *_MODELS}
-
-
-_MODELS = {"Prefixes", "External", "Guard", "PacketRule", "Flow", "Maybe", "Texts"}
+    # `known` is the branch of a Maybe that pydantic took: no part of the plan.
+    path = ".".join(str(part) for part in item["loc"] if part != "known")
+    wanted = item["msg"].removeprefix("Input should be ").removeprefix("Input is not ")
+    return Malformed(urn, path, repr(item["input"])[:80], wanted)

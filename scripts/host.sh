@@ -2,7 +2,7 @@
 # Installs what the twin needs on the host, where it is missing: Debian's own packages, by apt, as root.
 set -euo pipefail
 declare -A packages=([mmdebstrap]=mmdebstrap [systemd-nspawn]=systemd-container [nft]=nftables [ssh]=openssh-client
-  [ip]=iproute2 [unshare]=util-linux [git]=git)
+  [ip]=iproute2 [unshare]=util-linux [strace]=strace [git]=git)
 missing=()
 for program in "${!packages[@]}"; do
   command -v "$program" >/dev/null || PATH="$PATH:/usr/sbin:/sbin" command -v "$program" >/dev/null || missing+=("${packages[$program]}")

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from stacks.model.catalogue import DemandId, Strict
 from stacks.model.source import Finding, ModelError, Source
@@ -19,6 +19,7 @@ LONGEST_WAIVER: Final = timedelta(days=90)
 ControlId = Annotated[str, StringConstraints(pattern=r"^C-[A-Z0-9]+-\d{2}$")]
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]+$")]
 Text = Annotated[str, StringConstraints(min_length=1)]
+Layer = Literal["network", "hosts", "signing", "cloud", "replica", "drills", "records"]
 
 
 class Law(Strict):
@@ -38,6 +39,13 @@ class Law(Strict):
         return self
 
 
+class Demand(Strict):
+    """What a text of the Assembly asks of the infrastructure, in our words."""
+
+    text: Text
+    layer: Layer | Literal["baseline"] = Field(description="what serves it")
+
+
 class Control(Strict):
     """One requirement that can be checked."""
 
@@ -46,9 +54,7 @@ class Control(Strict):
     checks: list[Literal["plan", "host", "net", "cluster", "hsm", "live", "doc"]] = Field(min_length=1)
     evidence: Literal["seen", "memory", "design"] = Field(description="how well we know the requirement")
     rules: list[Key] = Field([], description="names in the registry of rules that judge it")
-    later: Literal["network", "hosts", "signing", "cloud", "replica", "drills", "records"] | None = Field(
-        None, description="the layer that will judge it; none where rules do"
-    )
+    later: Layer | None = Field(None, description="the layer that will judge it; none where rules do")
     thresholds: dict[str, Any] = Field({}, description="checked by the rule that reads them")
 
     @model_validator(mode="after")
@@ -91,17 +97,12 @@ class Baseline(Strict):
     sources: dict[Key, Law]
     waivers: list[Waiver]
     versions: dict[str, Version]
-    demands: frozenset[DemandId] = Field(description="ids of demands.yaml; their texts are the catalogue's business")
-
-    @field_validator("demands", mode="before")
-    @classmethod
-    def _keys(cls, demands: object) -> object:
-        return frozenset(demands) if isinstance(demands, dict) else demands
+    demands: dict[DemandId, Demand]
 
     @cached_property
     def ids(self) -> frozenset[str]:
         """Everything that can be cited."""
-        return self.demands | self.controls.keys()
+        return frozenset(self.demands) | self.controls.keys()
 
     def thresholds(self, control: str) -> Mapping[str, Any]:
         """The thresholds of a control. Raises KeyError for one that is not in the baseline."""

@@ -58,4 +58,4 @@ def _holder(file: TextIO) -> str:
     pid, _, since = file.read().strip().partition(" ")
     if not since:
         return "a run that has just begun"
-    return f"pid {pid}, for {time.time() - float(since):.0f} s"
+    return f"pid {pid}, for {max(0.0, time.time() - float(since)):.0f} s"

@@ -56,6 +56,8 @@ def plan_(environment: Environment, as_json: AsJson = False) -> None:
         typer.echo(json.dumps([asdict(one) for one in plans], indent=1))
     else:
         screen.print(plan.table(plans))
+        for one in plans:
+            screen.print(one.said, markup=False, soft_wrap=True)
     raise typer.Exit(0 if all(one.ok for one in plans) else 2)
 
 
@@ -66,12 +68,16 @@ def shell_(command: Annotated[list[str] | None, typer.Argument(help="Run this in
 
 
 def main() -> None:
-    """Run `qhs`; every error that a user can mend is one message."""
+    """Run `qhs`; every error that a user can mend is one message and exit code 1."""
     try:
-        app()
+        code = app(standalone_mode=False)
+    except typer.TyperException as error:
+        complain(error.format_message() if isinstance(error, typer.BadParameter) else str(error))
+        sys.exit(1)
     except (UserError, ModelError) as error:
         complain(str(error))
         sys.exit(1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         complain("stopped; the same command goes on where it was")
         sys.exit(1)
+    sys.exit(code or 0)

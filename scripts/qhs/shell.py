@@ -6,7 +6,7 @@ import os
 
 from qhs import ansible
 from qhs.console import progress
-from qhs.engine import prepare
+from qhs.engine import Engine, prepare
 from qhs.errors import UserError
 from qhs.folders import CLONE
 from qhs.twin import access, inside
@@ -22,6 +22,7 @@ def enter(command: list[str]) -> None:
         raise UserError(f"twin {twin.name} is not up: there is no {twin.netns_path()}", "qhs up")
     engine = prepare(twin.state, progress)
     environ = {**ansible.variables(twin), **engine.environ, **_own(twin, engine.environ["PATH"])}
+    _project_settings(engine)
     argv = inside.command(twin, command or [os.environ.get("SHELL", "/bin/bash")])
     os.chdir(CLONE)
     os.execvpe(argv[0], argv, environ)  # noqa: S606 - the shell replaces us, so that signals and its exit code pass
@@ -37,3 +38,10 @@ def _own(twin: Twin, path: str) -> dict[str, str]:
     inventory = str(CLONE / "inventories" / "twin" / "hosts.py")
     return {"PATH": f"{folder}:{path}", "ANSIBLE_INVENTORY": inventory, "PS1": f"({twin.name}) \\w\\$ "}
 
+
+def _project_settings(engine: Engine) -> None:
+    """A plain `pulumi -s STACK` looks for settings in the tree: it gets copies of the state's own."""
+    folder = CLONE / "stacks" / "config"
+    folder.mkdir(exist_ok=True)
+    for own in engine.state.glob("settings/Pulumi.*.yaml"):
+        (folder / own.name).write_text(own.read_text())

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from qhs import ansible, image, ruleset_access, tools
-from qhs.engine import EngineError, ensure_stack, prepare, run_pulumi
+from qhs.engine import EngineError, configure, ensure_stack, prepare, run_pulumi
 from qhs.errors import UserError
 from qhs.layout import topology
 from qhs.lock import alone
@@ -107,7 +107,8 @@ def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress) -> No
             stack = str(StackName(estate.inventory.environment, site, "network"))
             progress(f"pulumi: up of {stack}")
             try:
-                ensure_stack(engine, stack, {"qhs:sshConfig": str(ruleset_access.write(twin))})
+                ensure_stack(engine, stack)
+                configure(engine, stack, "qhs:sshConfig", str(ruleset_access.write(twin)))
                 said = run_pulumi(engine, ["up", "--yes", "--refresh", "--skip-preview"], stack=stack, inside=prefix)
             except EngineError as error:
                 raise UserError(str(error), "put right what it names, then `qhs up`") from None

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import combinations
 from typing import Any
 
-import yaml
-
+from stacks.model import expiry
 from stacks.model.addresses import Pair
+from stacks.model.catalogue import Partner
 from stacks.model.estate import FIREWALL, Estate
-from stacks.model.source import REPO, Finding, Source
+from stacks.model.source import Finding, Source
 
 DR_SITE = "ndc"
+LAST_PARTNER = 255
 
 
 def run(estate: Estate, catalogue: Source, inventory: Source, now: datetime) -> Iterator[Finding]:
     """Every finding about an estate. References come first: the other checks need them whole."""
     broken = [*_references(estate, catalogue), *_inventory_references(estate, inventory)]
     yield from broken
+    yield from _names(estate, catalogue)
+    yield from _single_owners(estate, catalogue)
     yield from _indexes(estate, catalogue)
     yield from _overlaps(estate, inventory)
     yield from _replicas(estate, catalogue)
-    yield from _expiries(estate, catalogue, now)
+    yield from expiry.refused(estate, catalogue, now)
     if not broken:
         yield from _flows_to_nowhere(estate, catalogue)
+        yield from _islands(estate, catalogue, inventory)
         yield from _mixed_breaks(estate, catalogue)
         yield from _held_services(estate, inventory)
         yield from _numbers(estate, inventory)
@@ -65,7 +68,9 @@ def _references(estate: Estate, source: Source) -> Iterator[Finding]:
         at = ("tenants", name)
         yield from _known(source, (*at, "accountable"), [tenant.accountable], cat.owners, "owner")
         yield from _known(source, (*at, "zone"), [tenant.zone], cat.zones, "zone")
-        yield from _known(source, (*at, "sites"), tenant.sites, sites, "site")
+        home = cat.zones.get(tenant.zone)
+        where = (home.sites, f"site of {tenant.zone}") if home else (sites, "site")
+        yield from _known(source, (*at, "sites"), tenant.sites, *where)
         yield from _known(source, (*at, "partners"), tenant.partners, cat.partners, "partner")
         yield from _known(source, (*at, "tier"), [tenant.tier], cat.tiers, "tier")
 
@@ -103,14 +108,36 @@ def _some(known: Iterable[Any]) -> str:
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")  # noqa: PLR2004
 
 
+def _names(estate: Estate, source: Source) -> Iterator[Finding]:
+    """Zones, external networks and partners share one space of names: flows name them alike."""
+    cat = estate.catalogue
+    taken: dict[str, str] = {}
+    for kind in ("zones", "externals", "partners"):
+        for name in getattr(cat, kind):
+            first = taken.setdefault(name, kind)
+            if first != kind:
+                yield Finding(source.at(kind, name), f"{name} in {first} and in {kind}", "names that differ")
+
+
+def _single_owners(estate: Estate, source: Source) -> Iterator[Finding]:
+    """C-EXC-02: a database or a bucket belongs to one tenant; others come over the data bus."""
+    for kind in ("databases", "buckets"):
+        taken: dict[str, str] = {}
+        for name, tenant in estate.catalogue.tenants.items():
+            for one in getattr(tenant, kind):
+                first = taken.setdefault(one, name)
+                if first != name:
+                    at = source.at("tenants", name, kind)
+                    yield Finding(at, f"{one} of {name} belongs to {first}", "one tenant for each (C-EXC-02)")
+
+
 def _indexes(estate: Estate, source: Source) -> Iterator[Finding]:
     cat = estate.catalogue
     taken: dict[tuple[str, str, int], str] = {}
     keys = [
         *((("zones", ""), zone.index, ("zones", name, "index")) for name, zone in cat.zones.items()),
-        *((("partners", p.via), p.index + step, ("partners", name, "index"))
-          for name, p in cat.partners.items()
-          for step in range(estate.inventory.delegation_offices if p.count != "one" else 1)),
+        *((("partners", p.via), index, ("partners", name, "index"))
+          for name, p in cat.partners.items() for index in range(p.index, p.index + _members(estate, p))),
         *((("services", place), service.number, ("services", name, "number"))
           for name, service in cat.services.items() if service.number for place in service.places),
     ]  # fmt: skip
@@ -118,6 +145,13 @@ def _indexes(estate: Estate, source: Source) -> Iterator[Finding]:
         first = taken.setdefault((*scope, number), path[1])
         if first != path[1]:
             yield Finding(source.at(*path), f"{path[2]} {number} of {path[1]} is taken by {first}", "a free one")
+        if path[0] == "partners" and number > LAST_PARTNER:
+            wanted = f"at most {LAST_PARTNER}: its network has no more prefixes"
+            yield Finding(source.at(*path), f"index {number} of {path[1]}", wanted)
+
+
+def _members(estate: Estate, partner: Partner) -> int:
+    return 1 if partner.count == "one" else estate.inventory.delegation_offices
 
 
 def _overlaps(estate: Estate, source: Source) -> Iterator[Finding]:
@@ -148,31 +182,6 @@ def _replicas(estate: Estate, source: Source) -> Iterator[Finding]:
             )
 
 
-def _expiries(estate: Estate, source: Source, now: datetime) -> Iterator[Finding]:
-    """A newly added expiry in the past is a mistake; one that has passed since is a fact (see `expiring`)."""
-    past = {n: f for n, f in estate.catalogue.flows.items() if f.expires is not None and f.expires <= now}
-    committed = _committed_expiries(source) if past else {}
-    for name, flow in past.items():
-        if committed.get(name) != flow.expires:
-            at = source.at("flows", name, "expires")
-            yield Finding(at, f"flow {name} expires on {flow.expires:%d/%m/%Y %H:%M} UTC, in the past", "a later one")
-
-
-def _committed_expiries(source: Source) -> dict[str, datetime | None]:
-    """The expiries that the last commit has; none where there is no commit to ask."""
-    path = source.path / "flows.yaml"
-    if not path.is_relative_to(REPO):
-        return {}
-    command = ["git", "-C", str(REPO), "show", f"HEAD:{path.relative_to(REPO)}"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=False)
-    flows = yaml.safe_load(shown.stdout) or {} if shown.returncode == 0 else {}
-    return {name: _utc(flow["expires"]) for name, flow in flows.items() if "expires" in flow}
-
-
-def _utc(value: datetime) -> datetime:
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
-
-
 def _flows_to_nowhere(estate: Estate, source: Source) -> Iterator[Finding]:
     alive = {one.flow for one in estate.conversations}
     for name, flow in estate.catalogue.flows.items():
@@ -186,6 +195,27 @@ def _waits_for_machines(estate: Estate, services: list[str]) -> bool:
     return all(estate.catalogue.services[service].on == "machines" for service in services)
 
 
+def _islands(estate: Estate, catalogue: Source, inventory: Source) -> Iterator[Finding]:
+    """Zones that firewalls do not route: no flow crosses their edge, and an island has no management port either."""
+    zones = estate.catalogue.zones
+    unrouted = {name for name, zone in zones.items() if zone.firewall != "gateway"}
+    crossing = {
+        (one.flow, zone)
+        for one in estate.conversations
+        for zone in (one.source.zone, one.destination.zone)
+        if zone in unrouted and one.source.name != one.destination.name
+    }
+    for flow, zone in crossing:
+        found = f"flow {flow} across the edge of {zone} (firewall: {zones[zone].firewall})"
+        yield Finding(catalogue.at("flows", flow), found, "no flow where nothing is forwarded")
+    for site_name, site in estate.inventory.sites.items():
+        for name, group in site.groups.items():
+            if group.zone and zones[group.zone].firewall == "none":
+                at = inventory.at("sites", site_name, "groups", name, "zone")
+                wanted = "no managed machine: a management port would join it to other networks (C-SEC-01)"
+                yield Finding(at, f"{site_name}-{name}1 in the island {group.zone}", wanted)
+
+
 def _mixed_breaks(estate: Estate, source: Source) -> Iterator[Finding]:
     for name, flow in estate.catalogue.flows.items():
         breaks = {bool(estate.catalogue.services[service].breaks) for service in flow.to}
@@ -194,19 +224,30 @@ def _mixed_breaks(estate: Estate, source: Source) -> Iterator[Finding]:
 
 
 def _held_services(estate: Estate, source: Source) -> Iterator[Finding]:
+    services = estate.catalogue.services
     for machine in estate.machines.values():
-        ports: dict[str, str] = {}
         at = source.at("sites", machine.site, "groups", machine.group, "services")
         places = {port.place.partition(".")[2] for port in machine.interfaces}
         for held in machine.services:
-            if not places & set(estate.catalogue.services[held.service].places):
+            if not places & set(services[held.service].places):
                 yield Finding(at, f"{held.service} on {machine.name}", "a service of the machine's own zone")
-        for name, service in estate.catalogue.services.items():
-            if service.on == "machines" and service.role in machine.roles:
-                for port in service.ports:
-                    first = ports.setdefault(port, name)
-                    if first != name:
-                        yield Finding(at, f"{first} and {name} on {port} of {machine.name}", "one service a port")
+        carried = [
+            (name, port)
+            for name, service in services.items()
+            if service.on == "machines" and service.role in machine.roles and places & set(service.places)
+            for port in service.ports
+        ]
+        for (first, one), (second, other) in combinations(carried, 2):
+            if _share(one, other):
+                yield Finding(at, f"{first} and {second} on {other} of {machine.name}", "one service a port")
+
+
+def _share(one: str, other: str) -> bool:
+    """Whether two of `tcp/443` and `udp/5000-5100` have a port in common."""
+    (protocol, ports), (same, others) = (text.split("/") for text in (one, other))
+    first, last = (int(number) for number in (ports.split("-") * 2)[:2])
+    start, end = (int(number) for number in (others.split("-") * 2)[:2])
+    return protocol == same and first <= end and start <= last
 
 
 def _numbers(estate: Estate, source: Source) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from stacks.model.catalogue import LegName, Name, Strict, Title
+from stacks.model.catalogue import DemandId, LegName, Name, Strict, Title
 
 
 class Prefixes(Strict):
@@ -16,11 +16,21 @@ class Prefixes(Strict):
     ipv4: IPv4Network
     ipv6: IPv6Network
 
+    def refuse_lengths(self, ipv4: int, ipv6: int) -> None:
+        """Raises ValueError unless the prefixes have these lengths: the plan counts segments inside them."""
+        if (self.ipv4.prefixlen, self.ipv6.prefixlen) != (ipv4, ipv6):
+            raise ValueError(f"an IPv4 /{ipv4} and an IPv6 /{ipv6}")
+
 
 class ExternalNetwork(Prefixes):
     """The addresses of an external network; partners get their prefixes out of it by their index."""
 
     note: str | None = Field(None, description="where the addresses come from")
+
+    @model_validator(mode="after")
+    def _roomy(self) -> Self:
+        self.refuse_lengths(16, 48)
+        return self
 
 
 class Rack(Strict):
@@ -61,13 +71,15 @@ class Site(Prefixes):
     ownership: Literal["owned", "leased"]
     country: Literal["VN"] = Field(description="data stays in Viet Nam (C-DATA-02)")
     facility: str = Field(description="data-centre class and where that is from")
+    serves: list[DemandId] = Field([], description="demands or controls that this site as a whole serves")
     carriers: list[Name] = Field(min_length=2, description="two, distinct (C-NET-06, C-DR-07)")
     externals: list[LegName] = Field(description="external networks its firewalls have a leg into")
     racks: dict[Name, Rack]
     groups: dict[Name, Group]
 
     @model_validator(mode="after")
-    def _two_carriers(self) -> Self:
+    def _whole(self) -> Self:
+        self.refuse_lengths(14, 48)
         if len(set(self.carriers)) != len(self.carriers):
             raise ValueError("carriers that differ (C-NET-06)")
         return self

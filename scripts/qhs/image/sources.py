@@ -64,4 +64,5 @@ def _one_line(apt: Path) -> Iterator[_Source]:
             continue
         for line in path.read_text().splitlines():
             if match := _ONE_LINE.match(line.split("#", 1)[0].strip()):
-                yield match["uri"], match["suite"], match["components"].split(), match["options"] or ""
+                options = dict(word.partition("=")[::2] for word in (match["options"] or "").split())
+                yield match["uri"], match["suite"], match["components"].split(), options.get("signed-by", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -10,8 +11,10 @@ import typer
 from qhs.console import screen
 from qhs.environments import Environment
 from qhs.net.diff import difference, markdown, text
+from qhs.net.probe import run as probing
 from qhs.net.prove.plan import prove_plan
 from qhs.net.prove.report import report, table
+from qhs.twin.names import Twin
 from stacks.model import checks, load
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
@@ -31,6 +34,23 @@ def prove(env: Env = Environment.TWIN, as_json: AsJson = False) -> None:
     else:
         screen.print(table(done), markup=False)
     raise typer.Exit(done.code)
+
+
+@app.command()
+def probe(
+    sample: Annotated[bool, typer.Option("--sample", help="One allowed and one denied packet a service.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send real packets from every place of the twin to every service that a machine holds.
+
+    Exit code 2: a packet got through that no flow allows, or did not get through although one does.
+    """
+    results = probing.run(probing.probes(load(Environment.TWIN), Twin.here(), sample=sample))
+    if as_json:
+        typer.echo(json.dumps([probing.row(one) for one in results], indent=1))
+    else:
+        screen.print(probing.table(results))
+    raise typer.Exit(0 if all(one.as_wanted for one in results) else 2)
 
 
 @app.command()

@@ -59,7 +59,7 @@ def _table(tools: dict[str, Tool] | dict[str, Tool | None]) -> Table:
 def _shown() -> Iterator[Progress]:
     """A line that moves on a terminal, plain lines elsewhere."""
     if not _progress.is_terminal:
-        yield lambda line: _progress.print(line, markup=False, highlight=False)
+        yield lambda line: _progress.print(line, markup=False, highlight=False, soft_wrap=True)
         return
     with _progress.status("looking") as status:
         yield status.update

@@ -17,7 +17,6 @@ from qhs.progress import Progress, silent
 from qhs.twin import access, boot, disk, limits, preflight, ready, wires
 from qhs.twin.names import NETNS_FOLDER, Twin
 from qhs.twin.topology import Machine, Topology
-from qhs.twin.wires import Port
 
 BOOT_WITHIN = 120.0
 """Seconds from power-on to SSH before a machine is called stuck; a lone one takes about 3."""
@@ -65,8 +64,9 @@ def up(topology: Topology, progress: Progress = silent, twin: Twin | None = None
         _remove_strangers(twin, topology, progress)
         wires.ensure_bridges(twin, topology)
         wires.ensure_clients(twin, topology.clients)
-        there = wires.ports(twin)
-        due = [machine for machine in topology.machines if _due(twin, machine, image, there)]
+        marked = [(machine, disk.mark(machine, image)) for machine in topology.machines]
+        plugged = wires.plugged(twin, marked)
+        due = [it for it, mark in marked if it.name not in plugged or not _stands(twin, it, mark)]
         booted = _boot(twin, topology, due, image, progress)
         kept = tuple(machine.name for machine in topology.machines if machine not in due)
         return Up(image, booted, kept, time.monotonic() - started)
@@ -119,13 +119,10 @@ def _status(twin: Twin, name: str) -> MachineStatus:
     )
 
 
-def _due(twin: Twin, machine: Machine, image: Image, there: dict[str, Port]) -> bool:
-    """Whether a machine must be booted: it is off, it is not what it should be, or its wires are not."""
+def _stands(twin: Twin, machine: Machine, mark: str) -> bool:
+    """Whether a machine runs, and as what it should be."""
     record = disk.load(twin.machine(machine.name))
-    mark = disk.mark(machine, image)
-    if state(twin, machine.name) != "running" or not record or record.mark != mark:
-        return True
-    return not wires.plugged(machine, there, mark)
+    return state(twin, machine.name) == "running" and record is not None and record.mark == mark
 
 
 def _boot(twin: Twin, topology: Topology, due: list[Machine], image: Image, progress: Progress) -> dict[str, float]:

@@ -16,8 +16,8 @@ from qhs.errors import UserError
 from qhs.twin.names import NETNS_FOLDER, Twin, port
 from qhs.twin.topology import Client, Leg, Operator, Place, Topology
 
-# What a new namespace starts from, whatever the host has set (it would inherit some of it): nothing is forwarded,
-# and an interface waits for no duplicate address and listens to no router.
+# What a new namespace starts from, whatever it would inherit from the host: nothing is forwarded, and an
+# interface waits for no duplicate address and listens to no router.
 QUIET = """
 cd /proc/sys/net
 echo 0 >ipv4/ip_forward
@@ -115,7 +115,9 @@ def _ensure_operator(twin: Twin, operator: Operator, has: set[str]) -> None:
     if wanted == mine:
         return
     on = f"/proc/sys/net/ipv6/conf/{operator.bridge}"
-    _shell(twin.netns, f"echo 0 >{on}/disable_ipv6")
+    # Asking for a booting machine's address ten times a second, not once, shows it up a second earlier.
+    again = f"/proc/sys/net/ipv4/neigh/{operator.bridge}/retrans_time_ms"
+    _shell(twin.netns, f"echo 0 >{on}/disable_ipv6; echo 100 >{again}")
     lines = [f"address del {address} dev {operator.bridge}" for address in sorted(mine - wanted)]
     lines += [f"address add {address} dev {operator.bridge}" for address in sorted(wanted - mine)]
     ip(twin, lines)
@@ -127,39 +129,47 @@ def plug(place: Place, target: str, mark: str) -> list[str]:
     for leg in place.legs:
         name = port(place.name, leg.interface)
         lines += [
-            f"link add {name} type veth peer name {leg.interface} netns {target}",
-            f'link set {name} master {leg.bridge} alias "{place.name}:{leg.interface} {mark}"',
-            *((f"link set {name} type bridge_slave isolated on",) if leg.isolated else ()),
-            f"link set {name} up",
+            # A fixed address, as a real card has: neighbours still know a machine that was off for a moment.
+            f"link add {name} type veth peer name {leg.interface} address {_mac(name)} netns {target}",
+            f'link set {name} alias "{place.name}:{leg.interface} {mark}"',
+            *_hang(name, leg),
         ]
     return lines
 
 
 def unplug(twin: Twin, places: set[str]) -> None:
-    """Pull the wires of places that are gone; the kernel itself does so only some time after the last process."""
+    """Pull the wires of places that are gone: the kernel does so only some time after the last process."""
     gone = [port.name for port in ports(twin).values() if port.alias.partition(":")[0] in places]
     for name in gone:
         # One that the kernel was quicker with is no fault.
         subprocess.run(["ip", "-n", twin.netns, "link", "del", name], check=False, capture_output=True)
 
 
-def plugged(place: Place, there: dict[str, Port], mark: str) -> bool:
-    """Whether every leg of a place hangs where it should, put there for the same `mark`."""
-    for leg in place.legs:
-        found = there.get(port(place.name, leg.interface))
-        if not found or not found.carries(leg) or not found.alias.endswith(f" {mark}"):
-            return False
-    return True
+def plugged(twin: Twin, marked: Iterable[tuple[Place, str]]) -> set[str]:
+    """The places whose every leg has its port, put there for their mark; stray ports are put back."""
+    there = ports(twin)
+    whole, lines = set(), []
+    for place, mark in marked:
+        found = [(leg, there.get(port(place.name, leg.interface))) for leg in place.legs]
+        if all(it and it.alias.endswith(f" {mark}") for _, it in found):
+            whole.add(place.name)
+            lines += [line for leg, it in found if it and not it.carries(leg) for line in _hang(it.name, leg)]
+    ip(twin, lines)
+    return whole
+
+
+def _hang(name: str, leg: Leg) -> list[str]:
+    return [
+        f"link set {name} master {leg.bridge}",
+        f"link set {name} type bridge_slave isolated {'on' if leg.isolated else 'off'}",
+        f"link set {name} up",
+    ]
 
 
 def ensure_clients(twin: Twin, clients: Sequence[Client]) -> None:
     """Exactly these clients; one that differs in anything is made anew."""
-    there = ports(twin)
-    kept = set()
     _, found = namespaces(twin)
-    for client in clients:
-        if client.name in found and plugged(client, there, _mark(client)):
-            kept.add(client.name)
+    kept = plugged(twin, [(client, _mark(client)) for client in clients]) & set(found)
     for name in found:
         if name not in kept:
             remove_client(twin, name)

@@ -1,0 +1,7 @@
+"""The deployment engine as every command of ours runs it: one environment, one way to run, one way to make a stack."""
+
+from qhs.engine.environment import Engine, prepare
+from qhs.engine.run import EngineError, run_pulumi
+from qhs.engine.stack import configure, ensure_stack
+
+__all__ = ["Engine", "EngineError", "configure", "ensure_stack", "prepare", "run_pulumi"]

@@ -1,0 +1,77 @@
+"""What every run of the engine gets from its surroundings."""
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from qhs.engine.host import with_language_host
+from qhs.folders import CLONE
+from qhs.progress import Progress, silent
+from qhs.tools import ensure, installed
+
+POLICY_PACK = CLONE / "policies" / "pack"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The engine's program, the folder of its state, and the environment for both."""
+
+    program: Path
+    state: Path
+    environ: Mapping[str, str]
+
+    def settings(self, stack: str) -> Path:
+        """The settings file of a stack: never in the tree, since it belongs to this state."""
+        return self.state / "settings" / f"Pulumi.{stack}.yaml"
+
+
+def prepare(state: Path, progress: Progress = silent, policy_pack: Path | None = POLICY_PACK) -> Engine:
+    """An engine that keeps everything it writes in `state` (made 0700), with the policy pack on every preview and up.
+
+    Builds the engine if need be. The language host of ours goes with an engine of ours: an installed one has its own.
+    """
+    tool = ensure(["engine"], progress)["engine"]
+    home = tool.programs["pulumi"].parent if tool.how == "path" else with_language_host(tool, progress)
+    # The Python of this project comes before any other: an installed engine looks for it on PATH.
+    folders = [home, Path(sys.executable).parent]
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    backend = state / "pulumi"
+    backend.mkdir(exist_ok=True, mode=0o700)
+    (state / "settings").mkdir(exist_ok=True, mode=0o700)
+    environ = _inherited() | {
+        "PATH": os.pathsep.join([*map(str, folders), installed.foreign_path()]),
+        "PULUMI_HOME": str(state / "pulumi-home"),
+        "PULUMI_BACKEND_URL": f"file://{backend}",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(_passphrase(state)),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+    }
+    if policy_pack:
+        environ["PULUMI_OPTION_POLICY_PACK"] = str(policy_pack)
+    return Engine(home / "pulumi", state, environ)
+
+
+def _inherited() -> dict[str, str]:
+    """The caller's environment without its own settings of the engine, which would win or contradict."""
+    return {name: text for name, text in os.environ.items() if not name.startswith("PULUMI_")}
+
+
+def _passphrase(state: Path) -> Path:
+    """The file whose content encrypts the secrets of the stacks in `state`: random, made once, whole or not at all."""
+    file = state / "passphrase"
+    if not file.exists():
+        new = state / f".passphrase-{os.getpid()}"
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
+            opened.write(secrets.token_urlsafe(32))
+            opened.flush()
+            os.fsync(opened.fileno())
+        try:
+            os.link(new, file)  # the first of two at once wins
+        except FileExistsError:
+            pass
+        finally:
+            new.unlink()
+    return file

@@ -1,0 +1,96 @@
+"""Running the engine."""
+
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from qhs.child import mortal
+from qhs.engine.environment import Engine
+from qhs.folders import CLONE
+from qhs.progress import Progress
+
+_TAIL = 40
+
+
+class EngineError(Exception):
+    """The engine ended with another exit code than 0. `output` is the end of what it said."""
+
+    def __init__(self, command: str, code: int, output: str) -> None:
+        super().__init__(f"`pulumi {command}` ended with exit code {code}:\n{output}")
+        self.code = code
+        self.output = output
+
+
+def run_pulumi(  # noqa: PLR0913 - each is a fact of its own, and all but two have a default
+    engine: Engine,
+    args: list[str],
+    *,
+    stack: str | None = None,
+    inside: Sequence[str] = (),
+    on_line: Progress | None = None,
+    cwd: Path = CLONE,
+) -> str:
+    """Run `pulumi ARGS`, never asking a question, and return what it printed on standard output.
+
+    Both streams go to `on_line` as they come. `inside` is the start of a command line that runs the rest in another namespace. Ctrl-C is handed on
+    to the engine once each time it is pressed, as the engine wants it: the first ends what runs in good order, a second
+    at once. Raises EngineError.
+    """
+    command = [*inside, str(engine.program), *args, "--non-interactive", "--color=never"]
+    if stack:
+        command += ["--stack", stack, "--config-file", str(engine.settings(stack))]
+    tail: deque[str] = deque(maxlen=_TAIL)
+    said: list[str] = []
+
+    def show(line: str) -> None:
+        tail.append(line)
+        if on_line:
+            on_line(line)
+
+    with subprocess.Popen(
+        mortal(command, signal.SIGTERM),
+        env=dict(engine.environ),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        process_group=0,
+    ) as process:
+        readers = [
+            threading.Thread(target=_read, args=(process.stdout, [said.append, show])),
+            threading.Thread(target=_read, args=(process.stderr, [show])),
+        ]
+        for reader in readers:
+            reader.start()
+        interrupted = _wait(process)
+        for reader in readers:
+            reader.join()
+    if interrupted:
+        raise KeyboardInterrupt
+    if process.returncode:
+        raise EngineError(" ".join(args), process.returncode, "\n".join(tail))
+    return "\n".join(said)
+
+
+def _read(stream: Iterable[str] | None, takers: list[Callable[[str], None]]) -> None:
+    for line in stream or ():
+        for take in takers:
+            take(line.rstrip("\n"))
+
+
+def _wait(process: "subprocess.Popen[str]") -> bool:
+    """Wait for the end; tell whether Ctrl-C was pressed, which the engine, in a group of its own, hears from us."""
+    interrupted = False
+    while True:
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            interrupted = True
+            process.send_signal(signal.SIGINT)
+        else:
+            return interrupted

@@ -1,0 +1,64 @@
+"""Making stacks, and taking them over from a run that was killed."""
+
+import json
+import socket
+from pathlib import Path
+
+import yaml
+
+from qhs.engine.environment import Engine
+from qhs.engine.run import run_pulumi
+from qhs.folders import CLONE
+from qhs.progress import Progress
+
+
+def ensure_stack(engine: Engine, stack: str, project: Path = CLONE, on_line: Progress | None = None) -> None:
+    """Make the stack, and its settings, unless they are there. Raises EngineError.
+
+    The settings hold what the state folder's passphrase encrypts, so they lie in the state folder too. A lock whose
+    holder died on this machine is taken away.
+    """
+    name = yaml.safe_load((project / "Pulumi.yaml").read_text())["name"]
+    backend = backend_folder(engine) / ".pulumi"
+    for lock in (backend / "locks" / "organization" / name / stack).glob("*.json"):
+        _release(lock, on_line)
+    own = engine.settings(stack)
+    if (backend / "stacks" / name / f"{stack}.json").exists():
+        if not own.exists():
+            run_pulumi(engine, ["config", "refresh", "--force"], stack=stack, cwd=project, on_line=on_line)
+        return
+    own.unlink(missing_ok=True)
+    # The engine writes a new stack's settings beside the project file: this one stands in for it.
+    (own.parent / "Pulumi.yaml").write_text(f"name: {name}\nruntime: python\n")
+    run_pulumi(engine, ["stack", "init", stack], cwd=own.parent, on_line=on_line)
+
+
+def configure(engine: Engine, stack: str, key: str, value: str) -> None:
+    """Set a plain value of a stack's configuration where it differs. Raises EngineError."""
+    settings = yaml.safe_load(engine.settings(stack).read_text()) or {}
+    if settings.get("config", {}).get(key) != value:
+        run_pulumi(engine, ["config", "set", key, value], stack=stack)
+
+
+def backend_folder(engine: Engine) -> Path:
+    """Where the engine keeps the states of its stacks."""
+    return Path(engine.environ["PULUMI_BACKEND_URL"].removeprefix("file://"))
+
+
+def _release(lock: Path, on_line: Progress | None) -> None:
+    holder = json.loads(lock.read_text())
+    if holder["hostname"] != socket.gethostname() or _lives(holder["pid"]):
+        return
+    if on_line:
+        on_line(f"taking over from pid {holder['pid']}, which ended without releasing {lock.parent.name}")
+    lock.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    """Whether that process is an engine. One that ended but was not waited for has no program any more."""
+    try:
+        return Path(f"/proc/{pid}/exe").readlink().name.startswith("pulumi")
+    except FileNotFoundError:
+        return False
+    except PermissionError:
+        return True

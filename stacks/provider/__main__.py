@@ -1,0 +1,14 @@
+"""Starts the plugin: the engine runs this folder as the provider `qhs`."""
+
+import sys
+from importlib.metadata import version
+
+from stacks.provider.base import Handler, QhsProvider
+from stacks.provider.ruleset.handler import RulesetHandler
+from stacks.provider.ruleset.resource import Ruleset
+from stacks.provider.server import serve
+
+KINDS: dict[str, type[Handler]] = {Ruleset.TYPE: RulesetHandler}
+
+if __name__ == "__main__":
+    serve(QhsProvider(KINDS), version("qhs"), sys.argv[1:])

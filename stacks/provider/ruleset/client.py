@@ -1,0 +1,110 @@
+"""A plain client of `qhs-ruleset`, over OpenSSH. Knows nothing of Pulumi."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stacks.provider.ruleset.listing import parse
+from stacks.provider.ruleset.nft import Table
+
+TIMEOUT = 30
+"""Seconds for one call; the machine itself undoes what is not confirmed within 30 s."""
+UNREACHABLE = 255  # ssh's own exit code
+# Each call on a connection of its own: a confirmation must prove that new connections still get through.
+OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "ControlPath=none", "-o", "LogLevel=ERROR")
+
+
+class RulesetError(Exception):
+    """A machine did not do what it was asked: which, what it said, the way out."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one machine enforces."""
+
+    table: Table
+    confirmed: str | None
+    """SHA-256 of the ruleset that its next boot loads."""
+
+
+def digest(text: str) -> str:
+    """The name that `qhs-ruleset` knows a ruleset by."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Client:
+    """The machines of an environment by their names in an OpenSSH configuration."""
+
+    def __init__(self, config: Path) -> None:
+        self._config = config
+
+    def read(self, machine: str) -> Reading:
+        """What a machine enforces now, and after a boot. Raises RulesetError."""
+        answer = self._ask(machine, "read")
+        return Reading(parse(answer["nft"] or {"nftables": []}), answer["confirmed"])
+
+    def list(self, machines: Sequence[str]) -> dict[str, Reading]:
+        """What several machines enforce. Raises one RulesetError that names every machine that did not answer."""
+        return self._all(machines, self.read)
+
+    def write(self, machines: Sequence[str], text: str) -> None:
+        """Have all these machines enforce the text, or none: each checks, then each applies, then each confirms.
+
+        Raises RulesetError. What was applied and not confirmed is undone by the machine itself within 30 s.
+        """
+        name = digest(text)
+        self._all(machines, lambda machine: self._ask(machine, f"check {name}", text))
+        self._all(machines, lambda machine: self._ask(machine, f"apply {name}", text))
+        try:
+            self._all(machines, lambda machine: self._ask(machine, f"confirm {name}"))
+        except RulesetError as error:
+            raise RulesetError(
+                f"{error}\nIt was applied, but not confirmed by all: who did not confirm goes back by itself. "
+                "Run `up` again, which writes it to all"
+            ) from error
+
+    def _all[T](self, machines: Sequence[str], do: Callable[[str], T]) -> dict[str, T]:
+        with ThreadPoolExecutor(len(machines)) as pool:
+            waiting = {machine: pool.submit(do, machine) for machine in machines}
+        faults = [fault for one in waiting.values() if (fault := one.exception())]
+        if faults:
+            raise RulesetError("\n".join(str(fault) for fault in faults))
+        return {machine: one.result() for machine, one in waiting.items()}
+
+    def _ask(self, machine: str, words: str, text: str = "") -> dict[str, Any]:
+        command = ["ssh", "-F", str(self._config), *OPTIONS, "--", machine, words]
+        try:
+            done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        except subprocess.TimeoutExpired:
+            raise RulesetError(self._silent(machine, words, f"no answer within {TIMEOUT} s")) from None
+        if done.returncode == UNREACHABLE:
+            raise RulesetError(self._silent(machine, words, _last(done.stderr.splitlines())))
+        try:
+            answer: dict[str, Any] = json.loads(done.stdout)
+        except ValueError:
+            found = _last((done.stdout + done.stderr).splitlines())
+            raise RulesetError(
+                f"{machine}: found {found!r} for `{words.partition(' ')[0]}`, wanted the JSON of qhs-ruleset. "
+                "Way out: run the playbook that installs the role `ruleset`"
+            ) from None
+        if "error" in answer:
+            raise RulesetError(f"{machine}: {answer['error']['message']} ({answer['error']['code']})")
+        return answer
+
+    def _silent(self, machine: str, words: str, why: str) -> str:
+        tried = f"ssh -F {self._config} {machine} {words.partition(' ')[0]}"
+        return (
+            f"{machine} cannot be reached: {why}. Tried: {tried}. Way out: power it on, or see that this file names it"
+        )
+
+
+def _last(lines: Iterable[str]) -> str:
+    said = [line.strip() for line in lines if line.strip()]
+    return said[-1] if said else "nothing"

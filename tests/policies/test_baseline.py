@@ -1,0 +1,117 @@
+"""The baseline lints itself: every fault is named with file and line. Every threshold of it matters to some test."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Plan, cases, put, said
+from pydantic import ValidationError
+
+from policies.baseline import FOLDER, Baseline, Waiver, load
+from policies.rules import REGISTRY
+from policies.verdicts import Outcome
+from stacks.model.source import ModelError
+
+FAULTS = [
+    ("controls.yaml", "sources: [design]", "sources: [desing]", "found source desing; wanted a key of sources.yaml"),
+    ("controls.yaml", "rules: [level]", "rules: []", "wanted either rules, or the layer that will judge it"),
+    ("controls.yaml", "later: records", "later: someday", "wanted Input should be 'network'"),
+    ("controls.yaml", "C-LVL-01:", "C-LVL-1:", "found controls.C-LVL-1"),
+    ("controls.yaml", "evidence: seen", "evidence: sure", "wanted Input should be 'seen'"),
+    ("sources.yaml", "status: own", "status: unknown", "wanted status own with kind design, and not otherwise"),
+    ("sources.yaml", "practice:\n", "practise:\n", "found source practise, which no control cites"),
+    (
+        "waivers.yaml",
+        "[]",
+        "- {control: C-NET-99, target: x, owner: ab, reason: r, granted: 2027-01-01, expires: 2027-02-01}",
+        "found control C-NET-99; wanted a key of controls.yaml",
+    ),
+    ("waivers.yaml", "[]", "- {control: C-NET-02, target: x}", "found no waivers.0.owner"),
+]
+
+
+@pytest.mark.parametrize(("file", "old", "new", "says"), FAULTS, ids=[says for *_, says in FAULTS])
+def test_a_fault_is_named_with_file_and_line(tmp_path: Path, file: str, old: str, new: str, says: str) -> None:
+    shutil.copytree(FOLDER, tmp_path / "baseline")
+    path = tmp_path / "baseline" / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(ModelError) as refusal:
+        load(tmp_path / "baseline")
+    finding = next(str(one) for one in refusal.value.findings if says in str(one))
+    where, line = finding.partition(": ")[0].rsplit(":", 1)
+    assert where == str(path)
+    changed = text[: text.index(old)].count("\n") + 1
+    assert abs(int(line) - changed) <= 6, "the line of the entry that holds the fault"
+
+
+@pytest.mark.parametrize(
+    ("granted", "expires", "fine"),
+    [
+        (date(2027, 1, 1), date(2027, 4, 1), True),
+        (date(2027, 1, 1), date(2027, 4, 2), False),
+        (date(2027, 1, 1), date(2027, 1, 1), False),
+    ],
+)
+def test_a_waiver_lives_at_most_90_days(granted: date, expires: date, fine: bool) -> None:
+    fields = {"control": "C-NET-02", "target": "qhdc-fw1", "owner": "vpqh-attt", "reason": "migration"}
+    if fine:
+        Waiver.model_validate(fields | {"granted": granted, "expires": expires})
+    else:
+        with pytest.raises(ValidationError, match="expires within 90 days of granted"):
+            Waiver.model_validate(fields | {"granted": granted, "expires": expires})
+
+
+def test_registry_and_controls_name_each_other(baseline: Baseline) -> None:
+    judged = {(name, rule) for name, control in baseline.controls.items() for rule in control.rules}
+    assert judged == {(rule.control, rule.name) for rule in REGISTRY}
+
+
+def _leaves(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else None
+    if items is None:
+        yield path
+    else:
+        for key, value in items:
+            yield from _leaves(value, (*path, key))
+
+
+THRESHOLDS = [(name, *path) for name, control in load().controls.items() for path in _leaves(control.thresholds)]
+
+
+def _changed(baseline: Baseline, at: tuple[Any, ...], by: int) -> Baseline:
+    """The baseline with a number moved by `by`, or with an item of a list taken away."""
+    control, *path = at
+    thresholds = copy.deepcopy(baseline.controls[control].thresholds)
+    node = thresholds
+    for key in path[:-1]:
+        node = node[key]
+    if isinstance(node, list):
+        del node[path[-1]]
+    else:
+        node[path[-1]] += by
+    new = baseline.controls[control].model_copy(update={"thresholds": thresholds})
+    return baseline.model_copy(update={"controls": {**baseline.controls, control: new}})
+
+
+@pytest.mark.parametrize("by", [-1, 1])
+@pytest.mark.parametrize("at", THRESHOLDS, ids=lambda at: ".".join(map(str, at)))
+def test_every_threshold_matters(at: tuple[Any, ...], by: int, clean: Plan, judge: Any, baseline: Baseline) -> None:
+    changed = _changed(baseline, at, by)
+
+    def differs(plan: Plan) -> bool:
+        return said(judge(plan, changed).of(Outcome.VIOLATION)) != said(judge(plan).of(Outcome.VIOLATION))
+
+    def with_case(case: dict[str, Any]) -> Plan:
+        plan = copy.deepcopy(clean)
+        put(plan, case["at"], case["put"])
+        return plan
+
+    assert differs(clean) or any(differs(with_case(case)) for case in cases()[at[0]])

@@ -1,0 +1,244 @@
+"""A small twin of its own, from nothing to nothing: two machines and two clients."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from qhs.errors import UserError
+from qhs.lock import alone
+from qhs.twin import access, boot, inside, lifecycle, limits, wires
+from qhs.twin.lifecycle import Up
+from qhs.twin.names import NETNS_FOLDER, Twin
+from qhs.twin.topology import Client, File, Leg, Machine, Operator, Route, Topology
+
+pytestmark = pytest.mark.live
+
+
+def leg(interface: str, bridge: str, number: int, host: int, isolated: bool = False) -> Leg:
+    addresses = (f"10.77.{number}.{host}/24", f"fd77:{number}::{host}/64")
+    return Leg(interface=interface, bridge=bridge, addresses=addresses, isolated=isolated)
+
+
+def through(number: int) -> tuple[Route, ...]:
+    return (
+        Route(destination="0.0.0.0/0", via=f"10.77.{number}.1"),
+        Route(destination="::/0", via=f"fd77:{number}::1"),
+    )
+
+
+GATE = Machine(
+    name="gate",
+    site="lab",
+    legs=(leg("mgmt", "mgmt", 0, 11, isolated=True), leg("left", "left", 1, 1), leg("right", "right", 2, 1)),
+    sysctl={"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"},
+)
+HOST = Machine(
+    name="host",
+    site="lab",
+    legs=(leg("mgmt", "mgmt", 0, 12, isolated=True), leg("eth0", "right", 2, 10)),
+    routes=through(2),
+    files={"/etc/qhs-first-boot": File(content="baked\n", mode=0o600)},
+)
+TOPOLOGY = Topology(
+    bridges=("mgmt", "left", "right"),
+    machines=(GATE, HOST),
+    clients=(
+        Client(name="near", legs=(leg("eth0", "right", 2, 20),)),
+        Client(name="far", legs=(leg("eth0", "left", 1, 20),), routes=through(1)),
+    ),
+    operators=(Operator(bridge="mgmt", addresses=("10.77.0.1/24", "fd77:0::1/64")),),
+)
+
+
+def snapshot(twin: Twin) -> dict[str, set[str]]:
+    """Whatever of a twin could be left on the host."""
+    groups = subprocess.run(
+        ["find", "/sys/fs/cgroup", "-name", twin.cgroup], check=True, capture_output=True, text=True
+    )
+    processes = {
+        path.parent.name
+        for path in Path("/proc").glob("[0-9]*/cgroup")
+        if f"/{twin.cgroup}/" in _read(path) and "\nState:\tZ" not in _read(path.parent / "status")
+    }
+    links = subprocess.run(["ip", "-o", "link"], check=True, capture_output=True, text=True).stdout
+    mounts = Path("/proc/self/mountinfo").read_text()
+    return {
+        "control groups": set(groups.stdout.split()),
+        "processes": processes,
+        "links": {line.split(":")[1].strip() for line in links.splitlines()},
+        "mounts": {line for line in mounts.splitlines() if twin.netns in line or str(twin.state) in line},
+        "namespaces": {path.name for path in NETNS_FOLDER.glob(f"{twin.netns}*")},
+        "disks": {str(path) for path in twin.state.rglob("*")},
+        "inotify": {limits.KNOB.read_text().strip()},
+    }
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twin]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        patch.setenv("QHS_TWIN", f"test{os.getpid()}")
+        mine = Twin.here()
+        before = snapshot(mine)
+        try:
+            yield mine
+        finally:
+            spaces = {path.stat().st_ino for path in NETNS_FOLDER.glob(f"{mine.netns}*")}
+            shell = subprocess.Popen(inside.command(mine, ["sleep", "600"]))
+            lifecycle.down(twin=mine)
+        assert snapshot(mine) == before
+        assert shell.wait(timeout=5) < 0, "a process inside the twin outlived it"
+        assert not {path for path in Path("/proc").glob("[0-9]*/ns/net") if _inode(path) in spaces}
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0
+
+
+@pytest.fixture(scope="module")
+def first(twin: Twin) -> Up:
+    return lifecycle.up(TOPOLOGY)
+
+
+def ssh(twin: Twin, machine: str, command: str) -> "subprocess.CompletedProcess[str]":
+    return inside.run(twin, ["ssh", "-F", str(access.config(twin)), machine, command])
+
+
+def banner(twin: Twin, client: str, address: str) -> str:
+    def read() -> str:
+        with socket.create_connection((address, 22), timeout=3) as connection:
+            return connection.recv(4).decode()
+
+    return inside.call(twin, read, client=client)
+
+
+def inits(twin: Twin) -> dict[str, int | None]:
+    return {name: boot.group(twin, name).init() for name in ("gate", "host")}
+
+
+def test_machines_boot_whole_and_quickly(twin: Twin, first: Up) -> None:
+    assert set(first.booted) == {"gate", "host"}
+    for name in first.booted:
+        assert ssh(twin, name, "systemctl is-system-running --wait").stdout.strip() == "running"
+        assert ssh(twin, name, "hostname").stdout.strip() == name
+        # Of its own group: no service holds a process of another machine's.
+        listed = ssh(twin, name, "ps -C sshd --no-headers -o pid | wc -l; systemctl show ssh -p NRestarts")
+        assert listed.stdout.split() == ["1", "NRestarts=0"]
+    assert all(it.state == "running" and it.memory_bytes and it.cpu_seconds for it in lifecycle.status())
+
+
+def test_packets_pass_between_clients_and_machines_in_both_families(twin: Twin, first: Up) -> None:
+    for client in ("near", "far"):
+        for address in ("10.77.2.10", "fd77:2::10"):
+            assert banner(twin, client, address) == "SSH-"
+
+
+def test_management_ports_are_isolated(twin: Twin, first: Up) -> None:
+    ping = "ping -c1 -W1"
+    assert ssh(twin, "host", f"{ping} 10.77.2.1").returncode == 0
+    assert ssh(twin, "host", f"{ping} 10.77.0.1").returncode == 0
+    assert ssh(twin, "host", f"{ping} -I mgmt 10.77.0.11").returncode == 1
+
+
+def test_nothing_leads_out(twin: Twin, first: Up) -> None:
+    for address in ("192.0.2.1", "2001:db8::1"):
+        route = inside.run(twin, ["ip", "route", "get", address])
+        assert "unreachable" in route.stderr
+    kinds = {link.get("linkinfo", {}).get("info_kind", link["ifname"]) for link in wires.links(twin)}
+    assert kinds == {"lo", "bridge", "veth"}
+    wired = {leg.interface for place in (*TOPOLOGY.machines, *TOPOLOGY.clients) for leg in place.legs}
+    assert {port.alias.partition(":")[2].split()[0] for port in wires.ports(twin).values()} == wired
+
+
+def test_a_disk_is_born_with_the_files_it_was_promised(twin: Twin, first: Up) -> None:
+    assert ssh(twin, "host", "sudo cat /etc/qhs-first-boot").stdout == "baked\n"
+    assert ssh(twin, "host", "stat -c '%a %U' /etc/qhs-first-boot").stdout == "600 root\n"
+
+
+def test_the_shared_clock_is_out_of_reach(twin: Twin, first: Up) -> None:
+    assert ssh(twin, "host", "sudo date -s 2020-01-01").returncode == 1
+    assert time.localtime().tm_year > 2020
+
+
+def test_root_and_strangers_do_not_log_in(twin: Twin, first: Up) -> None:
+    assert (
+        "Permission denied"
+        in inside.run(
+            twin, ["ssh", "-F", str(access.config(twin)), "-o", "BatchMode=yes", "-l", "root", "host", "true"]
+        ).stderr
+    )
+
+
+def test_a_second_up_changes_nothing(twin: Twin, first: Up) -> None:
+    before = inits(twin)
+    again = lifecycle.up(TOPOLOGY)
+    assert (again.booted, set(again.kept)) == ({}, {"gate", "host"})
+    assert again.seconds < 2
+    assert inits(twin) == before
+
+
+def test_a_killed_init_comes_back_with_its_disk(twin: Twin, first: Up) -> None:
+    assert ssh(twin, "host", "echo kept | sudo tee /var/kept; sync").returncode == 0
+    before = inits(twin)
+    assert before["host"]
+    os.kill(before["host"], signal.SIGKILL)
+    time.sleep(0.5)
+    assert [it.state for it in lifecycle.status()] == ["running", "off"]
+    back = lifecycle.up(TOPOLOGY)
+    assert set(back.booted) == {"host"}
+    assert back.seconds < 20, "neighbours no longer know its address"
+    assert banner(twin, "near", "10.77.2.10") == "SSH-"
+    assert ssh(twin, "host", "cat /var/kept").stdout == "kept\n"
+    assert inits(twin)["gate"] == before["gate"]
+
+
+def test_a_killed_nspawn_comes_back(twin: Twin, first: Up) -> None:
+    group = boot.group(twin, "host")
+    for pid in group.processes():
+        if _read(Path(f"/proc/{pid}/comm")).strip() == "systemd-nspawn":
+            os.kill(pid, signal.SIGKILL)
+    time.sleep(0.2)
+    assert [it.state for it in lifecycle.status()] == ["running", "orphaned"]
+    assert set(lifecycle.up(TOPOLOGY).booted) == {"host"}
+    assert lifecycle.state(twin, "host") == "running"
+
+
+def test_pulled_wires_are_put_back_without_a_boot(twin: Twin, first: Up) -> None:
+    before = inits(twin)
+    wires.ip(twin, ["link del right", "link del mgmt"])
+    with pytest.raises(OSError):
+        banner(twin, "near", "10.77.2.10")
+    assert lifecycle.up(TOPOLOGY).booted == {}
+    assert inits(twin) == before
+    assert banner(twin, "near", "10.77.2.10") == "SSH-"
+    test_management_ports_are_isolated(twin, first)
+
+
+def test_what_the_topology_drops_goes(twin: Twin, first: Up) -> None:
+    less = Topology(bridges=("mgmt", "left", "right"), machines=(GATE,), operators=TOPOLOGY.operators)
+    assert lifecycle.up(less).kept == ("gate",)
+    assert [it.name for it in lifecycle.status()] == ["gate"]
+    assert wires.namespaces(twin) == (True, [])
+    more = lifecycle.up(TOPOLOGY)
+    assert (set(more.booted), more.kept) == ({"host"}, ("gate",))
+    assert banner(twin, "far", "10.77.2.10") == "SSH-"
+
+
+def test_a_second_up_at_once_is_refused(twin: Twin, first: Up) -> None:
+    with alone(twin.lock, "up"), pytest.raises(UserError, match=rf"pid {os.getpid()}, for \d+ s"):
+        lifecycle.up(TOPOLOGY)

@@ -1,0 +1,35 @@
+"""The key of an image changes with its inputs and with nothing else."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from qhs.image import recipe
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(recipe.FOLDER, tmp_path / "machine"))
+
+
+def test_where_the_recipe_lies_does_not_matter(copy: Path) -> None:
+    assert recipe.load(copy).key("x86_64") == recipe.load().key("x86_64")
+
+
+@pytest.mark.parametrize("file", ["packages.yaml", "units.yaml", "rootfs/etc/ssh/sshd_config.d/10-qhs.conf"])
+def test_each_input_matters(copy: Path, file: str) -> None:
+    path = copy / file
+    added = {"packages.yaml": "extra: [hello]\n", "units.yaml": "  hello.service: a test\n"}.get(file, "# x\n")
+    path.write_text(path.read_text() + added)
+    assert recipe.load(copy).key("x86_64") != recipe.load().key("x86_64")
+
+
+def test_the_architecture_matters() -> None:
+    assert recipe.load().key("aarch64") != recipe.load().key("x86_64")
+
+
+def test_every_masked_and_disabled_unit_has_its_reason() -> None:
+    units = yaml.safe_load((recipe.FOLDER / "units.yaml").read_text())
+    for unit, reason in (units["masked"] | units["disabled"]).items():
+        assert reason, unit
