@@ -6,13 +6,13 @@ import time
 from typing import Any
 
 import pytest
-from conftest import Plan, put, urn
 from pulumi_policy import EnforcementLevel, PolicyResource, StackValidationArgs
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 
 from policies.baseline import Baseline
 from policies.pack.adapter import facts, policies
 from policies.rules import Rule
+from tests.policies.plans import Plan, put, urn
 
 
 def resources(plan: Plan) -> list[PolicyResource]:
