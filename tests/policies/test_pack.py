@@ -76,6 +76,25 @@ def test_an_unknown_value_deep_in_a_ruleset_stays_unknown(clean: Plan, baseline:
     assert message.endswith("flow edge-to-app, rule 1: undecided, ports is not known yet")
 
 
+def test_a_pack_that_is_asked_again_judges_again(clean: Plan, baseline: Baseline) -> None:
+    pack = policies(baseline)
+    found: list[str] = []
+    for level in (4, None, 4, None):
+        put(clean, ["qhdc.data", "level"], level)
+        for policy in pack:
+            policy.validate(StackValidationArgs(resources(clean)), lambda message, at=None: found.append(message))
+    assert len(found) == 2
+
+
+def test_a_policy_alone_judges_every_time(clean: Plan, baseline: Baseline) -> None:
+    level = next(policy for policy in policies(baseline) if policy.name == "c-lvl-01-level")
+    found: list[str] = []
+    for value in (4, None, 4, None):
+        put(clean, ["qhdc.data", "level"], value)
+        level.validate(StackValidationArgs(resources(clean)), lambda message, at=None: found.append(message))
+    assert len(found) == 2
+
+
 def test_a_resource_that_cannot_be_read_is_refused(clean: Plan, baseline: Baseline) -> None:
     put(clean, ["qhdc.data", "ipv4"], "10.16.80.0")
     put(clean, ["qhdc.data", "ipv6"], "nowhere")
