@@ -57,7 +57,8 @@ class Project:
 
     def start(self, *args: str) -> "subprocess.Popen[str]":
         """Start the engine itself, without `run_pulumi`, to be signalled."""
-        command = [str(self.engine.program), *args, "--stack", STACK, "--non-interactive", "--color=never"]
+        settings = str(self.engine.settings(STACK))
+        command = [str(self.engine.program), *args, "--stack", STACK, "--config-file", settings, "--non-interactive"]
         return subprocess.Popen(
             command,
             cwd=self.folder,

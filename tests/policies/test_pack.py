@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +17,8 @@ from policies.baseline import Baseline
 from policies.pack.adapter import facts, policies
 from policies.rules import Rule
 from tests.policies.plans import Plan, put, urn
+
+REPO = Path(__file__).parents[2]
 
 
 def resources(plan: Plan) -> list[PolicyResource]:
@@ -100,6 +106,27 @@ def test_a_resource_that_cannot_be_read_is_refused(clean: Plan, baseline: Baseli
     put(clean, ["qhdc.data", "ipv6"], "nowhere")
     found = [message.rpartition("::")[2] for name, _, message, _ in reported(clean, baseline) if name == "readable"]
     assert found == ["qhdc.data: ipv6: found 'nowhere'; wanted a valid IPv6 network"]
+
+
+def test_a_baseline_with_a_fault_is_one_message_with_file_and_line(tmp_path: Path) -> None:
+    for name in ("policies", "stacks"):
+        shutil.copytree(REPO / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    controls = tmp_path / "policies" / "baseline" / "controls.yaml"
+    controls.write_text(controls.read_text().replace("rules: [level]", "rules: []"))
+    done = subprocess.run(
+        [sys.executable, tmp_path / "policies" / "pack"],
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == (
+        "the baseline cannot be read, so nothing is judged and nothing is let through:"
+    )
+    assert "policies/baseline/controls.yaml:6: found controls.C-LVL-01" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_rule_that_raises_fails_the_run_and_is_named(clean: Plan, baseline: Baseline) -> None:
