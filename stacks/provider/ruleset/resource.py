@@ -77,9 +77,7 @@ class Ruleset(pulumi.CustomResource):
     confirmed: pulumi.Output[str]
     """SHA-256 of the ruleset that a boot loads."""
 
-    def __init__(
-        self, name: str, opts: pulumi.ResourceOptions | None = None, **inputs: Unpack[RulesetInputs]
-    ) -> None:
+    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None, **inputs: Unpack[RulesetInputs]) -> None:
         outputs = {"sequence": None, "foreign": None, "confirmed": None}
         super().__init__(self.TYPE, name, {**inputs, **outputs}, opts)
 
