@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 from rich.console import Console
+from rich.markup import escape
 
 _started = time.monotonic()
-screen = Console()
+screen = Console(width=None if sys.stdout.isatty() else 140)
 _side = Console(stderr=True, highlight=False)
 
 
 def progress(line: str) -> None:
     """One line of progress, with the seconds since the command began."""
-    _side.print(f"[dim]{time.monotonic() - _started:6.1f} s[/dim]  {line}", soft_wrap=True)
+    _side.print(f"[dim]{time.monotonic() - _started:6.1f} s[/dim]  {escape(line)}", soft_wrap=True)
 
 
 def complain(text: str) -> None:
     """Why a command could not do what it was asked."""
-    _side.print(f"[bold red]qhs:[/bold red] {text}", soft_wrap=True, markup=True)
+    _side.print(f"[bold red]qhs:[/bold red] {escape(text)}", soft_wrap=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -13,6 +12,7 @@ import typer
 from qhs import closing, plan, shell
 from qhs import up as ups
 from qhs.console import complain, progress, screen
+from qhs.environments import Environment
 from qhs.errors import UserError
 from qhs.net.cli import app as net
 from qhs.tools.cli import app as tools
@@ -27,13 +27,6 @@ app.add_typer(net, name="net")
 app.add_typer(tools, name="tools")
 
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, on standard output.")]
-
-
-class Environment(StrEnum):
-    """An inventory of this project."""
-
-    TWIN = "twin"
-    PROD = "prod"
 
 
 @app.command()
@@ -63,6 +56,8 @@ def plan_(environment: Environment, as_json: AsJson = False) -> None:
         typer.echo(json.dumps([asdict(one) for one in plans], indent=1))
     else:
         screen.print(plan.table(plans))
+        for one in plans:
+            screen.print(one.said, markup=False, soft_wrap=True)
     raise typer.Exit(0 if all(one.ok for one in plans) else 2)
 
 

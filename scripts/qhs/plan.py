@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -44,24 +44,28 @@ def plan(environment: str, progress: Progress) -> list[Plan]:
             return list(pool.map(lambda stack: _preview(engine, stack), stacks))
 
 
+# The engine's closing line of a preview, and its warnings.
+_CREATED = re.compile(r"^\s+\+ (\d+) to create", re.MULTILINE)
+_WARNING = re.compile(r"^\s+warning: (.+)$", re.MULTILINE)
+
+
 def _preview(engine: Engine, stack: str) -> Plan:
     started = time.monotonic()
-    heard: list[str] = []
     try:
         ensure_stack(engine, stack)
-        said = run_pulumi(engine, ["preview", "--json"], stack=stack, inside=ALONE, on_line=heard.append)
+        said = run_pulumi(engine, ["preview"], stack=stack, inside=ALONE)
     except EngineError as error:
         return Plan(stack, False, 0, round(time.monotonic() - started, 1), error.output)
-    shown = json.loads(said)
-    warnings = [one["message"].strip() for one in shown.get("diagnostics", []) if one["severity"] == "warning"]
-    created = shown["changeSummary"].get("create", 0)
-    return Plan(stack, True, created, round(time.monotonic() - started, 1), "\n".join(warnings))
+    created = _CREATED.search(said)
+    warnings = "\n".join(dict.fromkeys(_WARNING.findall(said)))
+    resources = int(created[1]) if created else 0
+    return Plan(stack, True, resources, round(time.monotonic() - started, 1), warnings)
 
 
 def table(plans: list[Plan]) -> Table:
-    """What every stack would create, and what the policies say of it."""
-    shown = Table("stack", "resources", "seconds", "verdict", "said")
+    """What every stack would create, and whether the policies take it."""
+    shown = Table("stack", "resources", "seconds", "verdict")
     for one in plans:
         verdict = "[green]accepted[/green]" if one.ok else "[red]refused[/red]"
-        shown.add_row(one.stack, str(one.resources), f"{one.seconds:.1f}", verdict, one.said)
+        shown.add_row(one.stack, str(one.resources), f"{one.seconds:.1f}", verdict)
     return shown

@@ -39,7 +39,6 @@ def _own(twin: Twin, path: str) -> dict[str, str]:
     return {"PATH": f"{folder}:{path}", "ANSIBLE_INVENTORY": inventory, "PS1": f"({twin.name}) \\w\\$ "}
 
 
-
 def _project_settings(engine: Engine) -> None:
     """A plain `pulumi -s STACK` looks for settings in the tree: it gets copies of the state's own."""
     folder = CLONE / "stacks" / "config"

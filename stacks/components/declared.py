@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import pulumi
+
+
+class Declarations(TypedDict):
+    """What a component declares."""
+
+    owner: str
+    level: int
+    serves: Sequence[str]
 
 
 class Declared(pulumi.ComponentResource):
@@ -22,5 +30,7 @@ class Declared(pulumi.ComponentResource):
         props: Mapping[str, Any],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        declarations = {"owner": owner, "level": level, "serves": list(serves)}
-        super().__init__(token, name, {**props, **declarations}, opts)
+        shown = {**props, "owner": owner, "level": level, "serves": list(serves)}
+        super().__init__(token, name, shown, opts)
+        # Policies are shown what a component registers, not what it was given.
+        self.register_outputs(shown)

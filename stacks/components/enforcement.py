@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pulumi
 
-from stacks.components.declared import Declared
+from stacks.components.declared import Declarations, Declared
 from stacks.model import Estate
 from stacks.model.rules import Ruleset
 from stacks.provider.ruleset.resource import Ruleset as RulesetResource
@@ -15,16 +15,14 @@ class Enforcement(Declared):
     """A Ruleset and the declarations it is judged by (C-NET-02). Serves what its flows serve."""
 
     def __init__(self, estate: Estate, ruleset: Ruleset, opts: pulumi.ResourceOptions | None = None) -> None:
-        zones = estate.catalogue.zones
-        places = {port.place for name in ruleset.members for port in estate.machines[name].interfaces}
-        level = max(zones[zone].level for name in places if (zone := estate.places[name].zone))
-        declared = {"owner": "vpqh-attt", "level": level, "serves": ["S-010", "C-NET-02"]}
+        ports = [port for name in ruleset.members for port in estate.machines[name].interfaces]
+        zones = [estate.catalogue.zones[zone] for port in ports if (zone := port.place.partition(".")[2])]
+        level = max(zone.level for zone in zones)
+        declared: Declarations = {"owner": "vpqh-attt", "level": level, "serves": ["S-010", "C-NET-02"]}
         super().__init__(
             "qhs:network:Enforcement",
             ruleset.target,
-            owner="vpqh-attt",
-            level=level,
-            serves=["S-010", "C-NET-02"],
+            **declared,
             props={"target": ruleset.target},
             opts=opts,
         )
@@ -33,4 +31,3 @@ class Enforcement(Declared):
             **ruleset_inputs(ruleset, estate.catalogue.flows, **declared),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.register_outputs({})

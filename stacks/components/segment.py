@@ -30,4 +30,3 @@ class Segment(Declared):
             },
             opts=opts,
         )
-        self.register_outputs({})

@@ -36,4 +36,3 @@ class SiteNetwork(Declared):
             props=props,
             opts=opts,
         )
-        self.register_outputs({})

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from qhs.twin.names import Twin
 
 NAME = "test"

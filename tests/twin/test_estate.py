@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from qhs import ruleset_access
 from qhs.net.probe.run import probes, run
 from qhs.twin import inside
 from qhs.twin.names import Twin
+
 from stacks.model import load
 
 from .conftest import Run
@@ -61,11 +61,17 @@ def test_a_rule_removed_by_hand_is_seen_and_put_back(qhs: Run, twin: Twin, secon
 
 def test_no_secret_is_anywhere_but_in_its_own_file(twin: Twin, second_up: dict[str, Any]) -> None:
     """T-A09, for the secrets that exist: the passphrase of the state and the private keys."""
-    own = [twin.state / "passphrase", twin.state / "ssh" / "id_ed25519", ruleset_access.write(twin).with_name("id_ruleset")]
+    own = [
+        twin.state / "passphrase",
+        twin.state / "ssh" / "id_ed25519",
+        ruleset_access.write(twin).with_name("id_ruleset"),
+    ]
     own += list((twin.state / "machines").glob("*/ssh_host_ed25519_key"))
     marks = [path.read_text().strip().splitlines()[-2 if "BEGIN" in path.read_text() else -1] for path in own]
     assert all(len(mark) >= 16 for mark in marks)
-    searched = [path for path in twin.state.rglob("*") if path.is_file() and path not in own and "disk" not in path.parts]
+    searched = [
+        path for path in twin.state.rglob("*") if path.is_file() and path not in own and "disk" not in path.parts
+    ]
     searched += [path for path in Path("/tmp").rglob("*") if path.is_file() and path.stat().st_size < 10_000_000]  # noqa: S108 - where leaks would lie
     for path in searched:
         text = path.read_bytes()

@@ -20,9 +20,7 @@ def test_where_the_recipe_lies_does_not_matter(copy: Path) -> None:
 @pytest.mark.parametrize("file", ["packages.yaml", "units.yaml", "rootfs/etc/ssh/sshd_config.d/10-qhs.conf"])
 def test_each_input_matters(copy: Path, file: str) -> None:
     path = copy / file
-    added = {"packages.yaml": "extra: [hello]\n", "units.yaml": "  hello.service: a test\n"}.get(
-        file, "# x\n"
-    )
+    added = {"packages.yaml": "extra: [hello]\n", "units.yaml": "  hello.service: a test\n"}.get(file, "# x\n")
     path.write_text(path.read_text() + added)
     assert recipe.load(copy).key("x86_64") != recipe.load().key("x86_64")
 

@@ -50,8 +50,6 @@ def test_each_leg_has_a_file_that_a_parser_reads() -> None:
 
 
 def test_port_names_fit_and_differ() -> None:
-    ports = {
-        names.port(f"qhdc-machine-{number}", f"interface-{leg}") for number in range(30) for leg in range(30)
-    }
+    ports = {names.port(f"qhdc-machine-{number}", f"interface-{leg}") for number in range(30) for leg in range(30)}
     assert len(ports) == 900
     assert max(map(len, ports)) <= 15

@@ -18,9 +18,7 @@ def topology(**changes: Any) -> Topology:
 
 
 def client(**changes: Any) -> Client:
-    return Client(
-        name="c", legs=(Leg(interface="eth0", bridge="data", addresses=("10.0.1.9/24",)),), **changes
-    )
+    return Client(name="c", legs=(Leg(interface="eth0", bridge="data", addresses=("10.0.1.9/24",)),), **changes)
 
 
 def test_a_good_one_is_taken() -> None:

@@ -236,7 +236,7 @@ def arm(wanted: str) -> None:
     if Path("/run/systemd/system").is_dir():
         timer = ["systemd-run", "--quiet", "--collect", "--timer-property=AccuracySec=100ms"]
         run_later = [*timer, f"--on-active={ROLLBACK}s", __file__, "rollback", wanted]
-        done = subprocess.run(run_later, capture_output=True, text=True, check=False)  # noqa: S603  # a checked hash
+        done = subprocess.run(run_later, capture_output=True, text=True, check=False)
         if done.returncode:
             PENDING.unlink()
             raise RefusedError("failed", f"nothing was applied, as no rollback could be armed: {done.stderr.strip()}")
@@ -244,7 +244,7 @@ def arm(wanted: str) -> None:
     # Without systemd: a process in a session of its own, so that it outlives this one.
     waiter = f"exec </dev/null >/dev/null 2>&1; sleep {ROLLBACK}; exec {sys.executable} {__file__} rollback {wanted}"
     environment = {key: value for key, value in os.environ.items() if key != "SSH_ORIGINAL_COMMAND"}
-    subprocess.Popen(["/bin/sh", "-c", waiter], start_new_session=True, env=environment)  # noqa: S603  # a checked hash
+    subprocess.Popen(["/bin/sh", "-c", waiter], start_new_session=True, env=environment)
 
 
 def load(text: str, *options: str) -> None:
@@ -255,7 +255,7 @@ def load(text: str, *options: str) -> None:
 def nft(*arguments: str, text: str = "") -> str:
     """Runs nft and returns what it prints. It gets UTC, as it reads and shows dates in the zone of its environment."""
     environment = {"TZ": "UTC", "PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(  # noqa: S603  # no shell, and no word of the caller among the arguments
+    done = subprocess.run(
         ["/usr/sbin/nft", *arguments], input=text, capture_output=True, text=True, check=False, env=environment
     )
     if done.returncode:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from qhs.engine.host import language_host
+from qhs.engine.host import with_language_host
 from qhs.folders import CLONE
 from qhs.progress import Progress, silent
 from qhs.tools import ensure, installed
@@ -34,12 +34,9 @@ def prepare(state: Path, progress: Progress = silent, policy_pack: Path | None =
     Builds the engine if need be. The language host of ours goes with an engine of ours: an installed one has its own.
     """
     tool = ensure(["engine"], progress)["engine"]
-    program = tool.programs["pulumi"]
-    folders = [program.parent]
-    if tool.how != "path":
-        folders.append(language_host(tool.programs["pulumi-language-python-exec"], progress))
+    home = tool.programs["pulumi"].parent if tool.how == "path" else with_language_host(tool, progress)
     # The Python of this project comes before any other: an installed engine looks for it on PATH.
-    folders.append(Path(sys.executable).parent)
+    folders = [home, Path(sys.executable).parent]
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     backend = state / "pulumi"
     backend.mkdir(exist_ok=True, mode=0o700)
@@ -54,7 +51,7 @@ def prepare(state: Path, progress: Progress = silent, policy_pack: Path | None =
     }
     if policy_pack:
         environ["PULUMI_OPTION_POLICY_PACK"] = str(policy_pack)
-    return Engine(program, state, environ)
+    return Engine(home / "pulumi", state, environ)
 
 
 def _inherited() -> dict[str, str]:

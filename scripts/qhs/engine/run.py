@@ -5,10 +5,9 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 
-from qhs.child import die_with_parent
+from qhs.child import mortal
 from qhs.engine.environment import Engine
 from qhs.folders import CLONE
 from qhs.progress import Progress
@@ -25,7 +24,7 @@ class EngineError(Exception):
         self.output = output
 
 
-def run_pulumi(  # noqa: PLR0913 - each is a fact of its own, and all but two have a default
+def run_pulumi(
     engine: Engine,
     args: list[str],
     *,
@@ -36,9 +35,9 @@ def run_pulumi(  # noqa: PLR0913 - each is a fact of its own, and all but two ha
 ) -> str:
     """Run `pulumi ARGS`, never asking a question, and return what it printed on standard output.
 
-    Both streams go to `on_line` as they come. `inside` is the start of a command line that runs the rest in another namespace. Ctrl-C is handed on
-    to the engine once each time it is pressed, as the engine wants it: the first ends what runs in good order, a second
-    at once. Raises EngineError.
+    Both streams go to `on_line` as they come. `inside` is the start of a command line that runs the rest of it in
+    another namespace. Ctrl-C is handed on to the engine once each time it is pressed, as the engine wants it: the first
+    ends what runs in good order, a second at once. Raises EngineError.
     """
     command = [*inside, str(engine.program), *args, "--non-interactive", "--color=never"]
     if stack:
@@ -52,7 +51,7 @@ def run_pulumi(  # noqa: PLR0913 - each is a fact of its own, and all but two ha
             on_line(line)
 
     with subprocess.Popen(
-        command,
+        mortal(command, signal.SIGTERM),
         env=dict(engine.environ),
         cwd=cwd,
         stdin=subprocess.DEVNULL,
@@ -61,8 +60,6 @@ def run_pulumi(  # noqa: PLR0913 - each is a fact of its own, and all but two ha
         text=True,
         errors="replace",
         process_group=0,
-        restore_signals=False,  # with SIGPIPE ignored the engine can still end in good order when we are killed
-        preexec_fn=partial(die_with_parent, signal.SIGTERM),  # noqa: PLW1509 - one system call
     ) as process:
         readers = [
             threading.Thread(target=_read, args=(process.stdout, [said.append, show])),

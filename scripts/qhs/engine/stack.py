@@ -1,7 +1,6 @@
 """Making stacks, and taking them over from a run that was killed."""
 
 import json
-import os
 import socket
 from pathlib import Path
 
@@ -56,10 +55,10 @@ def _release(lock: Path, on_line: Progress | None) -> None:
 
 
 def _lives(pid: int) -> bool:
+    """Whether that process is an engine. One that ended but was not waited for has no program any more."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return Path(f"/proc/{pid}/exe").readlink().name.startswith("pulumi")
+    except FileNotFoundError:
         return False
     except PermissionError:
         return True
-    return True

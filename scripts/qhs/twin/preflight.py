@@ -98,9 +98,7 @@ def faults(host: Host, new_machines: int) -> list[UserError]:
         found.append(UserError(what, "take another twin down, or a machine with more memory"))
     disk = new_machines * MACHINE_DISK
     if host.disk_free < disk:
-        what = (
-            f"{new_machines} machines need {_gb(disk)} of disk; {host.state} has {_gb(host.disk_free)} free"
-        )
+        what = f"{new_machines} machines need {_gb(disk)} of disk; {host.state} has {_gb(host.disk_free)} free"
         found.append(UserError(what, "make room there, or set XDG_STATE_HOME to a larger disk"))
     return found
 

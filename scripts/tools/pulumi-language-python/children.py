@@ -7,7 +7,7 @@ from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
-from qhs.child import die_with_parent
+from qhs.child import mortal
 
 _PATIENCE = 3.0  # seconds between SIGTERM and SIGKILL; the engine kills the host itself after five
 
@@ -24,14 +24,13 @@ class Children:
     ) -> AsyncIterator[Process]:
         """A child that is ended, with its whole group, when the block is left. Its output is the host's, or `pipe`s."""
         process = await asyncio.create_subprocess_exec(
-            *command,
+            *mortal(command),
             env=environ,
             cwd=cwd or None,
             stdin=DEVNULL,
             stdout=pipe,
             stderr=pipe,
             process_group=0,
-            preexec_fn=die_with_parent,
         )
         self._running.add(process)
         try:

@@ -35,7 +35,7 @@ class Host(LanguageRuntimeServicer):
     """Runs programs, provider plugins and policy packs. `bootstrap` is the engine's own starter of Python programs."""
 
     def __init__(self, bootstrap: str, engine: str, tracing: str) -> None:
-        self.children = Children()
+        self.programs, self.plugins = Children(), Children()
         self._bootstrap, self._engine, self._tracing = bootstrap, engine, tracing
 
     @override
@@ -57,7 +57,7 @@ class Host(LanguageRuntimeServicer):
             "PULUMI_CONFIG": json.dumps(dict(request.config)),
             "PULUMI_CONFIG_SECRET_KEYS": json.dumps(list(request.configSecretKeys)),
         }
-        async with self.children.start(self._command(request), environ, request.info.program_directory) as process:
+        async with self.programs.start(self._command(request), environ, request.info.program_directory) as process:
             code = await process.wait()
         if code == _SHOWN:
             return language.RunResponse(bail=True)
@@ -86,7 +86,7 @@ class Host(LanguageRuntimeServicer):
         environ = dict(entry.split("=", 1) for entry in request.env) or dict(os.environ)
         program = Path(request.info.program_directory, request.info.entry_point)
         command = [sys.executable, "-u", str(program), *request.args]
-        async with self.children.start(command, environ, request.pwd, PIPE) as process:
+        async with self.plugins.start(command, environ, request.pwd, PIPE) as process:
             said: asyncio.Queue[language.RunPluginResponse | None] = asyncio.Queue()
             async with asyncio.TaskGroup() as pumps:
                 pumps.create_task(_pump(process.stdout, said, lambda data: language.RunPluginResponse(stdout=data)))
@@ -122,7 +122,8 @@ class Host(LanguageRuntimeServicer):
 
     @override
     async def Cancel(self, request: Empty, context: Context) -> Empty:
-        await self.children.end_all()
+        """End the programs. Plugins finish what they are at: the engine cancels each RunPlugin when it is done."""
+        await self.programs.end_all()
         return Empty()
 
 
@@ -165,7 +166,7 @@ async def serve(host: Host) -> None:
     await server.start()
     print(port, flush=True)
     await _farewell()
-    await host.children.end_all()
+    await asyncio.gather(host.programs.end_all(), host.plugins.end_all())
     await server.stop(grace=0.5)
 
 

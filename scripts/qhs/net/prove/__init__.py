@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from qhs.net.prove.cells import Cell, Judge
 from qhs.net.prove.facts import Facts, facts
@@ -35,7 +35,7 @@ class Proof:
         return tuple(cell for cell in self.cells if cell.packet is not None)
 
     @property
-    def code(self) -> int:
+    def code(self) -> Literal[0, 2, 3]:
         """0 all as wanted, 2 a violation, 3 incomplete."""
         return 3 if self.missing else 2 if self.violations else 0
 

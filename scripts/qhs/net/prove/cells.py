@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import product
 from typing import Literal, NamedTuple
 
 from qhs.net.prove.facts import FAMILIES, Area, Facts, Leg, Node, Target
@@ -69,9 +70,9 @@ class Judge:
         yield from self._flows()
         for node in self._distinct():
             yield from self._edges(node)
+            yield from self._states(node)
         for node in self.facts.nodes.values():
             yield from self._host(node)
-            yield from self._states(node)
         yield from self._locals()
 
     def beyond(self, network: str, area: Area, family: int) -> list[Way]:
@@ -197,18 +198,26 @@ class Judge:
             yield Cell("local", *names, one.family, "allow", "allow" if packet is None else "part", packet)
 
     def _states(self, node: Node) -> Iterator[Cell]:
-        leg, hooks = node.legs[0].name, ("input", "output", *(("forward",) if node.forwards else ()))
-        for hook in hooks:
-            iif, oif = leg if hook != "output" else "", leg if hook != "input" else ""
-            for family in FAMILIES:
-                for state in TRACKED:
-                    packet = self._stopped(node, anything(family), View(hook, iif, oif, family, state))
-                    answer: Answer = "allow" if packet is None else "part"
-                    yield Cell("state", node.name, hook, state, family, "allow", answer, packet)
-                if hook != "output":
-                    hits = self.filters[node.name].allowed(View(hook, iif, oif, family, "invalid"))
-                    ways = [Way(hit.box, (Hop(node.name, iif, oif, hit.by),)) for hit in hits]
-                    yield _answer("state", (node.name, hook, "invalid"), family, ways)
+        """On every way in, out and through: packets of what was allowed pass, and those of nothing known do not."""
+        for view in self._views(node):
+            names = f"{node.name}:{view.iif}", f"{node.name}:{view.oif}"
+            for state in TRACKED:
+                packet = self._stopped(node, anything(view.family), view._replace(state=state))
+                answer: Answer = "allow" if packet is None else "part"
+                yield Cell("state", *names, state, view.family, "allow", answer, packet)
+            if view.hook != "output":
+                hits = self.filters[node.name].allowed(view._replace(state="invalid"))
+                ways = [Way(hit.box, (Hop(node.name, view.iif, view.oif, hit.by),)) for hit in hits]
+                yield _answer("state", (*names, "invalid"), view.family, ways)
+
+    def _views(self, node: Node) -> Iterator[View]:
+        ports = [leg.name for leg in node.legs]
+        for family in FAMILIES:
+            for port in ports:
+                yield local_view("input", port, family)
+                yield local_view("output", port, family)
+            for iif, oif in product(ports, ports) if node.forwards else ():
+                yield View("forward", iif, oif, family)
 
 
 def _left(box: Box, dst: tuple[tuple[int, int], ...], wanted: list[Box]) -> list[Box]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from qhs.net.prove.space import ANY_ADDRESS, ANY_SERVICE, PROTOCOLS, Box, Spans, service, union
+from qhs.net.prove.space import ANY_ADDRESS, ANY_SERVICE, PROTOCOLS, Box, Spans, minus, service, union
 from stacks.model import Estate
 from stacks.model.addresses import Pair
 from stacks.model.estate import FIREWALL, INTER_SITE, MANAGEMENT_PORTS, SYNC, Machine, Place, ServiceAt
@@ -115,6 +115,8 @@ class Facts:
     targets: tuple[Target, ...]
     talks: tuple[Talk, ...]
     locals: tuple[Local, ...]
+    routes: dict[str, ByFamily[Spans]]
+    """Which destinations machines send onto a wire."""
     link: str
     """The wire between the sites."""
     unbuilt: tuple[str, ...]
@@ -144,7 +146,7 @@ def facts(estate: Estate, forwards: Iterable[str] = ()) -> Facts:
     )
     own = tuple(one for name in nodes for one in _locals(estate, estate.machines[name]))
     unbuilt = tuple(site for site in estate.inventory.sites if site not in built)
-    return Facts(areas, nodes, tuple(targets.values()), talks, own, INTER_SITE, unbuilt)
+    return Facts(areas, nodes, tuple(targets.values()), talks, own, _routes(estate, areas), INTER_SITE, unbuilt)
 
 
 def _area(estate: Estate, place: Place, built: set[str]) -> Area:
@@ -152,6 +154,21 @@ def _area(estate: Estate, place: Place, built: set[str]) -> Area:
     kind = catalogue.zones[place.zone].kind if place.zone else catalogue.externals[str(place.external)].medium
     wire = place.name if place.site in built else INTER_SITE if place.site else str(place.external)
     return Area(place.name, wire, _spans([place.prefix]), str(kind), place.site is None, place.site)
+
+
+def _routes(estate: Estate, areas: dict[str, Area]) -> dict[str, ByFamily[Spans]]:
+    """A segment takes its own addresses, the inter-site link those of every site, the Internet what is left."""
+    networks = {name: _spans([Pair(one.ipv4, one.ipv6)]) for name, one in estate.inventory.externals.items()}
+    sites = _spans(Pair(site.ipv4, site.ipv6) for site in estate.inventory.sites.values())
+    networks[INTER_SITE] = {f: union((*networks[INTER_SITE][f], *sites[f])) for f in FAMILIES}
+    internet = [name for name, one in estate.catalogue.externals.items() if one.medium == "internet"]
+    known = [spans for name, spans in networks.items() if name not in internet]
+    for name in internet:
+        networks[name] = {f: minus(ANY_ADDRESS[f], union(s for one in known for s in one[f])) for f in FAMILIES}
+    return {
+        **networks,
+        **{area.network: area.addresses for area in areas.values() if area.network == area.name and area.site},
+    }
 
 
 def _node(machine: Machine, forwards: set[str]) -> Node:

@@ -79,6 +79,7 @@ class Filter:
     machine: str
     chains: dict[str, Chain]
     _known: dict[View, tuple[Hit, ...]] = field(default_factory=dict, compare=False, repr=False)
+    _entering: dict[tuple[str, str], list[Rule]] = field(default_factory=dict, compare=False, repr=False)
 
     def allowed(self, view: View) -> tuple[Hit, ...]:
         """Every packet of that view which passes. Several base chains at one hook must all let it pass."""
@@ -120,7 +121,7 @@ class Filter:
     def _walk(self, chain: Chain, view: View, scope: Box, hits: list[Hit], dropped: list[Box]) -> None:
         """First match wins: an accept counts for what no earlier drop, or return of this chain, took."""
         returned: list[Box] = []
-        for rule in chain.rules:
+        for rule in self._from(chain, view.iif):
             box = _match(rule, view)
             box = both(scope, box) if box else None
             if box is None:
@@ -136,6 +137,16 @@ class Filter:
             else:
                 for piece in pieces:
                     self._walk(self.chains[rule.target], view, piece, hits, dropped)
+                continue
+            if box == scope:
+                return  # nothing gets past this rule
+
+    def _from(self, chain: Chain, iif: str) -> list[Rule]:
+        """The rules of a chain for one port that packets come in by: most rules name another one."""
+        key = chain.key, iif
+        if key not in self._entering:
+            self._entering[key] = [rule for rule in chain.rules if all(names.has(iif) for names in rule.iif)]
+        return self._entering[key]
 
 
 def _not_taken(pieces: list[Box], hits: list[Hit]) -> list[Box]:
@@ -145,9 +156,10 @@ def _not_taken(pieces: list[Box], hits: list[Hit]) -> list[Box]:
 
 
 def _match(rule: Rule, view: View) -> Box | None:
+    """What a rule for this incoming port matches."""
     if rule.family not in (None, view.family) or (rule.states is not None and view.state not in rule.states):
         return None
-    if not all(names.has(view.iif) for names in rule.iif) or not all(names.has(view.oif) for names in rule.oif):
+    if rule.oif and not all(names.has(view.oif) for names in rule.oif):
         return None
     anywhere = ANY_ADDRESS[view.family]
     box = Box(

@@ -12,18 +12,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from qhs.errors import UserError
+
 WORKERS = 2
 REFUSED = 3
-# One namespace does them in turn: a file in, a listing out, and it is empty again.
+# One namespace does them in turn; each file begins by flushing what the one before left.
 SCRIPT = """
 for file in "$@"; do
   nft -f "$file" 2>"$file.err" && nft -j list ruleset >"$file.json" 2>"$file.err" || { echo "$file"; exit 3; }
-  nft flush ruleset
 done
 """
+FLUSH = "flush ruleset\n"
 
 
-class KernelError(Exception):
+class KernelError(UserError):
     """A ruleset could not be loaded, or there is no namespace to load it in."""
 
 
@@ -44,19 +46,21 @@ def missing() -> str | None:
 def listings(texts: Mapping[str, str]) -> dict[str, Any]:
     """`nft -j list ruleset` of every text, by its name. Equal texts share one object. Raises KernelError."""
     if reason := missing():
-        raise KernelError(f"cannot load rulesets: {reason}; run as root, or where user namespaces are allowed")
+        raise KernelError(f"cannot load rulesets: {reason}", "run as root, or where user namespaces are allowed")
     distinct = sorted(set(texts.values()))
     with TemporaryDirectory(prefix="qhs-prove-") as folder:
         files = [Path(folder) / f"{number}.nft" for number in range(len(distinct))]
         for file, text in zip(files, distinct, strict=True):
-            file.write_text(text, encoding="utf-8")
+            file.write_text(FLUSH + text, encoding="utf-8")
         names = {file: next(name for name, text in texts.items() if text == one)
                  for file, one in zip(files, distinct, strict=True)}  # fmt: skip
         with ThreadPoolExecutor(WORKERS) as pool:
             for done in pool.map(_load, [files[part::WORKERS] for part in range(WORKERS)]):
                 if done is not None:
                     error = done.with_name(f"{done.name}.err").read_text(encoding="utf-8").strip()
-                    raise KernelError(f"{names[done]}: nft refuses the ruleset: {error.splitlines()[0]}")
+                    raise KernelError(
+                        f"{names[done]}: nft refuses the ruleset: {error}", "mend the rule that nft names"
+                    )
         read = {text: json.loads(file.with_name(f"{file.name}.json").read_bytes())
                 for text, file in zip(distinct, files, strict=True)}  # fmt: skip
     return {name: read[text] for name, text in texts.items()}
@@ -71,9 +75,9 @@ def _load(files: list[Path]) -> Path | None:
         return None
     if done.returncode == REFUSED:
         return Path(done.stdout.strip())
-    raise KernelError(f"the namespace ended with code {done.returncode}: {done.stderr.strip()}")
+    raise KernelError(f"the namespace ended with code {done.returncode}: {done.stderr.strip()}", "try again")
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "TZ": "UTC", "LC_ALL": "C"}  # nft shows times in the zone of who runs it
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603 - own words
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

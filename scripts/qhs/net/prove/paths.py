@@ -111,7 +111,11 @@ class Paths:
                     self._spread(leg.network, family, passed, used | {node.unit}, found)
 
     def _through(self, step: Step, family: int, ways: list[Way]) -> Iterator[Way]:
-        for hit in self.filters[step.node.name].allowed(step.view(family)):
+        """What a machine sends on: what its filter passes, of the destinations that it routes there."""
+        everything = anything(family)
+        routed = Box(everything.src, self.facts.routes[step.oif.network][family], everything.svc)
+        ways = [Way(box, way.hops) for way in ways if (box := both(way.box, routed)) is not None]
+        for hit in self.filters[step.node.name].allowed(step.view(family)) if ways else ():
             hop = Hop(step.node.name, step.iif.name, step.oif.name, hit.by)
             for way in ways:
                 box = both(hit.box, way.box)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from typing import Any, Literal
 
+from qhs.errors import UserError
 from qhs.net.prove.filters import Chain, Filter, Names, Rule, Verdict
 from qhs.net.prove.space import ANY_ADDRESS, ANY_SERVICE, PORTS, PROTOCOLS, Spans, meet, minus, service, union
 
@@ -33,8 +34,11 @@ COMPARE: dict[str, Callable[[datetime, datetime], bool]] = {
 }
 
 
-class NotUnderstoodError(Exception):
+class NotUnderstoodError(UserError):
     """A rule that the prover cannot decide about: nothing is proved while it stands."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, "take it off the machine, or teach scripts/qhs/net/prove/reader.py what it means")
 
 
 def read(listing: Mapping[str, Any], machine: str, now: datetime) -> Filter:
@@ -202,7 +206,7 @@ class _RuleReader:
         where = f"{self._source['family']} {self._source['table']} {self._source['chain']}"
         return NotUnderstoodError(
             f"{self._machine}: rule {self._source.get('comment') or self._source.get('handle')} of {where}: found "
-            f"{json.dumps(expression)}; wanted a match or a verdict that qhs can decide (qhs/net/prove/reader.py)"
+            f"{json.dumps(expression)}; wanted a match or a verdict that can be decided"
         )
 
 

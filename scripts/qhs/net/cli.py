@@ -1,0 +1,64 @@
+"""`qhs net`: what the network lets through, proved, compared, drawn and written down."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from qhs.console import screen
+from qhs.environments import Environment
+from qhs.net.diff import difference, markdown, text
+from qhs.net.probe import run as probing
+from qhs.net.prove.plan import prove_plan
+from qhs.net.prove.report import report, table
+from qhs.twin.names import Twin
+from stacks.model import checks, load
+
+app = typer.Typer(help=__doc__, no_args_is_help=True)
+
+Env = Annotated[Environment, typer.Option("--env", help="Of which inventory.")]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON, on standard output.")]
+
+
+@app.command()
+def prove(env: Env = Environment.TWIN, as_json: AsJson = False) -> None:
+    """Decide allow or deny for every cell from the planned rules. Exit code 2: a packet shows what is wrong."""
+    now = datetime.now(UTC)
+    estate = load(env, now)
+    done = report(prove_plan(estate, now), env, now, checks.expiring(estate, now))
+    if as_json:
+        typer.echo(done.model_dump_json(indent=1))
+    else:
+        screen.print(table(done), markup=False)
+    raise typer.Exit(done.code)
+
+
+@app.command()
+def probe(
+    sample: Annotated[bool, typer.Option("--sample", help="One allowed and one denied packet a service.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send real packets from every place of the twin to every service that a machine holds.
+
+    Exit code 2: a packet got through that no flow allows, or did not get through although one does.
+    """
+    results = probing.run(probing.probes(load(Environment.TWIN), Twin.here(), sample=sample))
+    if as_json:
+        typer.echo(json.dumps([probing.row(one) for one in results], indent=1))
+    else:
+        screen.print(probing.table(results))
+    raise typer.Exit(0 if all(one.as_wanted for one in results) else 2)
+
+
+@app.command()
+def diff(
+    revision: Annotated[str, typer.Argument(metavar="REV", help="A commit, branch or tag.")],
+    env: Env = Environment.PROD,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="For a comment on a pull request.")] = False,
+) -> None:
+    """Flows that the work tree newly allows and newly blocks, compared with a revision."""
+    found = difference(revision, env, datetime.now(UTC))
+    typer.echo(markdown(found) if as_markdown else text(found))

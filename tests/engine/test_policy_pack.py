@@ -1,0 +1,109 @@
+"""The genuine engine runs the policy pack on every preview and up: a violation ends it, an unknown value is told."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from qhs.engine import Engine, EngineError, ensure_stack, prepare, run_pulumi
+
+STACK = "twin.qhdc.network"
+CLEAN = Path(__file__).parents[1] / "policies" / "clean.yaml"
+URN = f"urn:pulumi:{STACK}::fixture::"
+PROJECT = "name: fixture\nruntime: python\n"
+# The values of the clean plan as components that register them: what a stack policy sees are a resource's outputs.
+PROGRAM = """\
+import json
+import pathlib
+import pulumi
+
+made = {}
+for name, one in json.loads(pathlib.Path("plan.json").read_text()).items():
+    parent = made.get(one.get("parent"))
+    made[name] = pulumi.ComponentResource(one["type"], name, {}, pulumi.ResourceOptions(parent=parent))
+    made[name].register_outputs(one.get("outputs", one["props"]))
+"""
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    return prepare(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("project")
+
+
+@pytest.fixture
+def plan() -> dict[str, Any]:
+    # Through JSON, so that what one anchor gives to several resources is a copy for each.
+    found: dict[str, Any] = json.loads(json.dumps(yaml.safe_load(CLEAN.read_text())))
+    return found
+
+
+def run(engine: Engine, project: Path, plan: dict[str, Any], program: str = PROGRAM, *command: str) -> str:
+    """Everything the engine says; raises EngineError where it refuses."""
+    (project / "Pulumi.yaml").write_text(PROJECT)
+    (project / "__main__.py").write_text(program)
+    (project / "plan.json").write_text(json.dumps(plan))
+    ensure_stack(engine, STACK, project)
+    return run_pulumi(engine, list(command or ["preview"]), stack=STACK, cwd=project)
+
+
+def test_a_clean_program_passes(engine: Engine, project: Path, plan: dict[str, Any]) -> None:
+    said = run(engine, project, plan)
+    assert re.search(r"✅ *baseline@v1\.0\.0", said), said
+
+
+@pytest.mark.parametrize("command", [("preview",), ("up", "--yes")], ids=lambda command: command[0])
+def test_every_violation_ends_preview_and_up(
+    engine: Engine, project: Path, plan: dict[str, Any], command: tuple[str, ...]
+) -> None:
+    plan["qhdc.data"]["props"]["level"] = 6
+    plan["qhdc-fw"]["props"]["flows"]["internet-to-edge"]["destinations"] = ["qhdc.data"]
+    with pytest.raises(EngineError) as refusal:
+        run(engine, project, plan, PROGRAM, *command)
+    data = f"{URN}qhs:network:Site$qhs:network:Segment::qhdc.data"
+    firewall = f"{URN}qhs:network:Site$qhs:network:Enforcement$qhs:network:Ruleset::qhdc-fw"
+    for message in (
+        f"C-LVL-01 {data}: found level 6; wanted a level from 1 to 5; fix: declare the level of qhdc.data; ",
+        f"C-NET-03 {firewall}: flow internet-to-edge: found a way in: internet -> qhdc.data (flows internet-to-edge); ",
+    ):
+        assert message in refusal.value.output
+
+
+def test_a_component_that_registers_nothing_is_refused(engine: Engine, project: Path, plan: dict[str, Any]) -> None:
+    plan["qhdc.app"]["outputs"] = {}
+    with pytest.raises(EngineError, match=r"C-LVL-01 \S+::qhdc\.app: found no level"):
+        run(engine, project, plan)
+
+
+# A level that only the update knows, as the answer of a provider would be.
+LATE = """\
+import asyncio
+
+def late(value):
+    loop = asyncio.get_event_loop()
+    answer, there = loop.create_future(), loop.create_future()
+    answer.set_result(value)
+    there.set_result(not pulumi.runtime.is_dry_run())
+    return pulumi.Output(set(), answer, there)
+
+made["qhdc.late"] = pulumi.ComponentResource("qhs:network:Enforcement", "qhdc.late", {})
+made["qhdc.late"].register_outputs({"level": late(LEVEL), "owner": "a", "serves": ["S-005"]})
+"""
+
+
+def test_a_value_that_only_the_update_knows_is_told_and_then_judged(
+    engine: Engine, project: Path, plan: dict[str, Any]
+) -> None:
+    said = run(engine, project, plan, PROGRAM + LATE.replace("LEVEL", "4"))
+    assert "C-LVL-01: 1 of 10 undecided, so not passed" in said
+    assert f"{URN}qhs:network:Enforcement::qhdc.late: undecided, level is not known yet" in said
+    with pytest.raises(EngineError, match=r"qhdc\.late: found level 7; wanted a level from 1 to 5"):
+        run(engine, project, plan, PROGRAM + LATE.replace("LEVEL", "7"), "up", "--yes")
