@@ -94,7 +94,7 @@ def banner(twin: Twin, client: str, address: str) -> str:
         with socket.create_connection((address, 22), timeout=3) as connection:
             return connection.recv(4).decode()
 
-    return inside.call(twin, read, client=client)
+    return inside.call(twin.netns_path(client), read)
 
 
 def inits(twin: Twin) -> dict[str, int | None]:
