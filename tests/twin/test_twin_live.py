@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from qhs.errors import UserError
 from qhs.folders import CLONE
 from qhs.lock import alone
