@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
 from qhs import folders
 from qhs.errors import UserError
 from qhs.image import ensure, recipe

@@ -19,7 +19,6 @@ from qhs.twin import access, boot, inside, lifecycle, limits, names, wires
 from qhs.twin.lifecycle import Up
 from qhs.twin.names import NETNS_FOLDER, Twin
 from qhs.twin.topology import Topology
-
 from tests.twin.lab import GATE, TOPOLOGY
 
 pytestmark = pytest.mark.live
