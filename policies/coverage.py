@@ -34,7 +34,7 @@ def missing(estate: Estate, now: datetime, ids: Iterable[str]) -> list[str]:
 def _elements(estate: Estate, now: datetime) -> Iterator[tuple[str, list[str]]]:
     cat = estate.catalogue
     alive = [one for one in estate.conversations if not _expired(estate, one, now)]
-    used = {
+    used: dict[str, set[str | None]] = {
         "flow": {one.flow for one in alive},
         "service": {one.target.service for one in alive},
         "zone": {place.zone for one in alive for place in (one.source, one.destination)},
