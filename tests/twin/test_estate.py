@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from qhs import ruleset_access
 from qhs.net.probe.run import probes, run
 from qhs.twin import inside
 from qhs.twin.names import Twin
-
 from stacks.model import load
 
 from .conftest import Run

@@ -13,6 +13,8 @@ from qhs.folders import CLONE
 from qhs.progress import Progress
 
 _TAIL = 40
+_READ_SETTINGS = {"config", "destroy", "import", "preview", "refresh", "up"}
+"""The commands that know the flag --config-file."""
 
 
 class EngineError(Exception):
@@ -41,7 +43,9 @@ def run_pulumi(
     """
     command = [*inside, str(engine.program), *args, "--non-interactive", "--color=never"]
     if stack:
-        command += ["--stack", stack, "--config-file", str(engine.settings(stack))]
+        command += ["--stack", stack]
+    if stack and args[0] in _READ_SETTINGS:
+        command += ["--config-file", str(engine.settings(stack))]
     tail: deque[str] = deque(maxlen=_TAIL)
     said: list[str] = []
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from qhs.console import screen
 from qhs.environments import Environment
+from qhs.errors import UserError
+from qhs.net import docs as documents
 from qhs.net.diff import difference, markdown, text
+from qhs.net.map import draw
 from qhs.net.probe import run as probing
 from qhs.net.prove.plan import prove_plan
 from qhs.net.prove.report import report, table
 from qhs.twin.names import Twin
 from stacks.model import checks, load
+from stacks.model.source import REPO
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
@@ -62,3 +67,33 @@ def diff(
     """Flows that the work tree newly allows and newly blocks, compared with a revision."""
     found = difference(revision, env, datetime.now(UTC))
     typer.echo(markdown(found) if as_markdown else text(found))
+
+
+@app.command("map")
+def map_(
+    env: Env = Environment.PROD,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="Write it there, not on standard output.")
+    ] = None,
+) -> None:
+    """The network as one SVG page: zones by trust, sites, outside networks, and who may talk to whom."""
+    picture = draw(load(env))
+    if to is None:
+        typer.echo(picture, nl=False)
+        return
+    try:
+        to.write_text(picture, encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"cannot write {to}: {error.strerror}", "name a file in a folder that you may write to"
+        ) from None
+
+
+@app.command()
+def docs() -> None:
+    """Write docs/network from the catalogue: matrix, flows, map and the schema of proofs."""
+    written = documents.write(documents.documents(load(Environment.PROD)))
+    for path in written:
+        typer.echo(f"wrote {path.relative_to(REPO)}")
+    if not written:
+        typer.echo("docs/network is what the catalogue says")

@@ -55,6 +55,12 @@ def meet(one: Spans, two: Spans) -> Spans:
     """What is in both."""
     if one is two or not one:
         return one
+    if len(one) == len(two) == 1:  # nearly always
+        (low, high), (other_low, other_high) = one[0], two[0]
+        if other_low <= low and high <= other_high:
+            return one
+        if low <= other_low and other_high <= high:
+            return two
     found = []
     left = right = 0
     while left < len(one) and right < len(two):
