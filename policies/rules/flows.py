@@ -80,7 +80,8 @@ class NoAny(Rule[Allowing]):
         yield from _port(rule)
 
     def _guard(self, guard: Guard) -> Iterator[Fault]:
-        if not self._denies(guard) and not any(self._harmless(guard)):
+        rule = known(guard.rule, "rule")
+        if not self._denies(rule) and not any(self._harmless(rule)):
             yield Fault(
                 f"guard {known(guard.name, 'name')} lets new conversations in",
                 "replies, the own loopback, link protocols, or a named source, interface and port",

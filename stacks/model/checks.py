@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from stacks.model import expiry
-from stacks.model.addresses import Pair
+from stacks.model.addresses import Pair, text
 from stacks.model.catalogue import Partner
 from stacks.model.estate import FIREWALL, Estate
 from stacks.model.source import Finding, Source
@@ -18,16 +18,17 @@ LAST_PARTNER = 255
 
 
 def run(estate: Estate, catalogue: Source, inventory: Source, now: datetime) -> Iterator[Finding]:
-    """Every finding about an estate. References come first: the other checks need them whole."""
+    """Every finding about an estate. References and indexes come first: without them there are no addresses."""
     broken = [*_references(estate, catalogue), *_inventory_references(estate, inventory)]
     yield from broken
+    unplaced = list(_indexes(estate, catalogue))
+    yield from unplaced
     yield from _names(estate, catalogue)
     yield from _single_owners(estate, catalogue)
-    yield from _indexes(estate, catalogue)
     yield from _overlaps(estate, inventory)
     yield from _replicas(estate, catalogue)
     yield from expiry.refused(estate, catalogue, now)
-    if not broken:
+    if not broken and not unplaced:
         yield from _flows_to_nowhere(estate, catalogue)
         yield from _islands(estate, catalogue, inventory)
         yield from _mixed_breaks(estate, catalogue)
@@ -257,4 +258,4 @@ def _numbers(estate: Estate, source: Source) -> Iterator[Finding]:
             first = taken.setdefault(port.address, machine.name)
             if first != machine.name:
                 at = source.at("sites", machine.site, "groups", machine.group, "number")
-                yield Finding(at, f"{machine.name} and {first} at {port.address.ipv4}", "numbers of their own")
+                yield Finding(at, f"{machine.name} and {first} at {text(port.address.ipv4)}", "numbers of their own")

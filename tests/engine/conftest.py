@@ -12,6 +12,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
 from qhs.engine import Engine, ensure_stack, prepare, run_pulumi
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -55,9 +56,14 @@ class Project:
         run_pulumi(self.engine, list(args), stack=STACK, cwd=self.folder, on_line=self.said.append)
         return "\n".join(self.said)
 
-    def start(self, *args: str) -> "subprocess.Popen[str]":
-        """Start the engine itself, without `run_pulumi`, to be signalled."""
-        command = [str(self.engine.program), *args, "--stack", STACK, "--non-interactive", "--color=never"]
+    def up(self, *args: str) -> str:
+        """`pulumi up`, without the preview that would double the time."""
+        return self.run("up", "--yes", "--skip-preview", *args)
+
+    def start(self) -> "subprocess.Popen[str]":
+        """Start `pulumi up` itself, without `run_pulumi`, to be signalled."""
+        command = [str(self.engine.program), "up", "--yes", "--skip-preview", "--stack", STACK, "--non-interactive"]
+        command += ["--config-file", str(self.engine.settings(STACK))]
         return subprocess.Popen(
             command,
             cwd=self.folder,

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from qhs.engine import EngineError, ensure_stack
 
+from qhs.engine import EngineError, ensure_stack
 from tests.engine.conftest import STACK, Project, eventually
 
 AT_ONCE = 10.0  # seconds: the engine gives its plugins five, on a machine that does other things too
@@ -32,16 +32,16 @@ def _begun(tmp_path: Path) -> bool:
 def _next_up_works(project: Project, tmp_path: Path, halfway: Callable[[float], None]) -> None:
     halfway(0.0)
     ensure_stack(project.engine, STACK, project.folder)
-    project.run("up", "--yes")
+    project.up()
     assert (tmp_path / "made").read_text() == "text"
     assert project.resources().count("probe:index:File") == 1
-    project.run("up", "--yes", "--expect-no-changes")
+    project.up("--expect-no-changes")
     assert project.processes() == []
 
 
 def test_one_interrupt_ends_in_good_order(project: Project, tmp_path: Path, halfway: Callable[[float], None]) -> None:
     halfway(3.0)
-    engine = project.start("up", "--yes", "--skip-preview")
+    engine = project.start()
     assert _begun(tmp_path)
     engine.send_signal(signal.SIGINT)
     said, _ = engine.communicate(timeout=3 + AT_ONCE)
@@ -55,7 +55,7 @@ def test_one_interrupt_ends_in_good_order(project: Project, tmp_path: Path, half
 
 def test_second_interrupt_ends_at_once(project: Project, tmp_path: Path, halfway: Callable[[float], None]) -> None:
     halfway(600.0)
-    engine = project.start("up", "--yes", "--skip-preview")
+    engine = project.start()
     assert _begun(tmp_path)
     engine.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
@@ -69,19 +69,19 @@ def test_second_interrupt_ends_at_once(project: Project, tmp_path: Path, halfway
 
 def test_killed_engine(project: Project, tmp_path: Path, halfway: Callable[[float], None]) -> None:
     halfway(600.0)
-    engine = project.start("up", "--yes", "--skip-preview")
+    engine = project.start()
     assert _begun(tmp_path)
     engine.kill()
     engine.communicate(timeout=AT_ONCE)
     assert eventually(lambda: not project.processes(), AT_ONCE)
     with pytest.raises(EngineError, match="locked"):
-        project.run("up", "--yes")
+        project.up()
     _next_up_works(project, tmp_path, halfway)
 
 
 def test_killed_host(project: Project, tmp_path: Path, halfway: Callable[[float], None]) -> None:
     halfway(600.0)
-    engine = project.start("up", "--yes", "--skip-preview")
+    engine = project.start()
     assert _begun(tmp_path)
     (host,) = [pid for pid in project.processes() if b"/host.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     os.kill(host, signal.SIGKILL)

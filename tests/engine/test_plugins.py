@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from qhs.engine import EngineError
 
+from qhs.engine import EngineError
 from tests.engine.conftest import FIXTURES, Project
 
 
@@ -14,11 +14,11 @@ def test_provider_plugin(project: Project, tmp_path: Path) -> None:
     project.program(f'File("one", "{target}", "first")')
     project.run("preview")
     assert not target.exists()
-    project.run("up", "--yes")
+    project.up()
     assert target.read_text() == "first"
-    assert "1 unchanged" in project.run("up", "--yes") or "2 unchanged" in "\n".join(project.said)
+    project.up("--expect-no-changes")
     project.program(f'File("one", "{target}", "second")')
-    project.run("up", "--yes")
+    project.up()
     assert target.read_text() == "second"
     target.write_text("drifted")
     project.run("refresh", "--yes")
@@ -40,11 +40,11 @@ def test_policy_pack_blocks(new_project: Callable[..., Project], tmp_path: Path)
     project = new_project(policy_pack=FIXTURES / "pack")
     target = tmp_path / "made"
     project.program(f'File("one", "{target}", "forbidden")')
-    for command in (["preview"], ["up", "--yes"]):
+    for command in (["preview"], ["up", "--yes", "--skip-preview"]):
         with pytest.raises(EngineError):
             project.run(*command)
         assert "this text is not allowed" in "\n".join(project.said)
     assert not target.exists()
     project.program(f'File("one", "{target}", "allowed")')
-    project.run("up", "--yes")
+    project.up()
     assert target.read_text() == "allowed"

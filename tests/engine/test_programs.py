@@ -4,8 +4,8 @@ import re
 import sys
 
 import pytest
-from qhs.engine import EngineError, run_pulumi
 
+from qhs.engine import EngineError, run_pulumi
 from tests.engine.conftest import STACK, Project
 
 
@@ -16,7 +16,7 @@ def test_output_reaches_the_display(project: Project) -> None:
         print("said on standard error", file=sys.stderr)
         pulumi.export("answer", 42)
     """)
-    said = project.run("up", "--yes")
+    said = project.up()
     assert "said on standard output" in said
     assert "said on standard error" in said
     assert "answer: 42" in said
@@ -71,7 +71,7 @@ def test_config_and_secrets(project: Project) -> None:
         pulumi.export("pin", config.require_secret("pin"))
         pulumi.export("secrets", [key for key in ("probe:colour", "probe:pin") if pulumi.runtime.is_config_secret(key)])
     """)
-    said = project.run("up", "--yes")
+    said = project.up()
     assert re.search(r'colour *: "red"', said)
     assert "[secret]" in said
     assert '[0]: "probe:pin"' in said and '"probe:colour"' not in said

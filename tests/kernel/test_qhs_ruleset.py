@@ -35,7 +35,7 @@ class Place:
         self.etc.mkdir()
         self.run.mkdir()
         program = folder / "qhs-ruleset"
-        program.write_text(PROGRAM.read_text().replace("ROLLBACK = 30", f"ROLLBACK = {seconds}"))
+        program.write_text(PROGRAM.read_text().replace("ROLLBACK, BUSY = 30", f"ROLLBACK, BUSY = {seconds}"))
         self.program = program
         layers = f"lowerdir=/etc,upperdir={folder}/u,workdir={folder}/w"
         steps = [
@@ -223,7 +223,7 @@ def test_what_nft_does_not_take_changes_nothing(place: Place) -> None:
     [
         ("", "", "usage"),
         ("boot", "", "usage"),
-        (f"rollback {'0' * 64}", "", "usage"),
+        ("rollback", "", "usage"),
         ("read now", "", "usage"),
         ("apply", OPEN, "usage"),
         (f"apply {'0' * 63}g", OPEN, "usage"),

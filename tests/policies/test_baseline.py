@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Plan, cases, put, said
 from pydantic import ValidationError
 
 from policies.baseline import FOLDER, Baseline, Waiver, load
 from policies.rules import REGISTRY
 from policies.verdicts import Outcome
 from stacks.model.source import ModelError
+from tests.policies.plans import Plan, cases, put, said
 
 FAULTS = [
     ("controls.yaml", "sources: [design]", "sources: [desing]", "found source desing; wanted a key of sources.yaml"),

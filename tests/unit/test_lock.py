@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from qhs.errors import UserError
 from qhs.lock import alone, in_turn
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from qhs.net.prove import Facts, NotUnderstoodError, Proof, prove
 
+from qhs.net.prove import Facts, NotUnderstoodError, Proof, prove
 from stacks.model import Estate
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from qhs.twin import preflight
 from qhs.twin.preflight import Host
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+
 from qhs.twin.topology import Client, Leg, Machine, Operator, Route, Topology
 
 MANAGEMENT = Leg(interface="mgmt", bridge="mgmt", addresses=("10.0.0.2/24", "fd00::2/64"), isolated=True)

@@ -13,6 +13,8 @@ from qhs.folders import CLONE
 from qhs.progress import Progress
 
 _TAIL = 40
+_READ_SETTINGS = {"config", "destroy", "import", "preview", "refresh", "up"}
+"""The commands that know the flag --config-file."""
 
 
 class EngineError(Exception):
@@ -24,7 +26,7 @@ class EngineError(Exception):
         self.output = output
 
 
-def run_pulumi(  # noqa: PLR0913 - each is a fact of its own, and all but two have a default
+def run_pulumi(
     engine: Engine,
     args: list[str],
     *,
@@ -35,13 +37,15 @@ def run_pulumi(  # noqa: PLR0913 - each is a fact of its own, and all but two ha
 ) -> str:
     """Run `pulumi ARGS`, never asking a question, and return what it printed on standard output.
 
-    Both streams go to `on_line` as they come. `inside` is the start of a command line that runs the rest in another namespace. Ctrl-C is handed on
-    to the engine once each time it is pressed, as the engine wants it: the first ends what runs in good order, a second
-    at once. Raises EngineError.
+    Both streams go to `on_line` as they come. `inside` is the start of a command line that runs the rest of it in
+    another namespace. Ctrl-C is handed on to the engine once each time it is pressed, as the engine wants it: the first
+    ends what runs in good order, a second at once. Raises EngineError.
     """
     command = [*inside, str(engine.program), *args, "--non-interactive", "--color=never"]
     if stack:
-        command += ["--stack", stack, "--config-file", str(engine.settings(stack))]
+        command += ["--stack", stack]
+    if stack and args[0] in _READ_SETTINGS:
+        command += ["--config-file", str(engine.settings(stack))]
     tail: deque[str] = deque(maxlen=_TAIL)
     said: list[str] = []
 

@@ -12,7 +12,7 @@ from qhs.errors import UserError
 from qhs.twin.names import Twin
 
 MACHINE_MEMORY = 100 * 1024**2
-"""Bytes that a booted machine holds before a role gives it work."""
+"""Bytes for a machine with its roles at work; one just booted holds a fifth of that."""
 SPARE_MEMORY = 1024**3
 """Bytes left for the engine, Ansible and whoever works on the host."""
 MACHINE_DISK = 100 * 1024**2
@@ -98,9 +98,7 @@ def faults(host: Host, new_machines: int) -> list[UserError]:
         found.append(UserError(what, "take another twin down, or a machine with more memory"))
     disk = new_machines * MACHINE_DISK
     if host.disk_free < disk:
-        what = (
-            f"{new_machines} machines need {_gb(disk)} of disk; {host.state} has {_gb(host.disk_free)} free"
-        )
+        what = f"{new_machines} machines need {_gb(disk)} of disk; {host.state} has {_gb(host.disk_free)} free"
         found.append(UserError(what, "make room there, or set XDG_STATE_HOME to a larger disk"))
     return found
 

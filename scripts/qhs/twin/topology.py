@@ -131,14 +131,9 @@ class Topology(_Frozen):
         for what, names in (
             ("bridge", self.bridges),
             ("machine or client", [place.name for place in self._places()]),
-            *(
-                (f"{place.name}: interface", [leg.interface for leg in place.legs])
-                for place in self._places()
-            ),
+            *((f"{place.name}: interface", [leg.interface for leg in place.legs]) for place in self._places()),
         ):
-            yield from (
-                f"{what} {name} is there twice" for name, count in Counter(names).items() if count > 1
-            )
+            yield from (f"{what} {name} is there twice" for name, count in Counter(names).items() if count > 1)
 
     def _bridges(self) -> Iterator[str]:
         known = set(self.bridges)
@@ -158,11 +153,7 @@ class Topology(_Frozen):
                 for place in self._places()
                 for leg, own in place.interfaces()
             ),
-            *(
-                (it.bridge, ip_interface(address), "operator")
-                for it in self.operators
-                for address in it.addresses
-            ),
+            *((it.bridge, ip_interface(address), "operator") for it in self.operators for address in it.addresses),
         ]
         for bridge, own, name in held:
             before = owners.setdefault((bridge, str(own.ip)), name)
