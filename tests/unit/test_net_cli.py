@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
 from qhs.net import cli
 from qhs.net.docs import FOLDER
 from qhs.net.prove import Facts, Proof, prove
 from qhs.net.prove.kernel import missing
 from qhs.net.prove.plan import prove_plan
 from qhs.net.prove.report import ProveReport
-from typer.testing import CliRunner
-
 from stacks.model import Estate, load
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)

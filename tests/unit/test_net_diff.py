@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
 from qhs.errors import UserError
 from qhs.net.diff import difference, markdown, text
-
 from stacks.model.load import CATALOGUE, INVENTORIES
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)

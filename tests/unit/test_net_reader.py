@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
 import pytest
+
 from qhs.net.prove.filters import Filter, View
 from qhs.net.prove.kernel import KernelError, listings, missing
 from qhs.net.prove.reader import NotUnderstoodError, read

@@ -6,6 +6,7 @@ import random
 from itertools import product
 
 import pytest
+
 from qhs.net.prove.space import Box, both, meet, minus, rest, sample, union
 
 SIZE = 8
