@@ -27,7 +27,9 @@ def builders(shelf: Path) -> list[str]:
     return [line for line in found if f"{shelf}/.building" in line]
 
 
-def test_a_killed_build_leaves_nothing_that_the_next_one_minds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_build_leaves_nothing_that_the_next_one_minds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pool = folders.cache() / "packages"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folders.cache().mkdir(parents=True)
