@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from qhs.net.prove.space import Box, both, meet, minus, rest, sample, union
+from qhs.net.prove.space import Box, anything, both, meet, minus, rest, sample, union
 
 SIZE = 8
 type Points = set[tuple[int, int, int]]
@@ -40,4 +40,5 @@ def test_sets_of_packets_are_exact(seed: int) -> None:
 
 def test_a_sample_is_a_packet_that_people_can_read() -> None:
     box = Box(((0x0A10_0001, 0x0A10_0009),), ((0xC612_0000, 0xC612_FFFF),), ((6 * 65536 + 443, 6 * 65536 + 443),))
-    assert sample(box, 4) == ("10.16.0.1", "198.18.0.0", "tcp/443")
+    assert sample(box, 4) == ("10.16.0.9", "198.18.0.10", "tcp/443")
+    assert sample(anything(6), 6)[:2] == ("2001:db8::10", "2001:db8::10")
