@@ -28,19 +28,15 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         result: dict[str, Any] = super().run(tmp, variables)
         role = Path(variables["role_path"])
-        owned: dict[str, dict[str, str]] = yaml.safe_load((role / "owns.yml").read_text())["files"]
-        files = [
-            DEFAULTS
-            | {name: value for name, value in given.items() if name != "from"}
-            | {"path": path, "content": self._content(role, path, given.get("from"), variables)}
-            for path, given in owned.items()
-        ]
+        owned: list[dict[str, str]] = yaml.safe_load((role / "owns.yml").read_text())["files"]
+        files = [DEFAULTS | one | {"content": self._content(role, one, variables)} for one in owned]
         result.update(
             self._execute_module(module_name="qhs_tree_write", module_args={"files": files}, task_vars=variables)
         )
         return result
 
-    def _content(self, role: Path, path: str, plain: str | None, variables: dict[str, Any]) -> str:
+    def _content(self, role: Path, file: dict[str, str], variables: dict[str, Any]) -> str:
+        path, plain = file["path"], file.get("from")
         source = role / "files" / plain if plain else role / "templates" / f"{path.lstrip('/')}.j2"
         try:
             text = source.read_text()
