@@ -15,7 +15,6 @@ from qhs.twin import inside
 from qhs.twin.names import Twin
 from stacks.model import load
 from stacks.model.addresses import Pair
-
 from tests.twin.conftest import Run, SecondUp
 
 pytestmark = pytest.mark.live
