@@ -33,7 +33,12 @@ def test_a_role_says_what_it_owns_of_every_kind(role: Path) -> None:
 
 
 def test_nothing_is_owned_twice() -> None:
-    owned = Counter((kind, item) for role in ROLES for kind, items in read(role / "owns.yml").items() for item in items)
+    owned = Counter(
+        (kind, item["path"] if kind == "files" else item)
+        for role in ROLES
+        for kind, items in read(role / "owns.yml").items()
+        for item in items
+    )
     assert [one for one, count in owned.items() if count > 1] == []
 
 
