@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from qhs import ruleset_access
-from qhs.twin import inside
+from qhs.layout import topology
+from qhs.twin import boot, inside, lifecycle
 from qhs.twin.names import Twin
+from stacks.model import load
 
 from .conftest import Run
 
@@ -90,8 +92,11 @@ def test_check_mode_tells_the_truth_and_changes_nothing(qhs: Run, twin: Twin, se
 
 
 def test_a_machine_loads_its_confirmed_ruleset_before_its_network(twin: Twin, second_up: dict[str, Any]) -> None:
+    boot.power_off(twin, ["qhdc-db1"])
+    lifecycle.up(topology(load("twin")), twin=twin)
     show = "systemctl show --value -p ActiveEnterTimestampMonotonic"
     entered = [
         int(operator(twin, "qhdc-db1", f"{show} {unit}")) for unit in ("qhs-ruleset", "network-pre.target", "ssh")
     ]
     assert entered == sorted(entered)
+    assert "app-to-postgres" in operator(twin, "qhdc-db1", "sudo nft list table inet qhs")
