@@ -45,6 +45,14 @@ def test_a_plain_pulumi_finds_nothing_to_change(qhs: Run, second_up: SecondUp) -
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_kernels_rules_prove_as_planned(qhs: Run, first_up: dict[str, Any]) -> None:
+    """T-F02 on what stands: every cell, from what each kernel shows."""
+    done = qhs("net", "prove", "--live", "--json")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    planned = qhs("net", "prove", "--json")
+    assert json.loads(done.stdout)["kinds"] == json.loads(planned.stdout)["kinds"]
+
+
 def test_a_rule_removed_by_hand_is_seen_and_put_back(qhs: Run, twin: Twin, second_up: SecondUp) -> None:
     table = json.loads(ssh(twin, "qhdc-db1", "sudo", "nft", "-j", "list", "table", "inet", "qhs"))
     rules = [entry["rule"] for entry in table["nftables"] if "rule" in entry]
@@ -54,6 +62,7 @@ def test_a_rule_removed_by_hand_is_seen_and_put_back(qhs: Run, twin: Twin, secon
     assert "app-to-postgres" in seen.stdout, seen.stdout + seen.stderr
     wrong = [str(one) for one in run(probes(load("twin"), twin)) if not one.as_wanted]
     assert wrong, "the packets do not miss the rule"
+    assert qhs("net", "prove", "--live").returncode == 2
     repaired = qhs("shell", "--", "pulumi", "up", "-s", "twin.qhdc.network", "--refresh", "--yes")
     assert repaired.returncode == 0, repaired.stdout + repaired.stderr
     assert [str(one) for one in run(probes(load("twin"), twin)) if not one.as_wanted] == []

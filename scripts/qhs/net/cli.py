@@ -16,6 +16,7 @@ from qhs.net import docs as documents
 from qhs.net.diff import difference, markdown, text
 from qhs.net.map import draw
 from qhs.net.probe import run as probing
+from qhs.net.prove.live import prove_live
 from qhs.net.prove.plan import prove_plan
 from qhs.net.prove.report import report, table
 from qhs.twin.names import Twin
@@ -29,11 +30,19 @@ AsJson = Annotated[bool, typer.Option("--json", help="As JSON, on standard outpu
 
 
 @app.command()
-def prove(env: Env = Environment.TWIN, as_json: AsJson = False) -> None:
-    """Decide allow or deny for every cell from the planned rules. Exit code 2: a packet shows what is wrong."""
+def prove(
+    env: Env = Environment.TWIN,
+    live: Annotated[bool, typer.Option("--live", help="The twin that is up: rules as its kernels show them.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Decide allow or deny for every cell from the planned rules. Exit code 2: a packet shows what is wrong.
+
+    Exit code 3: a machine could not be asked, so nothing is decided.
+    """
     now = datetime.now(UTC)
-    estate = load(env, now)
-    done = report(prove_plan(estate, now), env, now, checks.expiring(estate, now))
+    estate = load(Environment.TWIN if live else env, now)
+    proof = prove_live(estate, Twin.here(), now) if live else prove_plan(estate, now)
+    done = report(proof, env, now, checks.expiring(estate, now))
     if as_json:
         typer.echo(done.model_dump_json(indent=1))
     else:
