@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from qhs.engine import Engine, EngineError, ensure_stack, prepare, run_pulumi
 
+from qhs.engine import Engine, EngineError, ensure_stack, prepare, run_pulumi
 from tests.policies.plans import Plan, read_clean
 
 STACK = "twin.qhdc.network"

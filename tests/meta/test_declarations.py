@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,20 @@ def read(path: Path) -> Any:
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
-def test_a_role_says_what_it_owns(role: Path) -> None:
+def test_a_role_says_what_it_owns_of_every_kind(role: Path) -> None:
     owns = read(role / "owns.yml")
-    assert owns, "a role owns something"
-    assert owns.keys() <= OWNED
-    assert all(isinstance(items, list) and items for items in owns.values())
+    assert owns.keys() == OWNED
+    assert any(owns.values()), "a role owns something"
+
+
+def test_nothing_is_owned_twice() -> None:
+    owned = Counter(
+        (kind, item["path"] if kind == "files" else item)
+        for role in ROLES
+        for kind, items in read(role / "owns.yml").items()
+        for item in items
+    )
+    assert [one for one, count in owned.items() if count > 1] == []
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)

@@ -6,8 +6,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from qhs.net.docs import FOLDER, documents, write
 
+from qhs.net.docs import FOLDER, documents, write
 from stacks.model import load
 
 WANTED = documents(load("prod"))

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
 from qhs import folders
 from qhs.errors import UserError
 from qhs.image import ensure, recipe
@@ -26,9 +27,7 @@ def builders(shelf: Path) -> list[str]:
     return [line for line in found if f"{shelf}/.building" in line]
 
 
-def test_a_killed_build_leaves_nothing_that_the_next_one_minds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_build_leaves_nothing_that_the_next_one_minds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = folders.cache() / "packages"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folders.cache().mkdir(parents=True)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from qhs.folders import CLONE
 
 pytestmark = pytest.mark.live

@@ -19,7 +19,6 @@ from qhs.twin import access, boot, inside, lifecycle, limits, names, wires
 from qhs.twin.lifecycle import Up
 from qhs.twin.names import NETNS_FOLDER, Twin
 from qhs.twin.topology import Topology
-
 from tests.twin.lab import GATE, TOPOLOGY
 
 pytestmark = pytest.mark.live
@@ -251,9 +250,7 @@ def test_a_run_killed_at_any_moment_is_no_matter(twin: Twin, first: Up, moment: 
 
 def qhs_twin(*words: str) -> "subprocess.CompletedProcess[str]":
     program = "from qhs.twin.cli import app; app()"
-    return subprocess.run(
-        [sys.executable, "-c", program, *words], check=False, capture_output=True, text=True
-    )
+    return subprocess.run([sys.executable, "-c", program, *words], check=False, capture_output=True, text=True)
 
 
 def test_the_command_line_looks_and_goes_inside(twin: Twin, first: Up) -> None:

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
 from qhs.net.prove import Facts, facts
 from qhs.net.prove.kernel import missing
 from qhs.net.prove.plan import planned
-
 from stacks.model import Estate, load
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)

@@ -4,7 +4,6 @@ from ipaddress import ip_interface
 
 from qhs.inventory import inventory
 from qhs.layout import bridge, client_address, topology
-
 from stacks.model import load
 
 

@@ -120,51 +120,6 @@ def test_what_is_temporary_ends(estate: Estate) -> None:
         assert (flow.expires is not None) == bool(temporary and (not lasting or "legacy-web" in flow.to)), name
 
 
-# --- tenants ---
-
-
-def test_elections_come_first(prod: Estate) -> None:
-    tenants = prod.catalogue.tenants
-    election = tenants["bau-cu"]
-    assert (election.tier, election.level) == (1, 4)
-    assert election.capacity.burst == max(one.capacity.burst for one in tenants.values())
-    for burst in election.burst_windows:
-        assert any(burst.first <= freeze.first and freeze.last <= burst.last for freeze in election.freeze_windows)
-
-
-def test_sessions_run_on_tier_one_and_are_frozen_while_they_burst(prod: Estate) -> None:
-    for name in ("app-quoc-hoi", "bieu-quyet", "hop-truc-tuyen", "q-cabinet", "xac-thuc", "ky-so"):
-        tenant = prod.catalogue.tenants[name]
-        assert tenant.tier == 1, name
-        assert tenant.freeze_windows == tenant.burst_windows != [], name
-
-
-def test_voting_shares_no_ingress_database_or_key(prod: Estate) -> None:
-    tenants = prod.catalogue.tenants
-    assert [name for name, one in tenants.items() if one.signing == "ballot"] == ["bieu-quyet"]
-    sources = {one.source.zone for one in prod.conversations if one.target.service == "ballot-ingress"}
-    assert sources == {"session-hall", "dmz-mobile"}
-    assert {one.flow for one in prod.conversations if one.target.service == "ballot-db"} == {
-        "app-to-ballot-db", "operator-to-interfaces",
-    }  # fmt: skip
-
-
-def test_every_pillar_and_every_tier_has_tenants(prod: Estate) -> None:
-    tenants = prod.catalogue.tenants.values()
-    assert {one.tier for one in tenants} == set(prod.catalogue.tiers)
-    assert {one.pillar for one in tenants} == {
-        "institutions", "data", "platforms", "people", "security",
-    }  # fmt: skip  # the pillar of infrastructure is what the tenants stand on
-
-
-def test_recovery_gets_slower_from_tier_to_tier(prod: Estate) -> None:
-    tiers = [prod.catalogue.tiers[number] for number in sorted(prod.catalogue.tiers)]
-    for name in ("rto_minutes", "rpo_minutes", "mtd_minutes"):
-        figures = [getattr(tier, name) for tier in tiers]
-        assert figures == sorted(set(figures)), name
-    assert [tier.replica for tier in tiers] == [True, True, False, False]
-
-
 # --- the real estate ---
 
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from qhs.net.prove import Facts, NotUnderstoodError, Proof, prove
 
+from qhs.net.prove import Facts, NotUnderstoodError, Proof, facts, prove
 from stacks.model import Estate
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
@@ -199,12 +199,10 @@ def test_a_chain_through_a_service_that_breaks_nothing_is_found(
     assert all(cell.packet and cell.packet.note.startswith("internet -> qhdc.app (tcp/22) -> ") for cell in found)
 
 
-def test_a_host_that_forwards_is_a_path(known: Facts, listings: dict[str, Any]) -> None:
+def test_a_host_that_forwards_is_a_path(estate: Estate, listings: dict[str, Any]) -> None:
     """With forwarding on and an open forward chain, a machine joins its segment to the management ports."""
     policy("forward")(listings[HOST])
-    node = replace(known.nodes[HOST], forwards=True)
-    forwarding = replace(known, nodes={**known.nodes, HOST: node})
-    found = [c for c in prove(forwarding, listings, NOW).violations if c.kind == "rest"]
+    found = [c for c in prove(facts(estate, forwards=[HOST]), listings, NOW).violations if c.kind == "rest"]
     assert ("qhdc.data", "qhdc.mgmt-ports") in {(cell.source, cell.destination) for cell in found}
 
 

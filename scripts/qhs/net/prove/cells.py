@@ -75,15 +75,19 @@ class Judge:
             yield from self._host(node)
         yield from self._locals()
 
-    def beyond(self, network: str, area: Area, family: int) -> list[Way]:
-        """What gets from a wire to a place although no conversation says so."""
-        key = network, area.name, family
+    def beyond(self, source: Area, area: Area, family: int) -> list[Way]:
+        """What gets from a place to another although no conversation says so; on our own wires with any source."""
+        network = source.network
+        shared = network == self.facts.link  # what other sites send comes in there as well
+        key = source.name if shared else network, area.name, family
         if key not in self._beyond:
+            src = source.addresses[family] if shared else anything(family).src
+            scope = Box(src, area.addresses[family], anything(family).svc)
             wanted = self.intent.between.get((network, area.network, family), [])
             ways = [
                 delivered
                 for way in self.paths.reached(network, family).get(area.network, [])
-                for box in _left(way.box, area.addresses[family], wanted)
+                for box in _left(way.box, scope, wanted)
                 for delivered in self.paths.delivered(Way(box, way.hops), area.network, family)
             ]
             if network == area.network:
@@ -100,7 +104,7 @@ class Judge:
                 if self.paths.routed(source, area) is None:
                     continue  # nothing of ours is between them
                 for family in FAMILIES:
-                    ways = self.beyond(source.network, area, family)
+                    ways = self.beyond(source, area, family)
                     yield _answer("rest", (source.name, area.name, "anything else"), family, ways)
                     for target in by_area.get(area.name, ()):
                         yield self._flow(source, target, family, ways)
@@ -155,7 +159,11 @@ class Judge:
             Way(box, (Hop(node.name, leg.name, "", hit.by),))
             for node, leg in self._hosts.get(network, ())
             for hit in self.filters[node.name].allowed(local_view("input", leg.name, family))
-            for box in _left(hit.box, leg.own[family], self._wanted(node.name, local_view("input", leg.name, family)))
+            for box in _left(
+                hit.box,
+                Box(anything(family).src, leg.own[family], anything(family).svc),
+                self._wanted(node.name, local_view("input", leg.name, family)),
+            )
         ]
 
     def _wanted(self, name: str, view: View) -> list[Box]:
@@ -220,9 +228,9 @@ class Judge:
                 yield View("forward", iif, oif, family)
 
 
-def _left(box: Box, dst: tuple[tuple[int, int], ...], wanted: list[Box]) -> list[Box]:
-    within = meet(box.dst, dst)
-    return rest(Box(box.src, within, box.svc), wanted) if within else []
+def _left(box: Box, scope: Box, wanted: list[Box]) -> list[Box]:
+    within = both(box, scope)
+    return rest(within, wanted) if within else []
 
 
 def _answer(kind: str, names: tuple[str, str, str], family: int, ways: list[Way]) -> Cell:
