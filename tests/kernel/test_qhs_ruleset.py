@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,15 @@ def test_second_apply_waits_for_the_first(place: Place) -> None:
     place.apply(OPEN)
     assert place.refused(f"apply {digest(OTHER)}", OTHER) == "pending"
     assert place.names() == ["guard:loopback"]
+
+
+def test_of_two_at_once_one_is_applied_and_the_other_waits(place: Place) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(place.apply, [OPEN, OTHER]))
+    assert sorted(next(iter(answer)) for answer in answers) == ["applied", "error"]
+    assert next(one["error"]["code"] for one in answers if "error" in one) == "pending"
+    wanted = {digest(OPEN): ["guard:loopback"], digest(OTHER): ["guard:tracked"]}
+    assert place.names() == wanted[next(one["applied"] for one in answers if "applied" in one)]
 
 
 def test_other_tables_are_untouched(place: Place) -> None:

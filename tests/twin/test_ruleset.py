@@ -76,6 +76,20 @@ def test_a_member_that_differs_from_its_pair_is_named(qhs: Run, twin: Twin, seco
     assert "dport 23 " not in operator(twin, "qhdc-fw2", "sudo nft list table inet qhs")
 
 
+def test_a_pair_with_a_dead_member_is_not_written_at_all(qhs: Run, twin: Twin, second_up: dict[str, Any]) -> None:
+    operator(twin, "qhdc-fw1", "sudo nft add rule inet qhs forward iifname internet tcp dport 23 counter accept")
+    assert qhs("shell", "--", "pulumi", "refresh", "-s", STACK, "--yes", "--skip-preview").returncode == 0
+    boot.power_off(twin, ["qhdc-fw2"])
+    refused = qhs("shell", "--", "pulumi", "up", "-s", STACK, "--yes", "--skip-preview")
+    assert refused.returncode != 0
+    assert "error: qhdc-fw2 cannot be reached" in refused.stdout, refused.stdout
+    assert "Traceback" not in refused.stdout + refused.stderr
+    assert "dport 23 " in operator(twin, "qhdc-fw1", "sudo nft list table inet qhs")
+    lifecycle.up(topology(load("twin")), twin=twin)
+    assert qhs("shell", "--", "pulumi", "up", "-s", STACK, "--yes", "--skip-preview").returncode == 0
+    assert "dport 23 " not in operator(twin, "qhdc-fw1", "sudo nft list table inet qhs")
+
+
 def test_check_mode_tells_the_truth_and_changes_nothing(qhs: Run, twin: Twin, second_up: dict[str, Any]) -> None:
     playbook = ["ansible-playbook", "scripts/playbooks/site.yml", "--check", "--diff", "--limit", "qhdc-fw1"]
     assert "changed=0" in qhs("shell", "--", *playbook).stdout
