@@ -36,7 +36,7 @@ unit: env ## unit, policy, role and meta tests: no root, no network
 live: env ## the engine's tests; as root on Linux also the live suite, on a twin of its own
 ifeq ($(ROOT),0)
 	@scripts/host.sh
-	@.venv/bin/pytest -q tests/engine tests/twin
+	@.venv/bin/pytest -q tests/engine tests/kernel tests/twin
 else
 	@.venv/bin/pytest -q tests/engine
 	@echo "skipped: tests/twin needs root on Linux"

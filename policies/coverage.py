@@ -8,10 +8,11 @@ zone and partners flows reach.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from stacks.model import Estate
+from stacks.model.catalogue import Declared
 from stacks.model.estate import INTER_SITE, Conversation
 
 
@@ -33,7 +34,7 @@ def missing(estate: Estate, now: datetime, ids: Iterable[str]) -> list[str]:
 def _elements(estate: Estate, now: datetime) -> Iterator[tuple[str, list[str]]]:
     cat = estate.catalogue
     alive = [one for one in estate.conversations if not _expired(estate, one, now)]
-    used = {
+    used: dict[str, set[str | None]] = {
         "flow": {one.flow for one in alive},
         "service": {one.target.service for one in alive},
         "zone": {place.zone for one in alive for place in (one.source, one.destination)},
@@ -41,7 +42,7 @@ def _elements(estate: Estate, now: datetime) -> Iterator[tuple[str, list[str]]]:
         "external": {name for one in alive for name in _externals(one)},
         "carrier": {name for site in estate.active_sites for name in estate.inventory.sites[site].carriers},
     }
-    named = {
+    named: dict[str, Mapping[str, Declared]] = {
         "flow": cat.flows,
         "service": cat.services,
         "zone": cat.zones,

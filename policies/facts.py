@@ -7,7 +7,7 @@ mistake it for a value that is absent or fine.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from enum import Enum
 from functools import cached_property
@@ -24,6 +24,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic.alias_generators import to_camel
+
+from stacks.model.rules import Rule
 
 OURS = "qhs:"
 ENGINE = "pulumi:"
@@ -78,7 +80,7 @@ class Facts(BaseModel):
 
 
 class PacketRule(Facts):
-    """One rule of a chain; an empty field matches everything."""
+    """One rule of a chain; an empty field matches everything. A plan shows it as its line."""
 
     chain: Maybe[str] = ""
     verdict: Maybe[str] = "accept"
@@ -92,11 +94,17 @@ class PacketRule(Facts):
     icmp_types: Texts = ()
     states: Texts = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_line(cls, given: Any) -> Any:
+        return asdict(Rule.parse(given)) if isinstance(given, str) else given
 
-class Guard(PacketRule):
+
+class Guard(Facts):
     """A rule that holds whatever the flows are."""
 
     name: Maybe[str] = ""
+    rule: Maybe[PacketRule] = PacketRule()
 
 
 class Flow(Facts):

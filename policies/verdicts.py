@@ -64,7 +64,7 @@ class Report:
 
     def of(self, outcome: Outcome) -> tuple[Verdict, ...]:
         """The verdicts of one outcome."""
-        return tuple(one for one in self.verdicts if one.outcome is outcome)
+        return tuple(one for one in self.verdicts if one.outcome == outcome)
 
     @property
     def clean(self) -> bool:

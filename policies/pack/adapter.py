@@ -6,7 +6,8 @@ component that registers nothing is refused because it shows no level.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pulumi_policy import (
@@ -24,13 +25,61 @@ from policies.facts import UNKNOWN, PlanFacts, Raw
 from policies.rules import REGISTRY, Rule, run
 from policies.verdicts import Outcome, Report
 
+READABLE, UNDECIDED = "readable", "undecided"
+
 SHOWN = 5
 """Undecided values named in a message; all are counted."""
 
 
 def policies(baseline: Baseline, registry: Sequence[type[Rule[Any]]] = REGISTRY) -> list[Policy]:
     """One mandatory policy a rule, one for resources that cannot be read, one advisory for what is undecided."""
-    return [_readable(), *(_of_rule(rule, baseline) for rule in registry), _undecided(registry, baseline)]
+    names = [_name(rule) for rule in registry]
+    judge = Judge([READABLE, *names, UNDECIDED], registry, baseline)
+    return [
+        _policy(READABLE, "Every resource of ours can be read, so that it can be judged", judge, _malformed),
+        *(
+            _policy(name, baseline.controls[rule.control].requirement, judge, _violations(rule))
+            for name, rule in zip(names, registry, strict=True)
+        ),
+        _policy(
+            UNDECIDED,
+            "What a preview does not know yet is judged again after the update",
+            judge,
+            _undecided,
+            EnforcementLevel.ADVISORY,
+        ),
+    ]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A stack and what each rule says about it."""
+
+    urns: tuple[str, ...]
+    plan: PlanFacts
+    reports: dict[type[Rule[Any]], Report]
+
+
+class Judge:
+    """Judges a stack once for all policies of the pack, which the engine asks about it one after the other.
+
+    An answer is given out once: the first policy that is asked again is asked about another stack.
+    """
+
+    def __init__(self, names: Sequence[str], registry: Sequence[type[Rule[Any]]], baseline: Baseline) -> None:
+        self._names, self._registry, self._baseline = names, registry, baseline
+        self._left: dict[str, Judged] = {}
+
+    def answer(self, name: str, resources: Sequence[PolicyResource]) -> Judged:
+        """What is to be told to the policy `name`."""
+        judged = self._left.pop(name, None)
+        urns = tuple(one.urn for one in resources)
+        if judged is None or judged.urns != urns:
+            plan = facts(resources)
+            reports = {rule: run([rule], plan, self._baseline) for rule in self._registry}
+            judged = Judged(urns, plan, reports)
+            self._left = {other: judged for other in self._names if other != name}
+        return judged
 
 
 def facts(resources: Iterable[PolicyResource]) -> PlanFacts:
@@ -41,45 +90,47 @@ def facts(resources: Iterable[PolicyResource]) -> PlanFacts:
     )
 
 
-def _of_rule(rule: type[Rule[Any]], baseline: Baseline) -> Policy:
-    control = baseline.controls[rule.control]
+type Said = Iterator[tuple[str, str | None]]
+"""Messages, each with the URN that it is about; None: the whole stack."""
 
+
+def _name(rule: type[Rule[Any]]) -> str:
+    return f"{rule.control}-{rule.name}".lower()
+
+
+def _policy(
+    name: str,
+    description: str,
+    judge: Judge,
+    said: Callable[[Judged], Said],
+    level: EnforcementLevel = EnforcementLevel.MANDATORY,
+) -> Policy:
     def validate(args: StackValidationArgs, report: ReportViolation) -> None:
-        result = run([rule], facts(args.resources), baseline)
-        for verdict in result.of(Outcome.VIOLATION):
-            report(str(verdict), verdict.urn)
-        for crash in result.crashes:
-            report(str(crash), None)
+        for message, urn in said(judge.answer(name, args.resources)):
+            report(message, urn)
 
-    return StackValidationPolicy(
-        f"{rule.control}-{rule.name}".lower(), control.requirement, validate, EnforcementLevel.MANDATORY
-    )
+    return StackValidationPolicy(name, description, validate, level)
 
 
-def _readable() -> Policy:
-    def validate(args: StackValidationArgs, report: ReportViolation) -> None:
-        for one in facts(args.resources).malformed:
-            report(str(one), one.urn)
-
-    return StackValidationPolicy(
-        "readable", "Every resource of ours can be read, so that it can be judged", validate, EnforcementLevel.MANDATORY
-    )
+def _malformed(judged: Judged) -> Said:
+    for one in judged.plan.malformed:
+        yield str(one), one.urn
 
 
-def _undecided(registry: Sequence[type[Rule[Any]]], baseline: Baseline) -> Policy:
-    def validate(args: StackValidationArgs, report: ReportViolation) -> None:
-        plan = facts(args.resources)
-        for rule in registry:
-            message = undecided(run([rule], plan, baseline))
-            if message:
-                report(message, None)
+def _violations(rule: type[Rule[Any]]) -> Callable[[Judged], Said]:
+    def said(judged: Judged) -> Said:
+        for verdict in judged.reports[rule].of(Outcome.VIOLATION):
+            yield str(verdict), verdict.urn
+        for crash in judged.reports[rule].crashes:
+            yield str(crash), None
 
-    return StackValidationPolicy(
-        "undecided",
-        "What a preview does not know yet is judged again after the update",
-        validate,
-        EnforcementLevel.ADVISORY,
-    )
+    return said
+
+
+def _undecided(judged: Judged) -> Said:
+    for report in judged.reports.values():
+        if message := undecided(report):
+            yield message, None
 
 
 def undecided(report: Report) -> str:
@@ -98,9 +149,11 @@ def undecided(report: Report) -> str:
 
 def _plain(value: Any) -> Any:
     """The engine's guarded values as plain ones, with UNKNOWN for what it cannot know yet."""
+    if isinstance(value, str | float | bool):
+        return value
     if isinstance(value, Mapping):
         return {key: _item(value, key) for key in value}
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence):
         return [_item(value, index) for index in range(len(value))]
     return value
 

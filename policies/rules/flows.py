@@ -80,7 +80,8 @@ class NoAny(Rule[Allowing]):
         yield from _port(rule)
 
     def _guard(self, guard: Guard) -> Iterator[Fault]:
-        if not self._denies(guard) and not any(self._harmless(guard)):
+        rule = known(guard.rule, "rule")
+        if not self._denies(rule) and not any(self._harmless(rule)):
             yield Fault(
                 f"guard {known(guard.name, 'name')} lets new conversations in",
                 "replies, the own loopback, link protocols, or a named source, interface and port",
@@ -98,7 +99,9 @@ class NoAny(Rule[Allowing]):
         yield (iif or oif) in limits.own_interfaces
         yield protocol in limits.link_protocols and bool(iif or oif)
         yield protocol.startswith("icmp") and _within(known(rule.icmp_types, "icmpTypes"), limits.link_icmp)
-        yield bool(ports and protocol and iif) and not self._any(known(rule.sources, "sources"))
+        # On its way in a packet's destination is the machine itself; on its way through it would be anything.
+        bound = known(rule.chain, "chain") == "input" and bool(ports and protocol and iif)
+        yield bound and not self._any(known(rule.sources, "sources"))
 
     def _open(self, places: Maybe[tuple[str, ...]], interface: Maybe[str]) -> bool:
         media = {self.plan.medium(place) for place in known(places, "places")}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 from rich.console import Console
 from rich.markup import escape
 
 _started = time.monotonic()
-screen = Console()
+screen = Console(width=None if sys.stdout.isatty() else 140)
 _side = Console(stderr=True, highlight=False)
 
 

@@ -107,9 +107,11 @@ def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress) -> No
             stack = str(StackName(estate.inventory.environment, site, "network"))
             progress(f"pulumi: up of {stack}")
             try:
+                # Never --skip-preview: policies of a whole stack judge at the end of a phase, so only a preview
+                # lets them refuse before anything is applied.
                 ensure_stack(engine, stack)
                 configure(engine, stack, "qhs:sshConfig", str(ruleset_access.write(twin)))
-                said = run_pulumi(engine, ["up", "--yes", "--refresh", "--skip-preview"], stack=stack, inside=prefix)
+                said = run_pulumi(engine, ["up", "--yes", "--refresh"], stack=stack, inside=prefix)
             except EngineError as error:
                 raise UserError(str(error), "put right what it names, then `qhs up`") from None
             changed, resources = _counted(said)

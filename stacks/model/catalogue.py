@@ -5,11 +5,11 @@ The catalogue knows no address and no machine: those come from an inventory (`in
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,39}$")]
 # A zone or an external network names an interface of the firewalls: the kernel takes 15 characters.
@@ -17,6 +17,8 @@ LegName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,11}$")]
 DemandId = Annotated[str, StringConstraints(pattern=r"^(S-\d{3}|C-[A-Z0-9]+-\d{2})$")]
 Level = Annotated[int, Field(ge=1, le=5)]
 Port = Annotated[str, StringConstraints(pattern=r"^(tcp|udp)/\d{1,5}(-\d{1,5})?$|^icmp/echo$")]
+
+Moment = Annotated[AwareDatetime, AfterValidator(lambda one: one.astimezone(UTC))]
 
 
 class Strict(BaseModel):
@@ -134,7 +136,7 @@ class Flow(Declared):
     to: list[Name] = Field(min_length=1, description="services")
     scope: Literal["site", "cross", "any"] = Field("site", description="same site, between sites, or both")
     sites: list[Name] | None = Field(None, description="only from these sites")
-    expires: AwareDatetime | None = Field(None, description="with its time zone; from that second the flow is blocked")
+    expires: Moment | None = Field(None, description="with its time zone; from that second the flow is blocked")
     staged: bool = Field(False, description="logs what it would block before it is taken away")
     review: date = Field(description="when the owner must confirm a flow that has no expiry")
 

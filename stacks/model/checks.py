@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from stacks.model.addresses import Pair
+from stacks.model import expiry
+from stacks.model.addresses import Pair, text
 from stacks.model.catalogue import Partner
 from stacks.model.estate import FIREWALL, Estate
 from stacks.model.source import Finding, Source
@@ -21,16 +18,17 @@ LAST_PARTNER = 255
 
 
 def run(estate: Estate, catalogue: Source, inventory: Source, now: datetime) -> Iterator[Finding]:
-    """Every finding about an estate. References come first: the other checks need them whole."""
+    """Every finding about an estate. References and indexes come first: without them there are no addresses."""
     broken = [*_references(estate, catalogue), *_inventory_references(estate, inventory)]
     yield from broken
+    unplaced = list(_indexes(estate, catalogue))
+    yield from unplaced
     yield from _names(estate, catalogue)
     yield from _single_owners(estate, catalogue)
-    yield from _indexes(estate, catalogue)
     yield from _overlaps(estate, inventory)
     yield from _replicas(estate, catalogue)
-    yield from _expiries(estate, catalogue, now)
-    if not broken:
+    yield from expiry.refused(estate, catalogue, now)
+    if not broken and not unplaced:
         yield from _flows_to_nowhere(estate, catalogue)
         yield from _islands(estate, catalogue, inventory)
         yield from _mixed_breaks(estate, catalogue)
@@ -185,40 +183,6 @@ def _replicas(estate: Estate, source: Source) -> Iterator[Finding]:
             )
 
 
-def _expiries(estate: Estate, source: Source, now: datetime) -> Iterator[Finding]:
-    """A newly added expiry in the past is a mistake; one that has passed since is a fact (see `expiring`)."""
-    past = {n: f for n, f in estate.catalogue.flows.items() if f.expires is not None and f.expires <= now}
-    committed = _committed_expiries(source.path) if past else None
-    if committed is None:  # nothing to compare with (an unpacked archive): then what has passed is a fact
-        return
-    for name, flow in past.items():
-        if committed.get(name) != flow.expires:
-            at = source.at("flows", name, "expires")
-            yield Finding(at, f"flow {name} expires on {flow.expires:%d/%m/%Y %H:%M} UTC, in the past", "a later one")
-
-
-def _committed_expiries(catalogue: Path) -> dict[str, datetime] | None:
-    """The expiries that the last commit has; None where there is no commit to ask."""
-    if _git(catalogue, "rev-parse", "--verify", "HEAD") is None:
-        return None
-    flows = yaml.safe_load(_git(catalogue, "show", "HEAD:./flows.yaml") or "") or {}
-    return {name: _utc(flow["expires"]) for name, flow in flows.items() if "expires" in flow}
-
-
-def _git(folder: Path, *words: str) -> str | None:
-    """What git prints; None where it fails or is not installed."""
-    command = ["git", "-C", str(folder), *words]
-    try:
-        shown = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return shown.stdout if shown.returncode == 0 else None
-
-
-def _utc(value: datetime) -> datetime:
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
-
-
 def _flows_to_nowhere(estate: Estate, source: Source) -> Iterator[Finding]:
     alive = {one.flow for one in estate.conversations}
     for name, flow in estate.catalogue.flows.items():
@@ -261,19 +225,30 @@ def _mixed_breaks(estate: Estate, source: Source) -> Iterator[Finding]:
 
 
 def _held_services(estate: Estate, source: Source) -> Iterator[Finding]:
+    services = estate.catalogue.services
     for machine in estate.machines.values():
-        ports: dict[str, str] = {}
         at = source.at("sites", machine.site, "groups", machine.group, "services")
         places = {port.place.partition(".")[2] for port in machine.interfaces}
         for held in machine.services:
-            if not places & set(estate.catalogue.services[held.service].places):
+            if not places & set(services[held.service].places):
                 yield Finding(at, f"{held.service} on {machine.name}", "a service of the machine's own zone")
-        for name, service in estate.catalogue.services.items():
-            if service.on == "machines" and service.role in machine.roles:
-                for port in service.ports:
-                    first = ports.setdefault(port, name)
-                    if first != name:
-                        yield Finding(at, f"{first} and {name} on {port} of {machine.name}", "one service a port")
+        carried = [
+            (name, port)
+            for name, service in services.items()
+            if service.on == "machines" and service.role in machine.roles and places & set(service.places)
+            for port in service.ports
+        ]
+        for (first, one), (second, other) in combinations(carried, 2):
+            if _share(one, other):
+                yield Finding(at, f"{first} and {second} on {other} of {machine.name}", "one service a port")
+
+
+def _share(one: str, other: str) -> bool:
+    """Whether two of `tcp/443` and `udp/5000-5100` have a port in common."""
+    (protocol, ports), (same, others) = (text.split("/") for text in (one, other))
+    first, last = (int(number) for number in (ports.split("-") * 2)[:2])
+    start, end = (int(number) for number in (others.split("-") * 2)[:2])
+    return protocol == same and first <= end and start <= last
 
 
 def _numbers(estate: Estate, source: Source) -> Iterator[Finding]:
@@ -283,4 +258,4 @@ def _numbers(estate: Estate, source: Source) -> Iterator[Finding]:
             first = taken.setdefault(port.address, machine.name)
             if first != machine.name:
                 at = source.at("sites", machine.site, "groups", machine.group, "number")
-                yield Finding(at, f"{machine.name} and {first} at {port.address.ipv4}", "numbers of their own")
+                yield Finding(at, f"{machine.name} and {first} at {text(port.address.ipv4)}", "numbers of their own")

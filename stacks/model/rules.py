@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from stacks.model.addresses import Pair, text
 from stacks.model.estate import (
@@ -45,6 +46,43 @@ class Rule:
     """`443` or `5000-5100`."""
     icmp_types: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """One line, as plans show it: `forward iif=app oif=data family=ip protocol=tcp ports=5432 accept`."""
+        words = [
+            f"{word}={value if isinstance(value, str) else ','.join(value)}"
+            for field, word in WORDS.items()
+            if (value := getattr(self, field))
+        ]
+        return " ".join([self.chain, *words, self.verdict])
+
+    @classmethod
+    def parse(cls, line: str) -> Rule:
+        """The inverse of `str`. Raises ValueError that names the word which is wrong."""
+        chain, *words, verdict = line.split(" ") if " " in line else (line, "")
+        given: dict[str, Any] = {}
+        for word in words:
+            name, _, value = word.partition("=")
+            if name not in _FIELDS or not value:
+                raise ValueError(f"found {word!r} in {line!r}; wanted <name>=<value> of {', '.join(_FIELDS)}")
+            field = _FIELDS[name]
+            given[field] = value if isinstance(getattr(cls, field), str) else tuple(value.split(","))
+        return cls(chain=chain, verdict=verdict, **given)
+
+
+# The fields of a rule by the names that its line has for them, in the line's order.
+WORDS = {
+    "iif": "iif",
+    "oif": "oif",
+    "family": "family",
+    "sources": "from",
+    "destinations": "to",
+    "protocol": "protocol",
+    "ports": "ports",
+    "icmp_types": "icmp",
+    "states": "state",
+}
+_FIELDS = {word: field for field, word in WORDS.items()}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,12 @@ class Source:
         self._loader = _Loader("")
         try:
             node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
+            self.data: Any = self._build(node, ()) if node else {}
         except FileNotFoundError:
             raise ModelError([Finding(self.name, "no such file", "a YAML file")]) from None
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise ModelError([Finding(f"{self.name}:{line}", str(error.problem), "valid YAML")]) from None
-        self.data: Any = self._build(node, ()) if node else {}
 
     @classmethod
     def join(cls, parts: dict[str, Source]) -> Source:
@@ -77,7 +78,7 @@ class Source:
         joined._places = {(key, *path): at for key, part in parts.items() for path, at in part._places.items()}
         return joined
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The file's name as users know it: relative to the repository where it lies there."""
         return str(self.path.relative_to(REPO)) if self.path.is_relative_to(REPO) else str(self.path)
@@ -98,6 +99,8 @@ class Source:
 
     def _finding(self, item: ErrorDetails) -> Finding:
         name = ".".join(map(str, item["loc"]))
+        if name.endswith(".[key]"):
+            return Finding(self.at(*item["loc"]), f"the key {name.removesuffix('.[key]')}", item["msg"])
         if item["type"] == "missing":
             return Finding(self.at(*item["loc"]), f"no {name}", "one: it is required")
         found = f"{name} = {_shown(item['input'])}" if name else _shown(item["input"])
@@ -116,6 +119,8 @@ class Source:
         for key_node, value_node in node.value:
             key = self._loader.construct_object(key_node)
             line = key_node.start_mark.line + 1
+            if not isinstance(key, str | int):
+                raise ModelError([Finding(f"{self.name}:{line}", f"a key that is a {key_node.id}", "a word")])
             if key in result:
                 first = self.at(*path, key)
                 raise ModelError([Finding(f"{self.name}:{line}", f"{key} twice (first {first})", "it once")])

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from qhs.engine import Engine, EngineError, ensure_stack, prepare, run_pulumi
+from tests.policies.plans import Plan, read_clean
 
 STACK = "twin.qhdc.network"
-CLEAN = Path(__file__).parents[1] / "policies" / "clean.yaml"
 URN = f"urn:pulumi:{STACK}::fixture::"
 PROJECT = "name: fixture\nruntime: python\n"
 # The values of the clean plan as components that register them: what a stack policy sees are a resource's outputs.
@@ -41,13 +39,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def plan() -> dict[str, Any]:
-    # Through JSON, so that what one anchor gives to several resources is a copy for each.
-    found: dict[str, Any] = json.loads(json.dumps(yaml.safe_load(CLEAN.read_text())))
-    return found
+def plan() -> Plan:
+    return read_clean()
 
 
-def run(engine: Engine, project: Path, plan: dict[str, Any], program: str = PROGRAM, *command: str) -> str:
+def run(engine: Engine, project: Path, plan: Plan, program: str = PROGRAM, *command: str) -> str:
     """Everything the engine says; raises EngineError where it refuses."""
     (project / "Pulumi.yaml").write_text(PROJECT)
     (project / "__main__.py").write_text(program)
@@ -56,14 +52,14 @@ def run(engine: Engine, project: Path, plan: dict[str, Any], program: str = PROG
     return run_pulumi(engine, list(command or ["preview"]), stack=STACK, cwd=project)
 
 
-def test_a_clean_program_passes(engine: Engine, project: Path, plan: dict[str, Any]) -> None:
+def test_a_clean_program_passes(engine: Engine, project: Path, plan: Plan) -> None:
     said = run(engine, project, plan)
     assert re.search(r"✅ *baseline@v1\.0\.0", said), said
 
 
 @pytest.mark.parametrize("command", [("preview",), ("up", "--yes")], ids=lambda command: command[0])
 def test_every_violation_ends_preview_and_up(
-    engine: Engine, project: Path, plan: dict[str, Any], command: tuple[str, ...]
+    engine: Engine, project: Path, plan: Plan, command: tuple[str, ...]
 ) -> None:
     plan["qhdc.data"]["props"]["level"] = 6
     plan["qhdc-fw"]["props"]["flows"]["internet-to-edge"]["destinations"] = ["qhdc.data"]
@@ -78,7 +74,7 @@ def test_every_violation_ends_preview_and_up(
         assert message in refusal.value.output
 
 
-def test_a_component_that_registers_nothing_is_refused(engine: Engine, project: Path, plan: dict[str, Any]) -> None:
+def test_a_component_that_registers_nothing_is_refused(engine: Engine, project: Path, plan: Plan) -> None:
     plan["qhdc.app"]["outputs"] = {}
     with pytest.raises(EngineError, match=r"C-LVL-01 \S+::qhdc\.app: found no level"):
         run(engine, project, plan)
@@ -100,9 +96,7 @@ made["qhdc.late"].register_outputs({"level": late(LEVEL), "owner": "a", "serves"
 """
 
 
-def test_a_value_that_only_the_update_knows_is_told_and_then_judged(
-    engine: Engine, project: Path, plan: dict[str, Any]
-) -> None:
+def test_a_value_that_only_the_update_knows_is_told_and_then_judged(engine: Engine, project: Path, plan: Plan) -> None:
     said = run(engine, project, plan, PROGRAM + LATE.replace("LEVEL", "4"))
     assert "C-LVL-01: 1 of 10 undecided, so not passed" in said
     assert f"{URN}qhs:network:Enforcement::qhdc.late: undecided, level is not known yet" in said

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class Place:
         self.etc.mkdir()
         self.run.mkdir()
         program = folder / "qhs-ruleset"
-        program.write_text(PROGRAM.read_text().replace("ROLLBACK = 30", f"ROLLBACK = {seconds}"))
+        program.write_text(PROGRAM.read_text().replace("ROLLBACK, BUSY = 30", f"ROLLBACK, BUSY = {seconds}"))
         self.program = program
         layers = f"lowerdir=/etc,upperdir={folder}/u,workdir={folder}/w"
         steps = [
@@ -163,6 +164,15 @@ def test_second_apply_waits_for_the_first(place: Place) -> None:
     assert place.names() == ["guard:loopback"]
 
 
+def test_of_two_at_once_one_is_applied_and_the_other_waits(place: Place) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(place.apply, [OPEN, OTHER]))
+    assert sorted(next(iter(answer)) for answer in answers) == ["applied", "error"]
+    assert next(one["error"]["code"] for one in answers if "error" in one) == "pending"
+    wanted = {digest(OPEN): ["guard:loopback"], digest(OTHER): ["guard:tracked"]}
+    assert place.names() == wanted[next(one["applied"] for one in answers if "applied" in one)]
+
+
 def test_other_tables_are_untouched(place: Place) -> None:
     place.shell("nft", "add", "table", "ip", "other")
     place.keep(OPEN)
@@ -223,7 +233,7 @@ def test_what_nft_does_not_take_changes_nothing(place: Place) -> None:
     [
         ("", "", "usage"),
         ("boot", "", "usage"),
-        (f"rollback {'0' * 64}", "", "usage"),
+        ("rollback", "", "usage"),
         ("read now", "", "usage"),
         ("apply", OPEN, "usage"),
         (f"apply {'0' * 63}g", OPEN, "usage"),

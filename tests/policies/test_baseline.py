@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Plan, cases, put, said
 from pydantic import ValidationError
 
 from policies.baseline import FOLDER, Baseline, Waiver, load
 from policies.rules import REGISTRY
 from policies.verdicts import Outcome
 from stacks.model.source import ModelError
+from tests.policies.plans import Plan, cases, put, said
 
 FAULTS = [
     ("controls.yaml", "sources: [design]", "sources: [desing]", "found source desing; wanted a key of sources.yaml"),
     ("controls.yaml", "rules: [level]", "rules: []", "wanted either rules, or the layer that will judge it"),
     ("controls.yaml", "later: records", "later: someday", "wanted Input should be 'network'"),
-    ("controls.yaml", "C-LVL-01:", "C-LVL-1:", "found controls.C-LVL-1"),
+    ("controls.yaml", "C-LVL-01:", "C-LVL-1:", "found the key controls.C-LVL-1"),
     ("controls.yaml", "evidence: seen", "evidence: sure", "wanted Input should be 'seen'"),
     ("sources.yaml", "status: own", "status: unknown", "wanted status own with kind design, and not otherwise"),
     ("sources.yaml", "practice:\n", "practise:\n", "found source practise, which no control cites"),

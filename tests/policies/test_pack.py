@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Plan, put, urn
 from pulumi_policy import EnforcementLevel, PolicyResource, StackValidationArgs
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 
 from policies.baseline import Baseline
 from policies.pack.adapter import facts, policies
 from policies.rules import Rule
+from tests.policies.plans import Plan, put, urn
+
+REPO = Path(__file__).parents[2]
 
 
 def resources(plan: Plan) -> list[PolicyResource]:
@@ -76,11 +82,51 @@ def test_an_unknown_value_deep_in_a_ruleset_stays_unknown(clean: Plan, baseline:
     assert message.endswith("flow edge-to-app, rule 1: undecided, ports is not known yet")
 
 
+def test_a_pack_that_is_asked_again_judges_again(clean: Plan, baseline: Baseline) -> None:
+    pack = policies(baseline)
+    found: list[str] = []
+    for level in (4, None, 4, None):
+        put(clean, ["qhdc.data", "level"], level)
+        for policy in pack:
+            policy.validate(StackValidationArgs(resources(clean)), lambda message, at=None: found.append(message))
+    assert len(found) == 2
+
+
+def test_a_policy_alone_judges_every_time(clean: Plan, baseline: Baseline) -> None:
+    level = next(policy for policy in policies(baseline) if policy.name == "c-lvl-01-level")
+    found: list[str] = []
+    for value in (4, None, 4, None):
+        put(clean, ["qhdc.data", "level"], value)
+        level.validate(StackValidationArgs(resources(clean)), lambda message, at=None: found.append(message))
+    assert len(found) == 2
+
+
 def test_a_resource_that_cannot_be_read_is_refused(clean: Plan, baseline: Baseline) -> None:
     put(clean, ["qhdc.data", "ipv4"], "10.16.80.0")
     put(clean, ["qhdc.data", "ipv6"], "nowhere")
     found = [message.rpartition("::")[2] for name, _, message, _ in reported(clean, baseline) if name == "readable"]
     assert found == ["qhdc.data: ipv6: found 'nowhere'; wanted a valid IPv6 network"]
+
+
+def test_a_baseline_with_a_fault_is_one_message_with_file_and_line(tmp_path: Path) -> None:
+    for name in ("policies", "stacks"):
+        shutil.copytree(REPO / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    controls = tmp_path / "policies" / "baseline" / "controls.yaml"
+    controls.write_text(controls.read_text().replace("rules: [level]", "rules: []"))
+    done = subprocess.run(
+        [sys.executable, tmp_path / "policies" / "pack"],
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == (
+        "the baseline cannot be read, so nothing is judged and nothing is let through:"
+    )
+    assert "policies/baseline/controls.yaml:6: found controls.C-LVL-01" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_rule_that_raises_fails_the_run_and_is_named(clean: Plan, baseline: Baseline) -> None:

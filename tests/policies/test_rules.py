@@ -9,11 +9,11 @@ import sys
 from typing import Any
 
 import pytest
-from conftest import Plan, cases, facts, put, said
 
 from policies.facts import UNKNOWN
 from policies.rules import REGISTRY, Rule, run
 from policies.verdicts import Crash, Fault, Outcome
+from tests.policies.plans import Plan, cases, facts, put, said
 
 
 def test_the_clean_plan_passes_every_rule(clean: Plan, judge: Any) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +51,31 @@ def first_up(qhs: Run) -> Iterator[dict[str, Any]]:
     assert gone.returncode == 0, gone.stderr[-2000:]
 
 
+@dataclass(frozen=True)
+class SecondUp:
+    """The second `qhs up`, with nothing changed in between."""
+
+    report: dict[str, Any]
+    command_lines: set[str]
+    """Of every process that was seen on the host meanwhile."""
+
+
 @pytest.fixture(scope="session")
-def second_up(qhs: Run, first_up: dict[str, Any]) -> dict[str, Any]:
-    """The report of the second `qhs up`, with nothing changed in between."""
+def second_up(qhs: Run, first_up: dict[str, Any]) -> SecondUp:
+    """Run `qhs up` again and watch every command line of the host."""
+    seen: set[str] = set()
+    over = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(seen, over))
+    watcher.start()
     done = qhs("up", "--json")
+    over.set()
+    watcher.join()
     assert done.returncode == 0, done.stderr[-4000:]
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
+    return SecondUp(json.loads(done.stdout), seen)
+
+
+def _watch(seen: set[str], over: threading.Event) -> None:
+    while not over.wait(0.05):
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                seen.add(path.read_text(errors="replace"))

@@ -12,5 +12,5 @@ def test_a_name_survives_parsing(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["twin", "twin.qhdc", "twin.qhdc.storage", "a.b.c.network"])
 def test_another_form_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="wanted <environment>.<site>"):
+    with pytest.raises(ValueError, match=r"wanted <environment>\.<site>"):
         StackName.parse(text)

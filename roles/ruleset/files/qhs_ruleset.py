@@ -3,7 +3,7 @@
 
 Over SSH: `check HASH` and `apply HASH` (ruleset on standard input), `confirm HASH`, `read`. HASH is the SHA-256 of
 the ruleset, so that a text cut short is refused. What is applied is undone after ROLLBACK seconds unless it is
-confirmed; what is confirmed is loaded at boot. Locally: `boot` and `rollback HASH`, called by units.
+confirmed; what is confirmed is loaded at boot. Locally: `boot` and `rollback`, called by units.
 
 Answers are one line of JSON; an error is {"error": {"code", "message"}} with exit code 1.
 """
@@ -26,11 +26,9 @@ FIRST_BOOT = Path("/etc/qhs/first-boot.nft")
 STATE = Path("/run/qhs-ruleset")
 PENDING = STATE / "pending.json"
 LOCK = STATE / "lock"
-ROLLBACK = 30
-BUSY = 10
+ROLLBACK, BUSY = 30, 10  # seconds
 LARGEST = 4 * 1024 * 1024
 
-TABLE = ("inet", "qhs")
 # In one transaction: the first line makes sure that there is something to delete.
 REPLACE = "table inet qhs {}\ndelete table inet qhs\n"
 _HOOK = "chain {0} {{ type filter hook {0} priority filter; policy drop; }}\n"
@@ -78,7 +76,7 @@ def run(words: list[str], verbs: "dict[str, Verb]") -> dict[str, Any]:
     verb, *rest = words or [""]
     if verb not in verbs:
         raise RefusedError("usage", f"verb {verb[:20]!r} is none of {', '.join(sorted(verbs))}")
-    needs_hash = verb not in ("read", "boot")
+    needs_hash = verb not in ("read", *LOCAL)
     if len(rest) != needs_hash or any(not HASH.fullmatch(one) for one in rest):
         raise RefusedError("usage", f"{verb} takes {'one SHA-256 in hexadecimal' if needs_hash else 'nothing'}")
     return verbs[verb](*rest)
@@ -104,7 +102,7 @@ def apply(wanted: str) -> dict[str, Any]:
         until = clock() + ROLLBACK
         # In this order a crash at any point leaves the old table, or the new one with its way back.
         write(PENDING, json.dumps({"hash": wanted, "until": until, "text": text, "previous": current()}))
-        arm(wanted)
+        arm()
         try:
             load(text)
         except RefusedError:
@@ -136,17 +134,15 @@ def read() -> dict[str, Any]:
         return {
             "confirmed": hash_of(CONFIRMED),
             "pending": waiting["hash"] if waiting else None,
-            "nft": json.loads(nft("-j", "list", "table", *TABLE)) if exists() else None,
+            "nft": json.loads(nft("-j", "list", "table", "inet", "qhs")) if exists() else None,
         }
 
 
-def rollback(wanted: str) -> dict[str, Any]:
-    """Restores what was there before, if this ruleset still waits for a confirmation."""
+def rollback() -> dict[str, Any]:
+    """Undoes what has waited too long for its confirmation."""
     with locked():
-        waiting = json.loads(PENDING.read_text()) if PENDING.exists() else None
-        if not waiting or waiting["hash"] != wanted:
-            return {"restored": False}
-        return {"restored": restore(waiting)}
+        waiting = pending()
+    return {"pending": waiting["hash"] if waiting else None}
 
 
 def boot() -> dict[str, Any]:
@@ -206,45 +202,39 @@ def pending() -> "dict[str, Any] | None":
     waiting: dict[str, Any] = json.loads(PENDING.read_text())
     if waiting["until"] > clock():
         return waiting
-    restore(waiting)
-    return None
-
-
-def restore(waiting: dict[str, Any]) -> bool:
-    """Puts back what was enforced before, unless the confirmation got as far as the file."""
-    undo = bool(hash_of(CONFIRMED) != waiting["hash"])
-    if undo:
+    # A confirmation that was cut off after it wrote the file counts.
+    if hash_of(CONFIRMED) != waiting["hash"]:
         load(waiting["previous"])
     PENDING.unlink()
-    return undo
+    return None
 
 
 def current() -> str:
     """The table that is enforced now, as text; what a boot would load where there is none."""
     if exists():
-        return nft("--stateless", "list", "table", *TABLE)
+        return nft("--stateless", "list", "table", "inet", "qhs")
     return next((path.read_text() for path in (CONFIRMED, FIRST_BOOT) if path.exists()), DENY_ALL)
 
 
 def exists() -> bool:
     """Whether the kernel has our table."""
-    return any(line.split() == ["table", *TABLE] for line in nft("list", "tables").splitlines())
+    return "table inet qhs" in nft("list", "tables").splitlines()
 
 
-def arm(wanted: str) -> None:
+def arm() -> None:
     """Sees to it that `rollback` runs in time, whatever becomes of this process and its session."""
     if Path("/run/systemd/system").is_dir():
         timer = ["systemd-run", "--quiet", "--collect", "--timer-property=AccuracySec=100ms"]
-        run_later = [*timer, f"--on-active={ROLLBACK}s", __file__, "rollback", wanted]
-        done = subprocess.run(run_later, capture_output=True, text=True, check=False)  # noqa: S603  # a checked hash
+        run_later = [*timer, f"--on-active={ROLLBACK}s", __file__, "rollback"]
+        done = subprocess.run(run_later, capture_output=True, text=True, check=False)
         if done.returncode:
             PENDING.unlink()
             raise RefusedError("failed", f"nothing was applied, as no rollback could be armed: {done.stderr.strip()}")
         return
     # Without systemd: a process in a session of its own, so that it outlives this one.
-    waiter = f"exec </dev/null >/dev/null 2>&1; sleep {ROLLBACK}; exec {sys.executable} {__file__} rollback {wanted}"
+    waiter = f"exec </dev/null >/dev/null 2>&1; sleep {ROLLBACK}; exec {sys.executable} {__file__} rollback"
     environment = {key: value for key, value in os.environ.items() if key != "SSH_ORIGINAL_COMMAND"}
-    subprocess.Popen(["/bin/sh", "-c", waiter], start_new_session=True, env=environment)  # noqa: S603  # a checked hash
+    subprocess.Popen(["/bin/sh", "-c", waiter], start_new_session=True, env=environment)
 
 
 def load(text: str, *options: str) -> None:
@@ -255,7 +245,7 @@ def load(text: str, *options: str) -> None:
 def nft(*arguments: str, text: str = "") -> str:
     """Runs nft and returns what it prints. It gets UTC, as it reads and shows dates in the zone of its environment."""
     environment = {"TZ": "UTC", "PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(  # noqa: S603  # no shell, and no word of the caller among the arguments
+    done = subprocess.run(
         ["/usr/sbin/nft", *arguments], input=text, capture_output=True, text=True, check=False, env=environment
     )
     if done.returncode:

@@ -37,9 +37,9 @@ def run_pulumi(
 ) -> str:
     """Run `pulumi ARGS`, never asking a question, and return what it printed on standard output.
 
-    Both streams go to `on_line` as they come. `inside` is the start of a command line that runs the rest in another
-    namespace. Ctrl-C is handed on to the engine once each time it is pressed, as the engine wants it: the first ends
-    what runs in good order, a second at once. Raises EngineError.
+    Both streams go to `on_line` as they come. `inside` is the start of a command line that runs the rest of it in
+    another namespace. Ctrl-C is handed on to the engine once each time it is pressed, as the engine wants it: the first
+    ends what runs in good order, a second at once. Raises EngineError.
     """
     command = [*inside, str(engine.program), *args, "--non-interactive", "--color=never"]
     if stack:

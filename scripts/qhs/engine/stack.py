@@ -23,13 +23,14 @@ def ensure_stack(engine: Engine, stack: str, project: Path = CLONE, on_line: Pro
     for lock in (backend / "locks" / "organization" / name / stack).glob("*.json"):
         _release(lock, on_line)
     own = engine.settings(stack)
-    if (backend / "stacks" / name / f"{stack}.json").exists():
+    if _deployed(backend / "stacks" / name / f"{stack}.json"):
         if not own.exists():
             run_pulumi(engine, ["config", "refresh", "--force"], stack=stack, cwd=project, on_line=on_line)
         return
     own.unlink(missing_ok=True)
     # The engine writes a new stack's settings beside the project file: this one stands in for it.
     (own.parent / "Pulumi.yaml").write_text(f"name: {name}\nruntime: python\n")
+    (backend / "stacks" / name / f"{stack}.json").unlink(missing_ok=True)
     run_pulumi(engine, ["stack", "init", stack], cwd=own.parent, on_line=on_line)
 
 
@@ -38,6 +39,11 @@ def configure(engine: Engine, stack: str, key: str, value: str) -> None:
     settings = yaml.safe_load(engine.settings(stack).read_text()) or {}
     if settings.get("config", {}).get(key) != value:
         run_pulumi(engine, ["config", "set", key, value], stack=stack)
+
+
+def _deployed(checkpoint: Path) -> bool:
+    """Whether there is something to keep: a stack that was made and never applied can be made again."""
+    return checkpoint.exists() and json.loads(checkpoint.read_text())["checkpoint"].get("latest") is not None
 
 
 def backend_folder(engine: Engine) -> Path:

@@ -21,6 +21,12 @@ from qhs.progress import Progress
 NEEDED_BYTES = 2 * 1024**3
 """Room for the packages, the unpacked tree and apt's lists of one build."""
 
+# Mounts and processes of its own, all of which the kernel ends when we are killed.
+_ALONE = [
+    *("setpriv", "--pdeathsig=KILL"),
+    *("unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child"),
+]
+
 
 @dataclass(frozen=True)
 class Image:
@@ -76,7 +82,7 @@ def _preflight(shelf: Path) -> None:
 
 
 def _bootstrap(recipe: Recipe, desk: Path, progress: Progress) -> None:
-    """Run mmdebstrap with mounts and processes of its own, which the kernel ends when we end."""
+    """Make `desk/root` from packages, then make it ours."""
     pool = folders.cache() / "packages"
     pool.mkdir(parents=True, exist_ok=True)
     script = desk / "customize"
@@ -84,7 +90,8 @@ def _bootstrap(recipe: Recipe, desk: Path, progress: Progress) -> None:
     script.chmod(0o755)
     mirrors = sources.lines()
     command = [
-        *("unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "mmdebstrap"),
+        *_ALONE,
+        "mmdebstrap",
         *recipe.arguments(),
         # Packages stay in a pool of ours, so that a rebuild downloads only what is new.
         *("--skip=download/empty", "--skip=essential/unlink"),

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from qhs.console import screen
 from qhs.environments import Environment
+from qhs.errors import UserError
+from qhs.net import docs as documents
 from qhs.net.diff import difference, markdown, text
+from qhs.net.map import draw
+from qhs.net.probe import run as probing
+from qhs.net.prove.live import prove_live
 from qhs.net.prove.plan import prove_plan
 from qhs.net.prove.report import report, table
+from qhs.twin.names import Twin
 from stacks.model import checks, load
+from stacks.model.source import REPO
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
@@ -21,16 +30,41 @@ AsJson = Annotated[bool, typer.Option("--json", help="As JSON, on standard outpu
 
 
 @app.command()
-def prove(env: Env = Environment.TWIN, as_json: AsJson = False) -> None:
-    """Decide allow or deny for every cell from the planned rules. Exit code 2: a packet shows what is wrong."""
+def prove(
+    env: Env = Environment.TWIN,
+    live: Annotated[bool, typer.Option("--live", help="The twin that is up: rules as its kernels show them.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Decide allow or deny for every cell from the planned rules. Exit code 2: a packet shows what is wrong.
+
+    Exit code 3: a machine could not be asked, so nothing is decided.
+    """
     now = datetime.now(UTC)
-    estate = load(env, now)
-    done = report(prove_plan(estate, now), env, now, checks.expiring(estate, now))
+    estate = load(Environment.TWIN if live else env, now)
+    proof = prove_live(estate, Twin.here(), now) if live else prove_plan(estate, now)
+    done = report(proof, env, now, checks.expiring(estate, now))
     if as_json:
         typer.echo(done.model_dump_json(indent=1))
     else:
         screen.print(table(done), markup=False)
     raise typer.Exit(done.code)
+
+
+@app.command()
+def probe(
+    sample: Annotated[bool, typer.Option("--sample", help="One allowed and one denied packet a service.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send real packets from every place of the twin to every service that a machine holds.
+
+    Exit code 2: a packet got through that no flow allows, or did not get through although one does.
+    """
+    results = probing.run(probing.probes(load(Environment.TWIN), Twin.here(), sample=sample))
+    if as_json:
+        typer.echo(json.dumps([probing.row(one) for one in results], indent=1))
+    else:
+        screen.print(probing.table(results))
+    raise typer.Exit(0 if all(one.as_wanted for one in results) else 2)
 
 
 @app.command()
@@ -42,3 +76,33 @@ def diff(
     """Flows that the work tree newly allows and newly blocks, compared with a revision."""
     found = difference(revision, env, datetime.now(UTC))
     typer.echo(markdown(found) if as_markdown else text(found))
+
+
+@app.command("map")
+def map_(
+    env: Env = Environment.PROD,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="Write it there, not on standard output.")
+    ] = None,
+) -> None:
+    """The network as one SVG page: zones by trust, sites, outside networks, and who may talk to whom."""
+    picture = draw(load(env))
+    if to is None:
+        typer.echo(picture, nl=False)
+        return
+    try:
+        to.write_text(picture, encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"cannot write {to}: {error.strerror}", "name a file in a folder that you may write to"
+        ) from None
+
+
+@app.command()
+def docs() -> None:
+    """Write docs/network from the catalogue: matrix, flows, map and the schema of proofs."""
+    written = documents.write(documents.documents(load(Environment.PROD)))
+    for path in written:
+        typer.echo(f"wrote {path.relative_to(REPO)}")
+    if not written:
+        typer.echo("docs/network is what the catalogue says")

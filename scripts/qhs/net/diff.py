@@ -61,11 +61,12 @@ class _Port(NamedTuple):
 type _Open = dict[_Port, tuple[str, str]]
 
 
-def difference(revision: str, environment: str, now: datetime) -> Difference:
+def difference(revision: str, environment: str, now: datetime, root: Path = REPO) -> Difference:
     """Compare the work tree with a revision. Raises UserError where that cannot be read, ModelError for the tree."""
     with TemporaryDirectory(prefix="qhs-diff-") as folder:
-        before = _open(_estate_of(revision, environment, Path(folder)), now)
-    after = _open(read(CATALOGUE, INVENTORIES / environment / "estate.yaml", now), now)
+        before = _open(_estate_of(revision, environment, Path(folder), root), now)
+    catalogue, inventory = _paths(environment)
+    after = _open(read(root / catalogue, root / inventory / "estate.yaml", now), now)
     return Difference(revision, environment, _grouped(after, before), _grouped(before, after))
 
 
@@ -117,12 +118,12 @@ def _grouped(here: _Open, there: _Open) -> tuple[Opening, ...]:
     return tuple(sorted(Opening(*key[:4], tuple(names), key[4]) for key, names in sources.items()))
 
 
-def _estate_of(revision: str, environment: str, folder: Path) -> Estate:
-    paths = [str(path.relative_to(REPO)) for path in (CATALOGUE, INVENTORIES / environment)]
+def _estate_of(revision: str, environment: str, folder: Path, root: Path) -> Estate:
+    paths = _paths(environment)
     way_out = "name a commit whose catalogue this version of qhs can read (git log -- stacks/catalogue)"
     if revision.startswith("-"):
         raise UserError(f"found {revision}; wanted a commit, branch or tag", way_out)
-    archive = _git(["archive", "--format=tar", revision, "--", *paths], way_out)
+    archive = _git(root, ["archive", "--format=tar", revision, "--", *paths], way_out)
     with tarfile.open(fileobj=BytesIO(archive)) as tar:
         tar.extractall(folder, filter="data")
     try:  # an expiry that has passed since is no fault of that revision
@@ -131,9 +132,13 @@ def _estate_of(revision: str, environment: str, folder: Path) -> Estate:
         raise UserError(f"{revision} holds no estate that can be read: {_first(error.findings)}", way_out) from None
 
 
-def _git(words: list[str], way_out: str) -> bytes:
+def _paths(environment: str) -> list[str]:
+    return [str(path.relative_to(REPO)) for path in (CATALOGUE, INVENTORIES / environment)]
+
+
+def _git(root: Path, words: list[str], way_out: str) -> bytes:
     # The words are ours; a revision that looks like an option was refused.
-    done = subprocess.run(["git", "-C", str(REPO), *words], capture_output=True, check=False)
+    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, check=False)
     if done.returncode != 0:
         reason = done.stderr.decode(errors="replace").strip().splitlines()
         raise UserError(f"git {words[0]} {words[2]}: {reason[0] if reason else 'failed'}", way_out)

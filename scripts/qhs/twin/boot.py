@@ -21,9 +21,6 @@ _RIGHTS = (
     "--system-call-filter=@known",
 )
 
-# Without these, Debian 13's systemd refuses to start on control groups of version 1.
-_LEGACY = ("SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", "systemd.unified_cgroup_hierarchy=0")
-
 
 _COLOURS = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\[![a-z])")
 
@@ -148,5 +145,4 @@ def _nspawn(machine: Machine, paths: MachinePaths) -> list[str]:
         ),
         *_RIGHTS,
         *("--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=read-only"),
-        *(_LEGACY if cgroup.legacy() else ()),
     ]

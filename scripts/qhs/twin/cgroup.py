@@ -38,8 +38,12 @@ _V1 = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pid
        "perf_event", "hugetlb", "rdma", "misc", "name=systemd")  # fmt: skip
 
 
+_FOR_MACHINES = {"cpu", "cpuset", "io", "memory", "pids"}
+"""Controllers of version 2 that a machine's systemd meters and bounds its services with."""
+
+
 def legacy() -> bool:
-    """Whether controllers are version 1's, so that Debian 13's systemd must be forced to take them."""
+    """Whether controllers are version 1's."""
     return "freezer" in hierarchies()
 
 
@@ -65,9 +69,9 @@ class Group:
                     (child / knob).write_text((child.parent / knob).read_text())
         if not legacy():
             root = hierarchies()["unified"]
-            controllers = (root / "cgroup.controllers").read_text().split()
+            there = set((root / "cgroup.controllers").read_text().split()) & _FOR_MACHINES
             for level in (root, root / self.parent):
-                (level / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
+                (level / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in sorted(there)))
 
     def join(self, pid: int) -> None:
         """Move the process `pid` in."""
@@ -96,7 +100,7 @@ class Group:
 
     def kill(self) -> None:
         """End every process in it, as a power cut would. Raises UserError if some will not go."""
-        if legacy() and self.exists():
+        if legacy() and self._main().is_dir():
             # A process frozen by version 1 would die only once it is thawed.
             (self._main() / "freezer.state").write_text("THAWED")
         deadline = time.monotonic() + _GONE_WITHIN
@@ -121,10 +125,13 @@ class Group:
             if parent.is_dir() and not any(path.is_dir() for path in parent.iterdir()):
                 _rmdir(parent)
 
-    def memory_bytes(self) -> int:
-        """All memory charged to it, page cache included."""
+    def memory_bytes(self) -> int | None:
+        """All memory charged to it, page cache included; None where the kernel does not count it."""
         knob = "memory.usage_in_bytes" if "memory" in hierarchies() else "memory.current"
-        return int(self._knob("memory", knob))
+        try:
+            return int(self._knob("memory", knob))
+        except FileNotFoundError:
+            return None
 
     def cpu_seconds(self) -> float:
         if "cpuacct" in hierarchies():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from dataclasses import asdict
 from typing import Annotated
 
@@ -49,7 +50,7 @@ def execute(
     if place in wires.namespaces(twin)[1]:
         argv = inside.command(twin, command, client=place)
     elif place in twin.machines():
-        argv = inside.command(twin, ["ssh", "-F", str(access.config(twin)), place, "--", *command])
+        argv = inside.command(twin, ["ssh", "-F", str(access.config(twin)), place, shlex.join(command)])
     else:
         known = ", ".join([*twin.machines(), *wires.namespaces(twin)[1]]) or "none: it is not up"
         raise UserError(f"twin {twin.name} has no {place}; it has {known}", "qhs twin status")

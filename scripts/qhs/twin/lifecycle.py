@@ -58,9 +58,9 @@ def up(topology: Topology, progress: Progress = silent, twin: Twin | None = None
         running = [name for name in twin.machines() if state(twin, name) == "running"]
         preflight.check(twin, max(0, len(topology.machines) - len(running)))
         image = images.ensure(progress)
-        limits.raise_for(twin.name)
         twin.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         wires.ensure_namespace(twin)
+        limits.ensure()
         _remove_strangers(twin, topology, progress)
         wires.ensure_bridges(twin, topology)
         wires.ensure_clients(twin, topology.clients)
@@ -88,7 +88,7 @@ def down(progress: Progress = silent, twin: Twin | None = None) -> None:
             wires.remove_namespace(twin)
         shutil.rmtree(twin.state / "machines", ignore_errors=True)
         access.forget(twin)
-        limits.restore_for(twin.name)
+        limits.restore()
 
 
 def status(twin: Twin | None = None) -> list[MachineStatus]:

@@ -3,53 +3,38 @@
 The kernel's 128 stop the twentieth machine: a booted systemd takes 5, containerd one more.
 """
 
-import json
 from pathlib import Path
 
-from qhs import folders
 from qhs.lock import in_turn
 from qhs.progress import silent
+from qhs.twin import names
 
 KNOB = Path("/proc/sys/fs/inotify/max_user_instances")
 WANTED = 4096
 
-
-def raise_for(twin: str) -> None:
-    """Raise the limit for `twin`, and keep what it was before the first twin came."""
-    with in_turn(_note().with_suffix(".lock"), "inotify limit", silent):
-        was, twins = _read()
-        _write(was, twins | {twin})
-        if int(KNOB.read_text()) < WANTED:
-            KNOB.write_text(f"{WANTED}\n")
+# Of the host, not of a user's state: all twins share the one setting, and it ends with the host's uptime.
+_FOLDER = Path("/run/qhs")
+_WAS = _FOLDER / "inotify-was"
+_LOCK = _FOLDER / "inotify.lock"
 
 
-def restore_for(twin: str) -> None:
-    """Let go of the limit for `twin`; the last twin puts back what was there."""
-    with in_turn(_note().with_suffix(".lock"), "inotify limit", silent):
-        if not _note().is_file():
+def ensure() -> None:
+    """Raise the limit, keeping what it was before the first twin; called once this one has its namespace."""
+    with in_turn(_LOCK, "inotify limit", silent):
+        found = KNOB.read_text()
+        if int(found) >= WANTED:
             return
-        was, twins = _read()
-        twins -= {twin}
-        if twins:
-            _write(was, twins)
+        fresh = _WAS.with_suffix(".new")
+        fresh.write_text(found)
+        fresh.rename(_WAS)
+        KNOB.write_text(f"{WANTED}\n")
+
+
+def restore() -> None:
+    """Put back what was there, if no twin is left."""
+    with in_turn(_LOCK, "inotify limit", silent):
+        if names.twins() or not _WAS.is_file():
             return
         if int(KNOB.read_text()) == WANTED:
-            KNOB.write_text(f"{was}\n")
-        _note().unlink()
-
-
-def _note() -> Path:
-    return folders.state() / "inotify.json"
-
-
-def _read() -> tuple[int, set[str]]:
-    if not _note().is_file():
-        return int(KNOB.read_text()), set()
-    kept = json.loads(_note().read_text())
-    return kept["was"], set(kept["twins"])
-
-
-def _write(was: int, twins: set[str]) -> None:
-    fresh = _note().with_suffix(".new")
-    fresh.write_text(json.dumps({"was": was, "twins": sorted(twins)}) + "\n")
-    fresh.rename(_note())
+            KNOB.write_text(_WAS.read_text())
+        _WAS.unlink()

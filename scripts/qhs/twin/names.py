@@ -99,6 +99,11 @@ class MachinePaths:
         return self.folder / "ssh_host_ed25519_key"
 
 
+def twins() -> list[str]:
+    """The network namespaces of all twins on this host, clients' included."""
+    return [path.name for path in NETNS_FOLDER.glob("qhs-*")]
+
+
 def port(place: str, interface: str) -> str:
     """The bridge's end of a leg: short enough for Linux; its alias tells a person more."""
     return "p" + hashlib.sha256(f"{place}/{interface}".encode()).hexdigest()[:12]

@@ -12,7 +12,7 @@ from qhs.errors import UserError
 from qhs.twin.names import Twin
 
 MACHINE_MEMORY = 100 * 1024**2
-"""Bytes that a booted machine holds before a role gives it work."""
+"""Bytes for a machine with its roles at work; one just booted holds a fifth of that."""
 SPARE_MEMORY = 1024**3
 """Bytes left for the engine, Ansible and whoever works on the host."""
 MACHINE_DISK = 100 * 1024**2

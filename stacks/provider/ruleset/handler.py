@@ -66,9 +66,7 @@ class RulesetHandler(Handler):
 
     def remove(self, inputs: Plain) -> None:
         """Leaves the guards alone: a machine that no ruleset describes any more stays closed and manageable."""
-        guards = [
-            (guard["name"], rule_of({k: v for k, v in guard.items() if k != "name"})) for guard in inputs["guards"]
-        ]
+        guards = [(guard["name"], rule_of(guard["rule"])) for guard in inputs["guards"]]
         self._write(_names(inputs), text(Table(tuple(guards))))
 
     def _write(self, members: list[str], ruleset: str) -> None:

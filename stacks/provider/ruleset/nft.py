@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from ipaddress import collapse_addresses, ip_network
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Protocol
 
 from stacks.model.addresses import Network, text
 from stacks.model.rules import Rule
@@ -109,23 +109,16 @@ def normal_rule(rule: Rule) -> Rule:
     )
 
 
-def rule_input(rule: Rule) -> dict[str, Any]:
-    """The rule as a resource's input: fields that match everything are left out."""
-    names = {"icmp_types": "icmpTypes"}
-    return {
-        names.get(name, name): list(value) if isinstance(value, tuple) else value
-        for name, value in asdict(rule).items()
-        if value
-    }
+def rule_line(rule: Rule) -> str:
+    """The rule as a resource's input; what is odd about it comes last, so that nobody takes it for one of ours."""
+    return f"{rule} raw={rule.raw}" if isinstance(rule, OddRule) else str(rule)
 
 
-def rule_of(given: Mapping[str, Any]) -> Rule:
-    """The inverse of `rule_input`. Raises TypeError on a field that no rule has."""
-    fields: dict[str, Any] = {
-        "icmp_types" if name == "icmpTypes" else name: tuple(value) if isinstance(value, list) else value
-        for name, value in given.items()
-    }
-    return OddRule(**fields) if "raw" in fields else Rule(**fields)
+def rule_of(line: str) -> Rule:
+    """The inverse of `rule_line`. Raises ValueError."""
+    own, odd, raw = line.partition(" raw=")
+    rule = Rule.parse(own)
+    return OddRule(**asdict(rule), raw=raw) if odd else rule
 
 
 def _chain(name: str, lines: list[str]) -> str:

@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NotRequired, TypedDict, Unpack
+from typing import ClassVar, NotRequired, TypedDict, Unpack
 
 import pulumi
 
 from stacks.model import rules
 from stacks.model.catalogue import Flow
-from stacks.provider.ruleset.nft import rule_input
+from stacks.provider.ruleset.nft import rule_line
 
 
-class RuleInput(TypedDict, total=False):
-    """One rule of a chain; what is left out matches everything."""
-
-    chain: str
-    verdict: str
-    iif: str
-    oif: str
-    family: str
-    sources: list[str]
-    destinations: list[str]
-    protocol: str
-    ports: list[str]
-    icmpTypes: list[str]
-    states: list[str]
-
-
-class GuardInput(RuleInput):
+class GuardInput(TypedDict):
     """A rule that holds whatever the flows are."""
 
     name: str
+    rule: str
+    """Its line, as `stacks.model.rules.Rule` writes it."""
 
 
 class FlowInput(TypedDict):
@@ -48,7 +34,8 @@ class FlowInput(TypedDict):
     sources: list[str]
     destinations: list[str]
     """Names of places."""
-    rules: list[RuleInput]
+    rules: list[str]
+    """Their lines, as `stacks.model.rules.Rule` writes them: a changed rule is one changed line of a plan."""
 
 
 class RulesetInputs(TypedDict):
@@ -77,9 +64,7 @@ class Ruleset(pulumi.CustomResource):
     confirmed: pulumi.Output[str]
     """SHA-256 of the ruleset that a boot loads."""
 
-    def __init__(
-        self, name: str, opts: pulumi.ResourceOptions | None = None, **inputs: Unpack[RulesetInputs]
-    ) -> None:
+    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None, **inputs: Unpack[RulesetInputs]) -> None:
         outputs = {"sequence": None, "foreign": None, "confirmed": None}
         super().__init__(self.TYPE, name, {**inputs, **outputs}, opts)
 
@@ -96,7 +81,7 @@ def ruleset_inputs(
         "owner": owner,
         "level": level,
         "serves": list(serves),
-        "guards": [{"name": name, **_rule(rule)} for name, rule in ruleset.guards],
+        "guards": [{"name": name, "rule": rule_line(rule)} for name, rule in ruleset.guards],
         "flows": {name: _flow(one, flows[name]) for name, one in ruleset.flows.items()},
     }
 
@@ -110,14 +95,8 @@ def _flow(rules_of: rules.FlowRules, flow: Flow) -> FlowInput:
         "breaks": rules_of.breaks,
         "sources": list(rules_of.sources),
         "destinations": list(rules_of.destinations),
-        "rules": [_rule(one) for one in rules_of.rules],
+        "rules": [rule_line(one) for one in rules_of.rules],
     }
     if rules_of.expires:
         found["expires"] = rules_of.expires.isoformat()
-    return found
-
-
-def _rule(rule: rules.Rule) -> RuleInput:
-    fields: Any = rule_input(rule)
-    found: RuleInput = fields
     return found

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, date
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
 
 from stacks.model.rules import Rule
-from stacks.provider.ruleset.nft import Flow, Table, normal, render, rule_input, rule_of
+from stacks.provider.ruleset.nft import Flow, Table, normal, render, rule_line
 
 # A name is a comment of nft (128 bytes) and, with `qhs-staged:` before it, a prefix of its log (127 bytes).
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=100)]
@@ -25,23 +25,28 @@ HIGHEST_PORT = 65535
 
 
 class _Input(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class RuleSpec(_Input):
-    """One rule of a chain; an empty field matches everything."""
+    """One rule of a chain; it stands in the inputs as its line (`Rule.parse`)."""
 
     chain: Literal["input", "forward", "output"]
     verdict: Literal["accept", "drop"] = "accept"
     iif: Interface = ""
     oif: Interface = ""
     family: Literal["", "ip", "ip6"] = ""
-    sources: list[str] = []
-    destinations: list[str] = []
+    sources: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()
     protocol: Annotated[str, Field(pattern=r"^[a-z0-9-]*$")] = ""
-    ports: list[Port] = []
-    icmp_types: list[Word] = []
-    states: list[Word] = []
+    ports: tuple[Port, ...] = ()
+    icmp_types: tuple[Word, ...] = ()
+    states: tuple[Word, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_line(cls, line: Any) -> Any:
+        return asdict(Rule.parse(line)) if isinstance(line, str) else line
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -60,14 +65,14 @@ class RuleSpec(_Input):
 
     def rule(self) -> Rule:
         """As nft's renderer takes it."""
-        given = self.model_dump(by_alias=True, exclude={"name"})
-        return rule_of({key: value for key, value in given.items() if value})
+        return Rule(**self.model_dump())
 
 
-class GuardSpec(RuleSpec):
+class GuardSpec(_Input):
     """A rule that holds whatever the flows are."""
 
     name: Name
+    rule: RuleSpec
 
 
 class FlowSpec(_Input):
@@ -104,7 +109,9 @@ class RulesetSpec(_Input):
 
     def table(self) -> Table:
         """What a kernel shows once it is applied."""
-        return normal([(one.name, one.rule()) for one in self.guards], {n: one.flow() for n, one in self.flows.items()})
+        return normal(
+            [(one.name, one.rule.rule()) for one in self.guards], {n: one.flow() for n, one in self.flows.items()}
+        )
 
 
 def faults(error: ValidationError) -> dict[str, str]:
@@ -119,7 +126,7 @@ def faults(error: ValidationError) -> dict[str, str]:
 def shown(table: Table, described: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs that a table stands for; what no kernel knows is taken from those that described it."""
     flows = {name: _flow(flow, described["flows"].get(name, {})) for name, flow in table.flows.items()}
-    guards = [{"name": name, **rule_input(rule)} for name, rule in table.guards]
+    guards = [{"name": name, "rule": rule_line(rule)} for name, rule in table.guards]
     return {**described, "guards": guards, "flows": flows}
 
 
@@ -129,6 +136,6 @@ def text(table: Table) -> str:
 
 
 def _flow(flow: Flow, described: Mapping[str, Any]) -> dict[str, Any]:
-    own = {"rules": [rule_input(rule) for rule in flow.rules], "staged": flow.staged}
+    own = {"rules": [rule_line(rule) for rule in flow.rules], "staged": flow.staged}
     kept = {key: value for key, value in described.items() if key != "expires"}
     return {**kept, **own, **({"expires": flow.expires.isoformat()} if flow.expires else {})}

@@ -1,4 +1,4 @@
-"""A listener that stands where a service is not deployed yet, behind the machine's own rules, and says back what it hears."""
+"""A listener that stands where a service is not deployed yet, behind the machine's own rules; it echoes."""
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from rich.table import Table
+
 from qhs.net.probe.listener import listening
 from qhs.net.probe.packets import Fate, send
 from qhs.net.probe.vantage import Vantage, vantages
@@ -50,8 +52,19 @@ class Result:
         return f"{probe.source.place} ({probe.source.name}) -> {to}: found {self.fate}; wanted {wanted}"
 
 
-def probes(estate: Estate, twin: Twin) -> list[Probe]:
-    """A packet from every place that something stands in to every service that a machine holds, in both families."""
+def probes(estate: Estate, twin: Twin, *, sample: bool = False) -> list[Probe]:
+    """A packet from every place that something stands in to every service that a machine holds, in both families.
+
+    A sample is, for each service and family, the first that is allowed and the first that is not.
+    """
+    every = list(_every(estate, twin))
+    if not sample:
+        return every
+    first = {(one.target.service, ":" in one.address, one.allowed_by is None): one for one in reversed(every)}
+    return list(first.values())
+
+
+def _every(estate: Estate, twin: Twin) -> Iterator[Probe]:
     places = vantages(estate, twin)
     allowed = {(c.source.name, c.target.service, c.target.place): c.flow for c in estate.conversations}
     holders = [
@@ -61,14 +74,13 @@ def probes(estate: Estate, twin: Twin) -> list[Probe]:
         for holder in places
         if (holder.name, holder.place) == (machine.name, service.place)
     ]
-    return [
-        Probe(source, service, holder, address, protocol, port, _flow(allowed, source, service))
-        for service, holder in holders
-        for source in places
-        if source.name != holder.name
-        for address in _addresses(service)
-        for protocol, port in _ports(service)
-    ]
+    for service, holder in holders:
+        for source in places:
+            if source.name != holder.name:
+                flow = allowed.get((source.place, service.service, service.place))
+                for address in _addresses(service):
+                    for protocol, port in _ports(service):
+                        yield Probe(source, service, holder, address, protocol, port, flow)
 
 
 def run(chosen: list[Probe]) -> list[Result]:
@@ -93,10 +105,6 @@ def _listeners(chosen: list[Probe]) -> Iterator[tuple[Vantage, str, int, tuple[s
         yield holder, protocol, port, tuple(addresses)
 
 
-def _flow(allowed: dict[tuple[str, str, str], str], source: Vantage, service: ServiceAt) -> str | None:
-    return allowed.get((source.place, service.service, service.place))
-
-
 def _addresses(service: ServiceAt) -> Iterator[str]:
     for target in service.targets:
         yield from (str(network.network_address) for network in target.both)
@@ -107,3 +115,32 @@ def _ports(service: ServiceAt) -> Iterator[tuple[str, int]]:
         protocol, _, numbers = text.partition("/")
         if protocol in ("tcp", "udp"):
             yield protocol, int(numbers.partition("-")[0])
+
+
+def row(result: Result) -> dict[str, object]:
+    """A result for programs to read."""
+    probe = result.probe
+    return {
+        "source": probe.source.place,
+        "from": probe.source.name,
+        "destination": probe.target.place,
+        "service": probe.target.service,
+        "address": probe.address,
+        "port": f"{probe.protocol}/{probe.port}",
+        "flow": probe.allowed_by,
+        "fate": result.fate.value,
+        "as_wanted": result.as_wanted,
+    }
+
+
+def table(results: list[Result]) -> Table:
+    """Every packet's fate; what is not as wanted in red."""
+    shown = Table("from", "to", "address", "port", "flow", "fate", title=f"{len(results)} packets")
+    for one in results:
+        probe = one.probe
+        fate = one.fate.value if one.as_wanted else f"[bold red]{one.fate.value}[/bold red]"
+        source = f"{probe.source.place} ({probe.source.name})"
+        to = f"{probe.target.place} {probe.target.service}"
+        port = f"{probe.protocol}/{probe.port}"
+        shown.add_row(source, to, probe.address, port, probe.allowed_by or "[dim]none[/dim]", fate)
+    return shown

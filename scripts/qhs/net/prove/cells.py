@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import product
 from typing import Literal, NamedTuple
 
 from qhs.net.prove.facts import FAMILIES, Area, Facts, Leg, Node, Target
@@ -69,20 +70,24 @@ class Judge:
         yield from self._flows()
         for node in self._distinct():
             yield from self._edges(node)
+            yield from self._states(node)
         for node in self.facts.nodes.values():
             yield from self._host(node)
-            yield from self._states(node)
         yield from self._locals()
 
-    def beyond(self, network: str, area: Area, family: int) -> list[Way]:
-        """What gets from a wire to a place although no conversation says so."""
-        key = network, area.name, family
+    def beyond(self, source: Area, area: Area, family: int) -> list[Way]:
+        """What gets from a place to another although no conversation says so; on our own wires with any source."""
+        network = source.network
+        shared = network == self.facts.link  # what other sites send comes in there as well
+        key = source.name if shared else network, area.name, family
         if key not in self._beyond:
+            src = source.addresses[family] if shared else anything(family).src
+            scope = Box(src, area.addresses[family], anything(family).svc)
             wanted = self.intent.between.get((network, area.network, family), [])
             ways = [
                 delivered
                 for way in self.paths.reached(network, family).get(area.network, [])
-                for box in _left(way.box, area.addresses[family], wanted)
+                for box in _left(way.box, scope, wanted)
                 for delivered in self.paths.delivered(Way(box, way.hops), area.network, family)
             ]
             if network == area.network:
@@ -99,7 +104,7 @@ class Judge:
                 if self.paths.routed(source, area) is None:
                     continue  # nothing of ours is between them
                 for family in FAMILIES:
-                    ways = self.beyond(source.network, area, family)
+                    ways = self.beyond(source, area, family)
                     yield _answer("rest", (source.name, area.name, "anything else"), family, ways)
                     for target in by_area.get(area.name, ()):
                         yield self._flow(source, target, family, ways)
@@ -154,7 +159,11 @@ class Judge:
             Way(box, (Hop(node.name, leg.name, "", hit.by),))
             for node, leg in self._hosts.get(network, ())
             for hit in self.filters[node.name].allowed(local_view("input", leg.name, family))
-            for box in _left(hit.box, leg.own[family], self._wanted(node.name, local_view("input", leg.name, family)))
+            for box in _left(
+                hit.box,
+                Box(anything(family).src, leg.own[family], anything(family).svc),
+                self._wanted(node.name, local_view("input", leg.name, family)),
+            )
         ]
 
     def _wanted(self, name: str, view: View) -> list[Box]:
@@ -197,23 +206,31 @@ class Judge:
             yield Cell("local", *names, one.family, "allow", "allow" if packet is None else "part", packet)
 
     def _states(self, node: Node) -> Iterator[Cell]:
-        leg, hooks = node.legs[0].name, ("input", "output", *(("forward",) if node.forwards else ()))
-        for hook in hooks:
-            iif, oif = leg if hook != "output" else "", leg if hook != "input" else ""
-            for family in FAMILIES:
-                for state in TRACKED:
-                    packet = self._stopped(node, anything(family), View(hook, iif, oif, family, state))
-                    answer: Answer = "allow" if packet is None else "part"
-                    yield Cell("state", node.name, hook, state, family, "allow", answer, packet)
-                if hook != "output":
-                    hits = self.filters[node.name].allowed(View(hook, iif, oif, family, "invalid"))
-                    ways = [Way(hit.box, (Hop(node.name, iif, oif, hit.by),)) for hit in hits]
-                    yield _answer("state", (node.name, hook, "invalid"), family, ways)
+        """On every way in, out and through: packets of what was allowed pass, and those of nothing known do not."""
+        for view in self._views(node):
+            names = f"{node.name}:{view.iif}", f"{node.name}:{view.oif}"
+            for state in TRACKED:
+                packet = self._stopped(node, anything(view.family), view._replace(state=state))
+                answer: Answer = "allow" if packet is None else "part"
+                yield Cell("state", *names, state, view.family, "allow", answer, packet)
+            if view.hook != "output":
+                hits = self.filters[node.name].allowed(view._replace(state="invalid"))
+                ways = [Way(hit.box, (Hop(node.name, view.iif, view.oif, hit.by),)) for hit in hits]
+                yield _answer("state", (*names, "invalid"), view.family, ways)
+
+    def _views(self, node: Node) -> Iterator[View]:
+        ports = [leg.name for leg in node.legs]
+        for family in FAMILIES:
+            for port in ports:
+                yield local_view("input", port, family)
+                yield local_view("output", port, family)
+            for iif, oif in product(ports, ports) if node.forwards else ():
+                yield View("forward", iif, oif, family)
 
 
-def _left(box: Box, dst: tuple[tuple[int, int], ...], wanted: list[Box]) -> list[Box]:
-    within = meet(box.dst, dst)
-    return rest(Box(box.src, within, box.svc), wanted) if within else []
+def _left(box: Box, scope: Box, wanted: list[Box]) -> list[Box]:
+    within = both(box, scope)
+    return rest(within, wanted) if within else []
 
 
 def _answer(kind: str, names: tuple[str, str, str], family: int, ways: list[Way]) -> Cell:

@@ -137,6 +137,9 @@ class Filter:
             else:
                 for piece in pieces:
                     self._walk(self.chains[rule.target], view, piece, hits, dropped)
+                continue
+            if box == scope:
+                return  # nothing gets past this rule
 
     def _from(self, chain: Chain, iif: str) -> list[Rule]:
         """The rules of a chain for one port that packets come in by: most rules name another one."""

@@ -22,7 +22,7 @@ for file in "$@"; do
   nft -f "$file" 2>"$file.err" && nft -j list ruleset >"$file.json" 2>"$file.err" || { echo "$file"; exit 3; }
 done
 """
-FLUSH = "flush ruleset\n"
+FLUSH = "flush ruleset; "
 
 
 class KernelError(UserError):
@@ -58,6 +58,7 @@ def listings(texts: Mapping[str, str]) -> dict[str, Any]:
             for done in pool.map(_load, [files[part::WORKERS] for part in range(WORKERS)]):
                 if done is not None:
                     error = done.with_name(f"{done.name}.err").read_text(encoding="utf-8").strip()
+                    error = error.replace(f"{done}:", "line ")
                     raise KernelError(
                         f"{names[done]}: nft refuses the ruleset: {error}", "mend the rule that nft names"
                     )

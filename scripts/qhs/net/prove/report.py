@@ -12,7 +12,7 @@ from rich.table import Table
 
 from qhs.net.prove import Cell, Proof
 
-SHOWN = 20
+SHOWN = 5  # violations of a kind on the terminal
 KINDS = {
     "flow": "place to service",
     "rest": "anything else from place to place",
@@ -93,9 +93,12 @@ def table(done: ProveReport) -> Group:
         counts.columns[column].justify = "right"
     for kind, count in done.kinds.items():
         counts.add_row(str(count.cells), f"{kind}: {KINDS[kind]}", str(count.allowed), str(count.wrong))
-    lines = [_line(one) for one in done.violations[:SHOWN]]
-    if len(done.violations) > SHOWN:
-        lines.append(f"... and {len(done.violations) - SHOWN} more: see --json")
+    lines = []
+    for kind in KINDS:  # one hole shows in cells of several kinds, each from its own point of view
+        found = [one for one in done.violations if one.kind == kind]
+        lines += [_line(one) for one in found[:SHOWN]]
+        if len(found) > SHOWN:
+            lines.append(f"... and {len(found) - SHOWN} more of kind {kind}: see --json")
     if done.missing:
         lines.append(f"incomplete, no rules from: {', '.join(done.missing)}")
     if done.unbuilt:

@@ -22,6 +22,9 @@ PROTOCOLS = {
 _NUMBERS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 112: "vrrp"}
 
 
+EXAMPLES = {4: ip_address("203.0.113.10"), 6: ip_address("2001:db8::10")}
+
+
 class Box(NamedTuple):
     """A product of three sets of numbers; never empty in any of them."""
 
@@ -55,6 +58,12 @@ def meet(one: Spans, two: Spans) -> Spans:
     """What is in both."""
     if one is two or not one:
         return one
+    if len(one) == len(two) == 1:  # nearly always
+        (low, high), (other_low, other_high) = one[0], two[0]
+        if other_low <= low and high <= other_high:
+            return one
+        if low <= other_low and other_high <= high:
+            return two
     found = []
     left = right = 0
     while left < len(one) and right < len(two):
@@ -128,5 +137,9 @@ def sample(box: Box, family: int) -> tuple[str, str, str]:
 
 
 def _address(spans: Spans, family: int) -> str:
+    """An address that a host could have: not the first of its segment, and outside one meant for examples."""
+    example = int(EXAMPLES[family])
     low, high = spans[0]
-    return str(ip_address((low if low or not high else 1).to_bytes(4 if family == 4 else 16)))  # noqa: PLR2004 - IPv4
+    if any(first <= example <= last for first, last in spans):
+        return str(EXAMPLES[family])
+    return str(ip_address(min(low + 10, high).to_bytes(4 if family == 4 else 16)))  # noqa: PLR2004 - IPv4

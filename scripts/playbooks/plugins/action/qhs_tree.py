@@ -1,0 +1,48 @@
+"""Renders every file that a role owns and hands them to the machine in one module run.
+
+The role's owns.yml says which files, with owner, group, mode and a check; their content lies at the same path as on
+the machine under templates/ (with `.j2`), or under files/ at `from`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.template import trust_as_template
+
+DEFAULTS = {"owner": "root", "group": "root", "mode": "0644"}
+OVERRIDES = {"trim_blocks": True, "lstrip_blocks": True}
+
+
+class ActionModule(ActionBase):
+    """`qhs_tree:`, without arguments."""
+
+    _VALID_ARGS: frozenset[str] = frozenset()
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Render on the controller, write on the machine."""
+        variables = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, variables)
+        role = Path(variables["role_path"])
+        owned: list[dict[str, str]] = yaml.safe_load((role / "owns.yml").read_text())["files"]
+        files = [DEFAULTS | one | {"content": self._content(role, one, variables)} for one in owned]
+        result.update(
+            self._execute_module(module_name="qhs_tree_write", module_args={"files": files}, task_vars=variables)
+        )
+        return result
+
+    def _content(self, role: Path, file: dict[str, str], variables: dict[str, Any]) -> str:
+        path, plain = file["path"], file.get("from")
+        source = role / "files" / plain if plain else role / "templates" / f"{path.lstrip('/')}.j2"
+        try:
+            text = source.read_text()
+        except OSError as error:
+            raise AnsibleActionFail(f"{role.name}/owns.yml lists {path}, but {source}: {error.strerror}") from error
+        if plain:
+            return text
+        templar = self._templar.copy_with_new_env(searchpath=[str(source.parent)], available_variables=variables)
+        return str(templar.template(trust_as_template(text), overrides=OVERRIDES))

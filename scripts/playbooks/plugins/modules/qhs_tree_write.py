@@ -1,0 +1,91 @@
+"""Writes the files of a role: all of them or, where one does not pass its check, none."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = """
+module: qhs_tree_write
+short_description: Writes the files of a role
+description: Called by the action qhs_tree, which renders them. Each file is replaced whole or not at all.
+options:
+  files:
+    description: Each with path, content, owner, group, mode and, where one is wanted, check, a command with %s.
+    type: list
+    elements: dict
+    required: true
+"""
+
+RETURN = """
+written:
+  description: The paths whose content changed.
+  returned: always
+  type: list
+"""
+
+type File = dict[str, str]
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule({"files": {"type": "list", "elements": "dict", "required": True}}, supports_check_mode=True)
+    files: list[File] = module.params["files"]
+    before = {one["path"]: _content(one["path"]) for one in files}
+    fresh = [one for one in files if before[one["path"]] != one["content"]]
+    for one in fresh:
+        _check(module, one)
+    if not module.check_mode:
+        for one in fresh:
+            _write(one)
+    changed = [_attributes(module, one) for one in files if Path(one["path"]).exists()]
+    diff = [
+        {"before_header": path, "after_header": path, "before": before[path] or "", "after": one["content"]}
+        for one in fresh
+        for path in [one["path"]]
+    ]
+    module.exit_json(changed=bool(fresh) or any(changed), written=[one["path"] for one in fresh], diff=diff)
+
+
+def _content(path: str) -> str | None:
+    try:
+        return Path(path).read_text()
+    except FileNotFoundError:
+        return None
+
+
+def _check(module: AnsibleModule, file: File) -> None:
+    if "check" not in file:
+        return
+    with tempfile.NamedTemporaryFile("w", dir=module.tmpdir, suffix=Path(file["path"]).suffix) as trial:
+        trial.write(file["content"])
+        trial.flush()
+        command = [word.replace("%s", trial.name) for word in shlex.split(file["check"])]
+        code, said, complaint = module.run_command(command)
+    if code:
+        module.fail_json(f"{file['path']} was not written, nor any other file: {complaint or said}", written=[])
+
+
+def _write(file: File) -> None:
+    """The whole file or the old one; nobody reads it before its mode is right."""
+    path = Path(file["path"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w") as stream:
+        stream.write(file["content"])
+        stream.flush()
+        os.fsync(stream.fileno())
+    Path(fresh).replace(path)
+
+
+def _attributes(module: AnsibleModule, file: File) -> bool:
+    wanted = {name: file[name] for name in ("path", "owner", "group", "mode")}
+    return bool(module.set_fs_attributes_if_different(module.load_file_common_arguments(wanted), changed=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""`qhs net` as a user meets it: output, exit codes, speed."""
+
+from __future__ import annotations
+
+import ast
+import json
+import resource
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from qhs.net import cli
+from qhs.net.docs import FOLDER
+from qhs.net.prove import Facts, Proof, prove
+from qhs.net.prove.kernel import missing
+from qhs.net.prove.plan import prove_plan
+from qhs.net.prove.report import ProveReport
+from stacks.model import Estate, load
+
+NOW = datetime(2026, 12, 1, tzinfo=UTC)
+needs_nft = pytest.mark.skipif(missing() is not None, reason=f"rulesets cannot be loaded: {missing()}")
+type Replace = Callable[[Proof], None]
+
+
+@pytest.fixture
+def instead(monkeypatch: pytest.MonkeyPatch) -> Replace:
+    """Lets the command print a proof of the test's own."""
+
+    def set_proof(proof: Proof) -> None:
+        def given(_estate: Estate, _now: datetime) -> Proof:
+            return proof
+
+        monkeypatch.setattr(cli, "prove_plan", given)
+
+    return set_proof
+
+
+def run(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(cli.app, list(words))
+    return done.exit_code, done.stdout
+
+
+@needs_nft
+def test_a_proof_without_violation_ends_with_0_and_counts_its_cells() -> None:
+    code, shown = run("prove", "--env", "twin", "--json")
+    report = ProveReport.model_validate_json(shown)  # its schema is docs/network/prove.schema.json
+    assert (code, report.code, report.violations) == (0, 0, [])
+    assert report.total == sum(kind.cells for kind in report.kinds.values()) > 10_000
+
+
+def test_a_violation_ends_with_2_and_shows_packet_and_rule(
+    known: Facts, listings: dict[str, Any], instead: Replace
+) -> None:
+    listings["qhdc-fw1"]["nftables"].append(
+        {"rule": {"family": "inet", "table": "qhs", "chain": "forward", "comment": "hole", "expr": [{"accept": None}]}}
+    )
+    instead(prove(known, listings, NOW))
+    code, shown = run("prove")
+    assert code == 2
+    assert "more of kind edge: see --json" in shown
+    assert "qhdc-fw1 internet to data: hole" in shown
+    code, shown = run("prove", "--json")
+    assert (code, len(json.loads(shown)["violations"]) > 20) == (2, True)
+
+
+def test_an_incomplete_proof_ends_with_3(instead: Replace) -> None:
+    instead(Proof((), ("qhdc-fw2",)))
+    code, shown = run("prove")
+    assert code == 3
+    assert "incomplete, no rules from: qhdc-fw2" in shown
+
+
+def test_the_map_goes_where_it_is_told(tmp_path: Path) -> None:
+    code, shown = run("map", "--to", str(tmp_path / "map.svg"))
+    assert (code, shown) == (0, "")
+    assert (tmp_path / "map.svg").read_bytes() == (FOLDER / "map.svg").read_bytes()
+    assert run("map")[1] == (FOLDER / "map.svg").read_text(encoding="utf-8")
+
+
+@needs_nft
+def test_every_cell_of_prod_is_decided_in_ten_seconds() -> None:
+    """Processor time of this process and of nft: what else runs on the machine does not count."""
+    estate = load("prod", NOW)
+    before = time.process_time() + _children()
+    proof = prove_plan(estate, NOW)
+    spent = time.process_time() + _children() - before
+    assert [cell for cell in proof.cells if cell.packet] == []
+    assert len(proof.cells) > 70_000
+    assert spent <= 10
+
+
+def test_the_prover_shares_no_code_with_what_makes_rules() -> None:
+    """Only `plan.py`, which hands it the planned text, knows a ruleset's maker."""
+    folder = Path(cli.__file__).parent / "prove"
+    makers = {"stacks.model.rules", "stacks.provider"}
+    found = {
+        (path.name, name)
+        for path in folder.glob("*.py")
+        if path.name != "plan.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in _imported(node)
+        if any(name == maker or name.startswith(f"{maker}.") for maker in makers)
+    }
+    assert found == set()
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [one.name for one in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

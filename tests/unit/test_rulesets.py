@@ -1,0 +1,217 @@
+"""Properties of every ruleset of both environments: what is bound, what is guarded, and that nothing is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from ipaddress import ip_network
+
+import pytest
+
+from stacks.model import Estate, load
+from stacks.model.estate import INTER_SITE, MANAGEMENT_PORTS, SYNC, Conversation, Place
+from stacks.model.rules import FlowRules, Rule, Ruleset, rulesets
+
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
+BOUND = {"forward": {"iif", "oif"}, "input": {"iif"}, "output": {"oif"}}
+GUARDS = {
+    "machine": [
+        "loopback", "tracked", "invalid", "neighbours", "management", "own-loopback", "own-tracked", "own-neighbours",
+    ],
+    "pair": [
+        "loopback", "tracked", "invalid", "neighbours", "management", "vrrp", "own-loopback", "own-tracked",
+        "own-neighbours", "own-vrrp", "through-tracked", "through-invalid",
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["twin", "prod"])
+def estate(request: pytest.FixtureRequest) -> Estate:
+    return load(request.param, NOW)
+
+
+@pytest.fixture(scope="module")
+def everything(estate: Estate) -> dict[str, Ruleset]:
+    return {one.target: one for site in estate.inventory.sites for one in rulesets(estate, site)}
+
+
+def _rules(everything: dict[str, Ruleset]) -> Iterator[tuple[Ruleset, FlowRules, Rule]]:
+    for ruleset in everything.values():
+        for flow in ruleset.flows.values():
+            for rule in flow.rules:
+                yield ruleset, flow, rule
+
+
+def test_each_pair_and_each_machine_of_an_active_site_has_a_ruleset(
+    estate: Estate, everything: dict[str, Ruleset]
+) -> None:
+    firewalls = {name for site in estate.inventory.sites for name in estate.firewalls(site)}
+    pairs = {f"{site}-fw": estate.firewalls(site) for site in estate.active_sites}
+    machines = {name: (name,) for name, one in estate.machines.items() if one.site in estate.active_sites}
+    wanted = pairs | {name: own for name, own in machines.items() if name not in firewalls}
+    assert {name: one.members for name, one in everything.items()} == wanted
+    assert all(one.kind == ("pair" if name in pairs else "machine") for name, one in everything.items())
+    assert all(one.flows for one in everything.values()), "every machine takes part in some flow"
+
+
+def test_a_site_without_firewalls_has_no_ruleset(estate: Estate) -> None:
+    passive = set(estate.inventory.sites) - set(estate.active_sites)
+    assert [one for site in passive for one in rulesets(estate, site)] == []
+
+
+def test_every_rule_binds_interfaces_that_its_machines_have(estate: Estate, everything: dict[str, Ruleset]) -> None:
+    for ruleset, flow, rule in _rules(everything):
+        bound = {name for name in ("iif", "oif") if getattr(rule, name)}
+        assert bound == BOUND[rule.chain], (ruleset.target, flow.flow, rule)
+        for member in ruleset.members:
+            ports = {port.name for port in estate.machines[member].interfaces}
+            assert {rule.iif, rule.oif} - {""} <= ports, (member, flow.flow)
+
+
+def test_no_rule_is_any_to_any(everything: dict[str, Ruleset]) -> None:
+    for ruleset, flow, rule in _rules(everything):
+        at = (ruleset.target, flow.flow, rule)
+        assert rule.verdict == "accept", at
+        assert rule.family in ("ip", "ip6"), at
+        assert rule.protocol in ("tcp", "udp"), at
+        assert rule.ports, at
+        assert rule.sources or "internet" in (rule.iif, *flow.sources), at
+        assert rule.destinations or "internet" in (rule.oif, *flow.destinations), at
+        assert rule.sources or rule.destinations, at
+        assert rule.chain != "forward" or rule.sources or rule.iif == "internet", at
+
+
+def test_a_rule_stands_in_both_families(everything: dict[str, Ruleset]) -> None:
+    for ruleset, flow, _ in _rules(everything):
+        shapes = {
+            family: {
+                (one.chain, one.iif, one.oif, one.protocol, one.ports) for one in flow.rules if one.family == family
+            }
+            for family in ("ip", "ip6")
+        }
+        assert shapes["ip"] == shapes["ip6"] != set(), (ruleset.target, flow.flow)
+
+
+def test_a_forged_source_never_matches(estate: Estate, everything: dict[str, Ruleset]) -> None:
+    """Each source of a rule of a pair lies behind the interface that the packet comes in by."""
+    for ruleset, flow, rule in _rules(everything):
+        if rule.chain == "forward":
+            behind = [place.prefix for place in estate.places.values() if _enters(place, ruleset.site) == rule.iif]
+            for source in rule.sources:
+                network = ip_network(source)
+                assert any(
+                    network.subnet_of(own)  # type: ignore[arg-type]
+                    for prefix in behind
+                    for own in prefix.both
+                    if own.version == network.version
+                ), (ruleset.target, flow.flow, rule)
+
+
+def _enters(place: Place, site: str) -> str:
+    """The leg by which packets from a place come to a site's pair."""
+    return place.leg if place.site in (site, None) else INTER_SITE
+
+
+def test_every_conversation_passes_the_pairs_on_its_way(estate: Estate, everything: dict[str, Ruleset]) -> None:
+    for one in estate.conversations:
+        for site, iif, oif in _passes(estate, one):
+            flow = everything[f"{site}-fw"].flows.get(one.flow)
+            assert flow is not None, (site, one.flow)
+            assert {"ip", "ip6"} == {
+                rule.family for rule in flow.rules if (rule.iif, rule.oif) == (iif, oif) and _covers(rule, one)
+            }, (site, one.flow, one.source.name, one.target.place)
+
+
+def _passes(estate: Estate, one: Conversation) -> Iterator[tuple[str, str, str]]:
+    source, destination = one.source, one.destination
+    if source.name == destination.name:
+        return
+    for site in estate.active_sites:
+        near = source.site == site or (source.site is None and site == destination.site)
+        far = destination.site == site or (destination.site is None and site == source.site)
+        if near or far:
+            yield site, _enters(source, site), _enters(destination, site)
+
+
+def _covers(rule: Rule, one: Conversation) -> bool:
+    mine = [str(prefix) for prefix in one.source.prefix.both]
+    targets = {text for target in one.target.targets for text in target.texts()}
+    anywhere = one.source.name == "internet"
+    to = not rule.destinations or set(rule.destinations) <= targets
+    return to and (anywhere or bool(set(rule.sources) & set(mine)))
+
+
+def test_a_machine_lets_in_what_it_serves_and_nothing_else(estate: Estate, everything: dict[str, Ruleset]) -> None:
+    targets: dict[tuple[str, str], set[str]] = {}
+    for one in estate.conversations:
+        found = targets.setdefault((one.flow, one.target.place), set())
+        found |= {text for target in one.target.targets for text in target.texts()}
+    for ruleset, flow, rule in _rules(everything):
+        if rule.chain == "input":
+            (machine,) = (estate.machines[name] for name in ruleset.members)
+            own = {text for port in machine.interfaces for text in port.address.texts()}
+            own |= {text for held in machine.services for target in held.targets for text in target.texts()}
+            served = targets[flow.flow, f"{ruleset.site}.{rule.iif}"]
+            assert set(rule.destinations) <= own & served, (ruleset.target, flow.flow)
+
+
+def test_a_machine_lets_in_every_flow_to_a_service_that_it_holds(
+    estate: Estate, everything: dict[str, Ruleset]
+) -> None:
+    for name, ruleset in everything.items():
+        let_in = {flow.flow for _, flow, rule in _rules({name: ruleset}) if rule.chain == "input"}
+        for held in estate.machines[name].services if ruleset.kind == "machine" else ():
+            at = (held.service, held.place)
+            wanted = {one.flow for one in estate.conversations if (one.target.service, one.target.place) == at}
+            assert wanted, (name, held.service)
+            assert wanted <= let_in, (name, held.service)
+
+
+def test_no_flow_touches_management_ports_or_the_pairs_own_wire(everything: dict[str, Ruleset]) -> None:
+    for ruleset, flow, rule in _rules(everything):
+        assert not {rule.iif, rule.oif} & {MANAGEMENT_PORTS, SYNC}, (ruleset.target, flow.flow)
+
+
+def test_no_flow_crosses_the_edge_of_the_enclave(everything: dict[str, Ruleset]) -> None:
+    assert [ruleset.target for ruleset, flow, _ in _rules(everything) if flow.flow == "enclave-inside"] == []
+
+
+def test_guards_come_in_their_order(everything: dict[str, Ruleset]) -> None:
+    for ruleset in everything.values():
+        names = list(dict.fromkeys(name for name, _ in ruleset.guards))
+        assert names == GUARDS[ruleset.kind], ruleset.target
+
+
+def test_guards_let_in_nothing_new_but_management_and_the_link_itself(everything: dict[str, Ruleset]) -> None:
+    for ruleset in everything.values():
+        for name, rule in ruleset.guards:
+            if rule.verdict == "drop":
+                assert rule.states == ("invalid",)
+            elif name == "management":
+                assert (rule.chain, rule.iif, rule.protocol, rule.ports) == ("input", MANAGEMENT_PORTS, "tcp", ("22",))
+                assert rule.sources, ruleset.target
+            elif name.endswith("vrrp"):
+                assert SYNC in (rule.iif, rule.oif)
+                assert rule.protocol == "vrrp"
+            else:
+                new = not rule.states and "lo" not in (rule.iif, rule.oif)
+                assert not new or rule.icmp_types == ("nd-neighbor-solicit", "nd-neighbor-advert"), (name, rule)
+
+
+def test_machines_are_managed_from_the_bastions_of_their_site(estate: Estate, everything: dict[str, Ruleset]) -> None:
+    for ruleset in everything.values():
+        bastions = [one for one in estate.machines.values() if one.site == ruleset.site and "bastion" in one.roles]
+        wanted = {text for one in bastions for text in one.management.address.texts()}
+        found = {source for name, rule in ruleset.guards if name == "management" for source in rule.sources}
+        assert found == (wanted or set(estate.operator(ruleset.site).texts())), ruleset.target
+
+
+def test_a_flow_carries_what_a_reviewer_must_see(estate: Estate, everything: dict[str, Ruleset]) -> None:
+    for ruleset in everything.values():
+        for name, flow in ruleset.flows.items():
+            declared = estate.catalogue.flows[name]
+            assert (flow.owner, list(flow.serves)) == (declared.owner, declared.serves)
+            assert (flow.expires, flow.staged) == (declared.expires, declared.staged)
+            assert flow.breaks == bool(estate.catalogue.services[declared.to[0]].breaks)
+            assert flow.sources
+            assert flow.destinations
