@@ -4,7 +4,7 @@ SHELL := /bin/bash
 QHS := .venv/bin/qhs
 ROOT := $(shell id -u)
 
-.PHONY: help env host up down test lint unit live soak
+.PHONY: help env host up down test lint unit live
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
