@@ -56,8 +56,8 @@ def plan_(environment: Environment, as_json: AsJson = False) -> None:
         typer.echo(json.dumps([asdict(one) for one in plans], indent=1))
     else:
         screen.print(plan.table(plans))
-        for one in plans:
-            screen.print(one.said, markup=False, soft_wrap=True)
+        for said in (one.said for one in plans if one.said):
+            screen.print(said, markup=False, soft_wrap=True)
     raise typer.Exit(0 if all(one.ok for one in plans) else 2)
 
 
