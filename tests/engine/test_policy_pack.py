@@ -92,7 +92,7 @@ def late(value):
     return pulumi.Output(set(), answer, there)
 
 made["qhdc.late"] = pulumi.ComponentResource("qhs:network:Enforcement", "qhdc.late", {})
-made["qhdc.late"].register_outputs({"level": late(LEVEL), "owner": "a", "serves": ["S-005"]})
+made["qhdc.late"].register_outputs({"level": late(LEVEL), "owner": "a", "serves": ["S-005"], "target": "late"})
 """
 
 
