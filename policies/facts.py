@@ -275,5 +275,7 @@ def _resource(raw: Raw) -> Resource:
 def _malformed(urn: str, item: dict[str, Any]) -> Malformed:
     # `known` is the branch of a Maybe that pydantic took: no part of the plan.
     path = ".".join(str(part) for part in item["loc"] if part != "known")
+    if item["type"] == "missing":
+        return Malformed(urn, path, "nothing", "a value")
     wanted = item["msg"].removeprefix("Input should be ").removeprefix("Input is not ")
     return Malformed(urn, path, repr(item["input"])[:80], wanted)

@@ -1,7 +1,7 @@
 """Between the engine and the rules: a stack's resources become facts, verdicts become the engine's violations.
 
 The engine judges a stack by its outputs: a component shows what it has passed to `register_outputs`, and a
-component that registers nothing is refused because it shows no level.
+component that registers nothing is refused because it cannot be read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from policies.facts import UNKNOWN, PlanFacts, Raw
 from policies.rules import REGISTRY, Rule, run
 from policies.verdicts import Outcome, Report
 
-READABLE, UNDECIDED = "readable", "undecided"
+READABLE, UNDECIDED = "readable", Outcome.UNDECIDED.value
 
 SHOWN = 5
 """Undecided values named in a message; all are counted."""

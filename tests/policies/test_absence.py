@@ -64,7 +64,8 @@ def test_a_value_that_rules_need_is_malformed_where_it_is_missing(
 )
 def test_a_value_inside_another_is_malformed_where_it_is_missing(clean: Plan, at: list[Any]) -> None:
     put(clean, at, None)
-    assert [one.field for one in facts(clean).malformed] == [".".join(at[1:])]
+    wrong = [(one.field, one.found, one.wanted) for one in facts(clean).malformed]
+    assert wrong == [(".".join(at[1:]), "nothing", "a value")]
 
 
 def test_a_renamed_type_is_malformed(twin: list[Raw]) -> None:
