@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +29,25 @@ def planned(copied: CloneCopy, code: int) -> dict[str, Any]:
     return dict(plan)
 
 
-def test_a_violation_is_refused_with_exit_code_2(copied: CloneCopy) -> None:
+def test_a_violation_is_refused_with_exit_code_2_until_it_is_waived(copied: CloneCopy) -> None:
     copied.change("stacks/catalogue/flows.yaml", "serves: [", "serves: [S-999, ")
     plan = planned(copied, 2)
     assert plan["verdict"] == "refused"
     assert all(text.startswith("C-TRACE-01 urn:pulumi:twin.qhdc.network::") for text in plan["said"])
     assert all("found S-999; wanted ids of the baseline; fix: " in text for text in plan["said"])
     assert plan["said"]
+    at = [re.match(r"(C-\S+) (\S+): (flow \S+): ", text) for text in plan["said"]]
+    today = datetime.now(UTC).date()
+    days = f"granted: {today}, expires: {today + timedelta(days=30)}"
+    waivers = [
+        f"- {{control: {one[1]}, target: '{one[2]}', subject: {one[3]}, owner: ab, reason: r, {days}}}"
+        for one in at
+        if one
+    ]
+    (copied.folder / "policies/baseline/waivers.yaml").write_text("\n".join(waivers))
+    plan = planned(copied, 0)
+    assert plan["verdict"] == "accepted"
+    assert [text for text in plan["said"] if f": {len(waivers)} of " in text and "waived, so not passed" in text]
 
 
 def test_a_value_that_no_preview_knows_is_undecided_with_exit_code_3(copied: CloneCopy) -> None:
