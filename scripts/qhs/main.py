@@ -37,6 +37,8 @@ def up(as_json: AsJson = False) -> None:
         typer.echo(json.dumps(asdict(report), indent=1))
     else:
         screen.print(closing.table(report))
+        for text in report.warnings:
+            screen.print(text, markup=False, soft_wrap=True)
     for text in report.disagreements:
         complain(text)
     raise typer.Exit(2 if report.disagreements else 0)
@@ -50,15 +52,18 @@ def down() -> None:
 
 @app.command("plan")
 def plan_(environment: Environment, as_json: AsJson = False) -> None:
-    """Preview every stack of an environment where nothing can be reached. Exit code 2: a policy says no."""
+    """Preview every stack of an environment where nothing can be reached.
+
+    Exit code 2: a policy says no; 3: it cannot say yet.
+    """
     plans = plan.plan(environment, progress)
     if as_json:
         typer.echo(json.dumps([asdict(one) for one in plans], indent=1))
     else:
         screen.print(plan.table(plans))
-        for said in (one.said for one in plans if one.said):
+        for said in dict.fromkeys(text for one in plans for text in one.said):
             screen.print(said, markup=False, soft_wrap=True)
-    raise typer.Exit(0 if all(one.ok for one in plans) else 2)
+    raise typer.Exit(plan.code(plans))
 
 
 @app.command("shell", context_settings={"ignore_unknown_options": True})

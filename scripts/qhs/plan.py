@@ -7,11 +7,14 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
 
-from qhs.engine import Engine, EngineError, ensure_stack, prepare, run_pulumi
+from qhs.engine import Engine, EngineError, ensure_stack, heard, prepare, run_pulumi
+from qhs.errors import UserError
 from qhs.progress import Progress
 from stacks.model import load
 from stacks.name import StackName
@@ -20,21 +23,33 @@ from stacks.name import StackName
 ALONE = ("unshare", "--map-root-user", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
 
 
+class Verdict(StrEnum):
+    """What the policies say of a plan."""
+
+    ACCEPTED = "accepted"
+    UNDECIDED = "undecided"
+    """They need a value that no preview knows."""
+    REFUSED = "refused"
+
+
 @dataclass(frozen=True)
 class Plan:
     """The preview of one stack."""
 
     stack: str
-    ok: bool
+    verdict: Verdict
     resources: int
     """To be created: the scratch state knows nothing yet."""
     seconds: float
-    said: str
-    """Warnings of a plan that is fine; why not, of one that is not."""
+    said: list[str]
+    """What policies report, and warnings."""
 
 
 def plan(environment: str, progress: Progress) -> list[Plan]:
-    """Preview all stacks of `environment` at once, on a scratch state. Raises ModelError where the data is wrong."""
+    """Preview all stacks of `environment` at once, on a scratch state.
+
+    Raises ModelError where the data is wrong, UserError where a preview fails or no policy judged it.
+    """
     estate = load(environment)
     with tempfile.TemporaryDirectory(prefix="qhs-plan-") as scratch:
         engine = prepare(Path(scratch), progress)
@@ -44,28 +59,42 @@ def plan(environment: str, progress: Progress) -> list[Plan]:
             return list(pool.map(lambda stack: _preview(engine, stack), stacks))
 
 
-# The engine's closing line of a preview, and its warnings.
+def code(plans: list[Plan]) -> int:
+    """The exit code: 0 all accepted, 2 some refused, 3 some undecided."""
+    verdicts = {one.verdict for one in plans}
+    return 2 if Verdict.REFUSED in verdicts else 3 if Verdict.UNDECIDED in verdicts else 0
+
+
+# The engine's closing line of a preview.
 _CREATED = re.compile(r"^\s+\+ (\d+) to create", re.MULTILINE)
-_WARNING = re.compile(r"^\s+warning: (.+)$", re.MULTILINE)
 
 
 def _preview(engine: Engine, stack: str) -> Plan:
     started = time.monotonic()
     try:
         ensure_stack(engine, stack)
-        said = run_pulumi(engine, ["preview"], stack=stack, inside=ALONE)
+        output = run_pulumi(engine, ["preview"], stack=stack, inside=ALONE)
     except EngineError as error:
-        return Plan(stack, False, 0, round(time.monotonic() - started, 1), error.output)
-    created = _CREATED.search(said)
-    warnings = "\n".join(dict.fromkeys(_WARNING.findall(said)))
+        # Anything may end the engine: only a policy that says no is an answer.
+        if not heard(error.said).refused:
+            raise UserError(f"no plan of {stack}: {error}", "put right what it names, then `qhs plan`") from None
+        output = error.said
+    said = heard(output)
+    if not said.judged:
+        raise UserError(f"no policy judged the plan of {stack}", "see why the engine left the policy pack out")
+    verdict = Verdict.REFUSED if said.refused else Verdict.UNDECIDED if said.undecided else Verdict.ACCEPTED
+    created = _CREATED.search(output)
     resources = int(created[1]) if created else 0
-    return Plan(stack, True, resources, round(time.monotonic() - started, 1), warnings)
+    return Plan(stack, verdict, resources, round(time.monotonic() - started, 1), said.texts)
+
+
+_COLOURS = {Verdict.ACCEPTED: "green", Verdict.UNDECIDED: "yellow", Verdict.REFUSED: "red"}
 
 
 def table(plans: list[Plan]) -> Table:
     """What every stack would create, and whether the policies take it."""
     shown = Table("stack", "resources", "seconds", "verdict")
     for one in plans:
-        verdict = "[green]accepted[/green]" if one.ok else "[red]refused[/red]"
+        verdict = Text(one.verdict, _COLOURS[one.verdict])
         shown.add_row(one.stack, str(one.resources), f"{one.seconds:.1f}", verdict)
     return shown

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from qhs import ansible, image, ruleset_access, tools
-from qhs.engine import EngineError, configure, ensure_stack, prepare, run_pulumi
+from qhs.engine import EngineError, configure, ensure_stack, heard, prepare, run_pulumi
 from qhs.errors import UserError
 from qhs.layout import topology
 from qhs.lock import alone
@@ -43,6 +43,8 @@ class Report:
     probes: int = 0
     disagreements: list[str] = field(default_factory=list)
     """Packets that did not do what the catalogue says."""
+    warnings: list[str] = field(default_factory=list)
+    """Of the engine, and what policies report without refusing."""
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -114,14 +116,23 @@ def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress) -> No
                 said = run_pulumi(engine, ["up", "--yes", "--refresh"], stack=stack, inside=prefix)
             except EngineError as error:
                 raise UserError(str(error), "put right what it names, then `qhs up`") from None
-            changed, resources = _counted(said)
-            report.changes += changed
-            report.resources += resources
+            _note(report, stack, said)
     report.segments = sum(1 for place in estate.places.values() if place.site in estate.active_sites)
     for site in estate.active_sites:
         for ruleset in rulesets(estate, site):
             report.rules += len(ruleset.guards) + sum(len(flow.rules) for flow in ruleset.flows.values())
     report.flows = len({c.flow for c in estate.conversations})
+
+
+def _note(report: Report, stack: str, output: str) -> None:
+    """What the engine has done to a stack, and what it said beside it."""
+    changed, resources = _counted(output)
+    report.changes += changed
+    report.resources += resources
+    said = heard(output)
+    if not said.judged:
+        raise UserError(f"no policy judged {stack}", "see why the engine left the policy pack out, then `qhs up`")
+    report.warnings += [text for text in said.texts if text not in report.warnings]
 
 
 # The engine's closing lines: `+ 12 created`, `~ 1 updated`, `45 unchanged`.
