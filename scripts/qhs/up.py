@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from qhs import ansible, image, ruleset_access, tools
@@ -18,6 +19,7 @@ from qhs.errors import UserError
 from qhs.layout import topology
 from qhs.lock import alone
 from qhs.net.probe import run as probing
+from qhs.net.probe.vantage import vantages
 from qhs.progress import Progress
 from qhs.twin import inside, lifecycle, preflight
 from qhs.twin.names import Twin
@@ -137,7 +139,7 @@ def _counted(said: str) -> tuple[int, int]:
 
 def _probe(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
     with report.phase("probe"):
-        results = probing.run(probing.probes(estate, twin))
+        results = probing.run(probing.probes(estate, vantages(estate, twin), datetime.now(UTC)))
     report.probes = len(results)
     report.disagreements = [str(result) for result in results if not result.as_wanted]
     progress(f"probe: {len(results)} packets, {len(report.disagreements)} disagree with the catalogue")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from qhs import ruleset_access
 from qhs.net.probe.run import probes, run
+from qhs.net.probe.vantage import vantages
 from qhs.twin import inside
 from qhs.twin.names import Twin
 from stacks.model import load
@@ -25,6 +27,13 @@ def ssh(twin: Twin, machine: str, *command: str) -> str:
     done = inside.run(twin, ["ssh", "-F", str(twin.state / "ssh" / "config"), machine, "--", *command])
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def disagreements(twin: Twin) -> list[str]:
+    """What packets from everywhere do that the catalogue does not say."""
+    now = datetime.now(UTC)
+    estate = load("twin", now)
+    return [str(one) for one in run(probes(estate, vantages(estate, twin), now)) if not one.as_wanted]
 
 
 def test_everything_comes_up_and_packets_agree(first_up: dict[str, Any]) -> None:
@@ -60,12 +69,11 @@ def test_a_rule_removed_by_hand_is_seen_and_put_back(qhs: Run, twin: Twin, secon
     ssh(twin, "qhdc-db1", "sudo", "nft", "delete", "rule", "inet", "qhs", "input", "handle", str(rule["handle"]))
     seen = qhs("shell", "--", "pulumi", "preview", "-s", "twin.qhdc.network", "--refresh", "--diff")
     assert "app-to-postgres" in seen.stdout, seen.stdout + seen.stderr
-    wrong = [str(one) for one in run(probes(load("twin"), twin)) if not one.as_wanted]
-    assert wrong, "the packets do not miss the rule"
+    assert disagreements(twin), "the packets do not miss the rule"
     assert qhs("net", "prove", "--live").returncode == 2
     repaired = qhs("shell", "--", "pulumi", "up", "-s", "twin.qhdc.network", "--refresh", "--yes")
     assert repaired.returncode == 0, repaired.stdout + repaired.stderr
-    assert [str(one) for one in run(probes(load("twin"), twin)) if not one.as_wanted] == []
+    assert disagreements(twin) == []
 
 
 def test_no_secret_is_anywhere_but_in_its_own_file(twin: Twin, second_up: SecondUp) -> None:

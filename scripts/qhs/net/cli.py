@@ -16,6 +16,7 @@ from qhs.net import docs as documents
 from qhs.net.diff import difference, markdown, text
 from qhs.net.map import draw
 from qhs.net.probe import run as probing
+from qhs.net.probe.vantage import vantages
 from qhs.net.prove.live import prove_live
 from qhs.net.prove.plan import prove_plan
 from qhs.net.prove.report import report, table
@@ -59,7 +60,9 @@ def probe(
 
     Exit code 2: a packet got through that no flow allows, or did not get through although one does.
     """
-    results = probing.run(probing.probes(load(Environment.TWIN), Twin.here(), sample=sample))
+    now = datetime.now(UTC)
+    estate = load(Environment.TWIN, now)
+    results = probing.run(probing.probes(estate, vantages(estate, Twin.here()), now, sample=sample))
     if as_json:
         typer.echo(json.dumps([probing.row(one) for one in results], indent=1))
     else:

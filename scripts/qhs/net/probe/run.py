@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 
 from rich.table import Table
 
 from qhs.net.probe.listener import listening
 from qhs.net.probe.packets import Fate, send
-from qhs.net.probe.vantage import Vantage, vantages
-from qhs.twin.names import Twin
+from qhs.net.probe.vantage import Vantage
 from stacks.model import Estate
 from stacks.model.estate import ServiceAt
 
@@ -52,21 +52,20 @@ class Result:
         return f"{probe.source.place} ({probe.source.name}) -> {to}: found {self.fate}; wanted {wanted}"
 
 
-def probes(estate: Estate, twin: Twin, *, sample: bool = False) -> list[Probe]:
-    """A packet from every place that something stands in to every service that a machine holds, in both families.
+def probes(estate: Estate, places: list[Vantage], now: datetime, *, sample: bool = False) -> list[Probe]:
+    """A packet from every place to every service that a machine holds, in both families, and what is wanted `now`.
 
     A sample is, for each service and family, the first that is allowed and the first that is not.
     """
-    every = list(_every(estate, twin))
+    every = list(_every(estate, places, now))
     if not sample:
         return every
     first = {(one.target.service, ":" in one.address, one.allowed_by is None): one for one in reversed(every)}
     return list(first.values())
 
 
-def _every(estate: Estate, twin: Twin) -> Iterator[Probe]:
-    places = vantages(estate, twin)
-    allowed = {(c.source.name, c.target.service, c.target.place): c.flow for c in estate.conversations}
+def _every(estate: Estate, places: list[Vantage], now: datetime) -> Iterator[Probe]:
+    allowed = {(c.source.name, c.target.service, c.target.place): c.flow for c in estate.alive(now)}
     holders = [
         (service, holder)
         for machine in estate.machines.values()

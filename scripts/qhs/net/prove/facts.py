@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 
 from qhs.net.prove.space import ANY_ADDRESS, ANY_SERVICE, PROTOCOLS, Box, Spans, minus, service, union
 from stacks.model import Estate
 from stacks.model.addresses import Pair
+from stacks.model.catalogue import Flow
 from stacks.model.estate import FIREWALL, INTER_SITE, MANAGEMENT_PORTS, SYNC, Machine, Place, ServiceAt
 
 FAMILIES = (4, 6)
@@ -83,10 +83,9 @@ class Target:
 class Talk:
     """One conversation that somebody declared."""
 
-    flow: str
+    flow: Flow
     source: str
     target: Target
-    expires: datetime | None
 
     def box(self, facts: Facts, family: int) -> Box:
         """Its packets."""
@@ -141,7 +140,7 @@ def facts(estate: Estate, forwards: Iterable[str] = ()) -> Facts:
     also = set(forwards)
     nodes = {machine.name: _node(machine, also) for machine in estate.machines.values() if machine.site in built}
     talks = tuple(
-        Talk(c.flow, c.source.name, targets[c.target.service, c.target.place], estate.catalogue.flows[c.flow].expires)
+        Talk(estate.catalogue.flows[c.flow], c.source.name, targets[c.target.service, c.target.place])
         for c in estate.conversations
     )
     own = tuple(one for name in nodes for one in _locals(estate, estate.machines[name]))

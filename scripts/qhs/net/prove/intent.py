@@ -39,7 +39,7 @@ def intend(facts: Facts, paths: Paths, now: datetime) -> Intent:
     alive: list[Alive] = []
     for talk in facts.talks:
         ways = paths.routed(facts.areas[talk.source], facts.areas[talk.target.area])
-        if ways is not None and (talk.expires is None or talk.expires > now):
+        if ways is not None and not talk.flow.expired(now):
             alive.append(Alive(talk, {family: talk.box(facts, family) for family in FAMILIES}, tuple(ways)))
     between: dict[tuple[str, str, int], list[Box]] = defaultdict(list)
     at: dict[tuple[str, View], list[Box]] = defaultdict(list)
