@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from qhs.errors import UserError
 from qhs.net import cli
 from qhs.net.docs import FOLDER
 from qhs.net.prove import Facts, Proof, prove
@@ -73,6 +74,12 @@ def test_an_incomplete_proof_ends_with_3(instead: Replace) -> None:
     code, shown = run("prove")
     assert code == 3
     assert "incomplete, no rules from: qhdc-fw2" in shown
+
+
+def test_a_live_proof_of_anything_but_the_twin_is_refused() -> None:
+    refusal = CliRunner().invoke(cli.app, ["prove", "--env", "prod", "--live"]).exception
+    assert isinstance(refusal, UserError)
+    assert refusal.what == "found --live with --env prod; wanted the twin: nothing else runs here"
 
 
 def test_the_map_goes_where_it_is_told(tmp_path: Path) -> None:

@@ -40,8 +40,12 @@ def prove(
 
     Exit code 3: a machine could not be asked, so nothing is decided.
     """
+    if live and env is not Environment.TWIN:
+        raise UserError(
+            f"found --live with --env {env}; wanted the twin: nothing else runs here", "leave one of them out"
+        )
     now = datetime.now(UTC)
-    estate = load(Environment.TWIN if live else env, now)
+    estate = load(env, now)
     proof = prove_live(estate, Twin.here(), now) if live else prove_plan(estate, now)
     done = report(proof, env, now, checks.expiring(estate, now))
     if as_json:
