@@ -51,14 +51,12 @@ def down() -> None:
 @app.command("plan")
 def plan_(environment: Environment, as_json: AsJson = False) -> None:
     """Preview every stack of an environment where nothing can be reached. Exit code 2: a policy says no."""
-    plans = plan.plan(environment, progress)
+    report = plan.plan(environment, progress)
     if as_json:
-        typer.echo(json.dumps([asdict(one) for one in plans], indent=1))
+        typer.echo(json.dumps(asdict(report), indent=1))
     else:
-        screen.print(plan.table(plans))
-        for said in (one.said for one in plans if one.said):
-            screen.print(said, markup=False, soft_wrap=True)
-    raise typer.Exit(0 if all(one.ok for one in plans) else 2)
+        screen.print(plan.table(report), soft_wrap=True)
+    raise typer.Exit(0 if all(one.ok for one in report.plans) else 2)
 
 
 @app.command("shell", context_settings={"ignore_unknown_options": True})

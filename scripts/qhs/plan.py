@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from qhs.engine import Engine, EngineError, ensure_stack, prepare, run_pulumi
 from qhs.progress import Progress
@@ -33,7 +35,16 @@ class Plan:
     """Warnings of a plan that is fine; why not, of one that is not."""
 
 
-def plan(environment: str, progress: Progress) -> list[Plan]:
+@dataclass(frozen=True)
+class Report:
+    """What `qhs plan` found; its JSON form too."""
+
+    plans: list[Plan]
+    limits: list[str]
+    """What this environment cannot do, and what stands in for it."""
+
+
+def plan(environment: str, progress: Progress) -> Report:
     """Preview all stacks of `environment` at once, on a scratch state. Raises ModelError where the data is wrong."""
     estate = load(environment)
     with tempfile.TemporaryDirectory(prefix="qhs-plan-") as scratch:
@@ -41,7 +52,8 @@ def plan(environment: str, progress: Progress) -> list[Plan]:
         stacks = [str(StackName(environment, site, "network")) for site in estate.active_sites]
         progress(f"plan: {', '.join(stacks)}")
         with ThreadPoolExecutor(len(stacks)) as pool:
-            return list(pool.map(lambda stack: _preview(engine, stack), stacks))
+            plans = list(pool.map(lambda stack: _preview(engine, stack), stacks))
+    return Report(plans, estate.inventory.limit_lines())
 
 
 # The engine's closing line of a preview, and its warnings.
@@ -62,10 +74,10 @@ def _preview(engine: Engine, stack: str) -> Plan:
     return Plan(stack, True, resources, round(time.monotonic() - started, 1), warnings)
 
 
-def table(plans: list[Plan]) -> Table:
-    """What every stack would create, and whether the policies take it."""
+def table(report: Report) -> Group:
+    """What every stack would create, whether the policies take it, and what stacks had to say."""
     shown = Table("stack", "resources", "seconds", "verdict")
-    for one in plans:
+    for one in report.plans:
         verdict = "[green]accepted[/green]" if one.ok else "[red]refused[/red]"
         shown.add_row(one.stack, str(one.resources), f"{one.seconds:.1f}", verdict)
-    return shown
+    return Group(shown, *(Text(one.said) for one in report.plans if one.said), *map(Text, report.limits))

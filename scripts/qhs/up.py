@@ -24,7 +24,7 @@ from qhs.progress import Progress
 from qhs.twin import inside, lifecycle, preflight
 from qhs.twin.names import Twin
 from stacks.model import Estate, load
-from stacks.model.rules import rulesets
+from stacks.model.rules import Ruleset, rulesets
 from stacks.name import StackName
 
 
@@ -45,6 +45,8 @@ class Report:
     probes: int = 0
     disagreements: list[str] = field(default_factory=list)
     """Packets that did not do what the catalogue says."""
+    limits: list[str] = field(default_factory=list)
+    """What this machine cannot do that the real estate's can, and what stands in for it."""
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -65,6 +67,7 @@ def up(environment: str, progress: Progress) -> Report:
     with alone(twin.lock.with_name(f"{twin.name}.up.lock"), f"`qhs up` of twin {twin.name}"):
         started = time.monotonic()
         estate = load(environment)
+        report.limits = estate.inventory.limit_lines()
         preflight.check(twin, len(estate.machines))
         _build(report, progress)
         _machines(report, estate, twin, progress)
@@ -120,10 +123,16 @@ def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress) -> No
             report.changes += changed
             report.resources += resources
     report.segments = sum(1 for place in estate.places.values() if place.site in estate.active_sites)
-    for site in estate.active_sites:
-        for ruleset in rulesets(estate, site):
-            report.rules += len(ruleset.guards) + sum(len(flow.rules) for flow in ruleset.flows.values())
-    report.flows = len({c.flow for c in estate.conversations})
+    report.flows, report.rules = counts([one for site in estate.active_sites for one in rulesets(estate, site)])
+
+
+def counts(enforced: list[Ruleset]) -> tuple[int, int]:
+    """How many flows these rulesets let through, and how many rules they have.
+
+    A flow that passes no firewall and no machine of ours is in none.
+    """
+    rules = sum(len(one.guards) + sum(len(flow.rules) for flow in one.flows.values()) for one in enforced)
+    return len({flow for one in enforced for flow in one.flows}), rules
 
 
 # The engine's closing lines: `+ 12 created`, `~ 1 updated`, `45 unchanged`.

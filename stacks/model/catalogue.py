@@ -86,7 +86,6 @@ class External(Declared):
     """A network outside the estate that a firewall has a leg into: Internet, TSLCD, offices, other sites."""
 
     medium: Literal["internet", "tslcd", "branch", "dci"]
-    trusted: bool = Field(False, description="true: only our own encrypted links (dci, branch)")
 
 
 class Partner(Declared):

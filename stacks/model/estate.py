@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from ipaddress import ip_network
@@ -94,7 +94,6 @@ class Estate:
 
     catalogue: Catalogue
     inventory: Environment
-    warnings: tuple[str, ...] = field(default=(), compare=False)
 
     @cached_property
     def active_sites(self) -> tuple[str, ...]:

@@ -51,6 +51,7 @@ def test_a_proof_without_violation_ends_with_0_and_counts_its_cells() -> None:
     code, shown = run("prove", "--env", "twin", "--json")
     report = ProveReport.model_validate_json(shown)  # its schema is docs/network/prove.schema.json
     assert (code, report.code, report.violations) == (0, 0, [])
+    assert report.limits == load("twin").inventory.limit_lines()
     assert report.total == sum(kind.cells for kind in report.kinds.values()) > 10_000
 
 

@@ -21,7 +21,7 @@ from qhs.net.prove.live import prove_live
 from qhs.net.prove.plan import prove_plan
 from qhs.net.prove.report import report, table
 from qhs.twin.names import Twin
-from stacks.model import checks, load
+from stacks.model import load
 from stacks.model.source import REPO
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
@@ -47,7 +47,7 @@ def prove(
     now = datetime.now(UTC)
     estate = load(env, now)
     proof = prove_live(estate, Twin.here(), now) if live else prove_plan(estate, now)
-    done = report(proof, env, now, checks.expiring(estate, now))
+    done = report(proof, estate, now)
     if as_json:
         typer.echo(done.model_dump_json(indent=1))
     else:
