@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import resource
 import time
@@ -100,27 +99,6 @@ def test_every_cell_of_prod_is_decided_in_ten_seconds() -> None:
     assert [cell for cell in proof.cells if cell.packet] == []
     assert len(proof.cells) > 70_000
     assert spent <= 10
-
-
-def test_the_prover_shares_no_code_with_what_makes_rules() -> None:
-    """Only `plan.py`, which hands it the planned text, knows a ruleset's maker."""
-    folder = Path(cli.__file__).parent / "prove"
-    makers = {"stacks.model.rules", "stacks.provider"}
-    found = {
-        (path.name, name)
-        for path in folder.glob("*.py")
-        if path.name != "plan.py"
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        for name in _imported(node)
-        if any(name == maker or name.startswith(f"{maker}.") for maker in makers)
-    }
-    assert found == set()
-
-
-def _imported(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [one.name for one in node.names]
-    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
 
 
 def _children() -> float:

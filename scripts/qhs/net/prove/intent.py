@@ -6,10 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 
-from qhs.net.prove.facts import FAMILIES, Facts, Talk
+from qhs.net.prove.facts import Facts, Talk
 from qhs.net.prove.filters import View
 from qhs.net.prove.paths import Paths, Step
-from qhs.net.prove.space import ANY_ADDRESS, ANY_SERVICE, Box, both
+from qhs.net.prove.space import ANY_ADDRESS, ANY_SERVICE, FAMILIES, Box, both
 
 
 @dataclass(frozen=True)
