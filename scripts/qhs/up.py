@@ -148,7 +148,8 @@ def _counted(said: str) -> tuple[int, int]:
 
 def _probe(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
     with report.phase("probe"):
-        results = probing.run(probing.probes(estate, vantages(estate, twin), datetime.now(UTC)))
+        chosen = probing.probes(estate, vantages(estate, twin), datetime.now(UTC), sample=True)
+        results = probing.run(chosen)
     report.probes = len(results)
     report.disagreements = [str(result) for result in results if not result.as_wanted]
     progress(f"probe: {len(results)} packets, {len(report.disagreements)} disagree with the catalogue")
