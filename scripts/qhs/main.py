@@ -56,14 +56,12 @@ def plan_(environment: Environment, as_json: AsJson = False) -> None:
 
     Exit code 2: a policy says no; 3: it cannot say yet.
     """
-    plans = plan.plan(environment, progress)
+    report = plan.plan(environment, progress)
     if as_json:
-        typer.echo(json.dumps([asdict(one) for one in plans], indent=1))
+        typer.echo(json.dumps(asdict(report), indent=1))
     else:
-        screen.print(plan.table(plans))
-        for said in dict.fromkeys(text for one in plans for text in one.said):
-            screen.print(said, markup=False, soft_wrap=True)
-    raise typer.Exit(plan.code(plans))
+        screen.print(plan.table(report), soft_wrap=True)
+    raise typer.Exit(report.code)
 
 
 @app.command("shell", context_settings={"ignore_unknown_options": True})

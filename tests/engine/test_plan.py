@@ -24,7 +24,7 @@ def test_a_full_plan_of_prod_is_accepted_within_20_seconds() -> None:
     done = subprocess.run([QHS, "plan", "prod", "--json"], capture_output=True, text=True, check=False)
     seconds = time.monotonic() - started
     assert done.returncode == 0, done.stdout + done.stderr
-    plans = {one["stack"]: one for one in json.loads(done.stdout)}
+    plans = {one["stack"]: one for one in json.loads(done.stdout)["plans"]}
     estate = load("prod")
     assert plans.keys() == {f"prod.{site}.network" for site in estate.inventory.sites}
     for site in estate.inventory.sites:

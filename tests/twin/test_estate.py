@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import socket
+from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,8 @@ import pytest
 
 from qhs import ruleset_access
 from qhs.net.probe.run import probes, run
-from qhs.twin import inside
+from qhs.net.probe.vantage import vantages
+from qhs.twin import inside, wires
 from qhs.twin.names import Twin
 from stacks.model import load
 from stacks.model.addresses import Pair
@@ -25,6 +29,13 @@ def ssh(twin: Twin, machine: str, *command: str) -> str:
     done = inside.run(twin, ["ssh", "-F", str(twin.state / "ssh" / "config"), machine, "--", *command])
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def disagreements(twin: Twin) -> list[str]:
+    """What packets from everywhere do that the catalogue does not say."""
+    now = datetime.now(UTC)
+    estate = load("twin", now)
+    return [str(one) for one in run(probes(estate, vantages(estate, twin), now)) if not one.as_wanted]
 
 
 def test_everything_comes_up_and_packets_agree(first_up: dict[str, Any]) -> None:
@@ -65,12 +76,62 @@ def test_a_rule_removed_by_hand_is_seen_and_put_back(qhs: Run, twin: Twin, secon
     ssh(twin, "qhdc-db1", "sudo", "nft", "delete", "rule", "inet", "qhs", "input", "handle", str(rule["handle"]))
     seen = qhs("shell", "--", "pulumi", "preview", "-s", "twin.qhdc.network", "--refresh", "--diff")
     assert "app-to-postgres" in seen.stdout, seen.stdout + seen.stderr
-    wrong = [str(one) for one in run(probes(load("twin"), twin)) if not one.as_wanted]
-    assert wrong, "the packets do not miss the rule"
+    assert disagreements(twin), "the packets do not miss the rule"
     assert qhs("net", "prove", "--live").returncode == 2
     repaired = qhs("shell", "--", "pulumi", "up", "-s", "twin.qhdc.network", "--refresh", "--yes")
     assert repaired.returncode == 0, repaired.stdout + repaired.stderr
-    assert [str(one) for one in run(probes(load("twin"), twin)) if not one.as_wanted] == []
+    assert disagreements(twin) == []
+
+
+def test_a_sample_is_one_allowed_and_one_denied_packet_a_service_and_family(
+    qhs: Run, twin: Twin, second_up: SecondUp
+) -> None:
+    done = qhs("net", "probe", "--sample", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    sent = json.loads(done.stdout)
+    kinds = sorted((one["service"], ":" in one["address"], one["flow"] is None) for one in sent)
+    held = {service.service for machine in load("twin").machines.values() for service in machine.services}
+    assert kinds == sorted(product(held, (False, True), (False, True)))
+    assert {one["fate"] for one in sent if one["flow"]} == {"open"}
+    assert {one["fate"] for one in sent if not one["flow"]} == {"drop"}
+
+
+@pytest.mark.parametrize("client", ["voter", "axis"])
+def test_a_wire_that_is_cut_is_no_rule_that_holds(qhs: Run, twin: Twin, second_up: SecondUp, client: str) -> None:
+    """Nothing is allowed from there, so no packet would be missed: the place itself must be seen to be cut off."""
+    wire = next(name for name, port in wires.ports(twin).items() if port.alias.startswith(f"{client}:"))
+    wires.ip(twin, [f"link set {wire} down"])
+    try:
+        done = qhs("net", "probe", "--json")
+    finally:
+        wires.ip(twin, [f"link set {wire} up"])
+    assert done.returncode == 2, done.stdout + done.stderr
+    wrong = [one for one in json.loads(done.stdout) if not one["as_wanted"]]
+    assert {(one["from"], one["fate"]) for one in wrong} == {(client, "no-wire")}
+    assert {":" in one["address"] for one in wrong} == {False, True}
+    assert disagreements(twin) == []
+
+
+def test_a_service_that_answers_in_its_own_way_is_no_disagreement(twin: Twin, second_up: SecondUp) -> None:
+    """It holds its port already, and knows nothing of our echo."""
+    estate = load("twin")
+    holder = next(one for one in vantages(estate, twin) if (one.name, one.place) == ("qhdc-db1", "qhdc.data"))
+    (service,) = estate.machines["qhdc-db1"].services
+    address = str(service.targets[0].ipv4.network_address)
+    with holder.inside(lambda: socket.create_server((address, 5432), backlog=64)):
+        assert disagreements(twin) == []
+
+
+def test_a_machine_without_its_service_address_is_an_error(qhs: Run, twin: Twin, second_up: SecondUp) -> None:
+    (service,) = load("twin").machines["qhdc-db1"].services
+    held = f"{service.targets[0].ipv4.network_address}/32"
+    ssh(twin, "qhdc-db1", "sudo", "ip", "address", "del", held, "dev", "data")
+    try:
+        done = qhs("net", "probe", "--sample")
+    finally:
+        ssh(twin, "qhdc-db1", "sudo", "ip", "address", "add", held, "dev", "data")
+    assert done.returncode == 1
+    assert "qhdc-db1 cannot listen on 10.16.80.17 tcp/5432: Cannot assign requested address" in done.stderr
 
 
 def test_no_secret_is_anywhere_but_in_its_own_file(twin: Twin, second_up: SecondUp) -> None:
