@@ -19,7 +19,7 @@ from qhs.layout import topology
 from qhs.lock import alone
 from qhs.net.probe import run as probing
 from qhs.progress import Progress
-from qhs.twin import inside, lifecycle, preflight
+from qhs.twin import inside, lifecycle
 from qhs.twin.names import Twin
 from stacks.model import Estate, load
 from stacks.model.rules import rulesets
@@ -63,7 +63,7 @@ def up(environment: str, progress: Progress) -> Report:
     with alone(twin.lock.with_name(f"{twin.name}.up.lock"), f"`qhs up` of twin {twin.name}"):
         started = time.monotonic()
         estate = load(environment)
-        preflight.check(twin, len(estate.machines))
+        lifecycle.check(twin, len(estate.machines))  # before the minutes that a build takes
         _build(report, progress)
         _machines(report, estate, twin, progress)
         _configure(report, twin, environment, progress)
