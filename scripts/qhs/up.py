@@ -21,7 +21,7 @@ from qhs.lock import alone
 from qhs.net.probe import run as probing
 from qhs.net.probe.vantage import vantages
 from qhs.progress import Progress
-from qhs.twin import inside, lifecycle, preflight
+from qhs.twin import inside, lifecycle
 from qhs.twin.names import Twin
 from stacks.model import Estate, load
 from stacks.model.rules import Ruleset, rulesets
@@ -70,7 +70,7 @@ def up(environment: str, progress: Progress) -> Report:
         started = time.monotonic()
         estate = load(environment)
         report.limits = estate.inventory.limit_lines()
-        preflight.check(twin, len(estate.machines))
+        lifecycle.check(twin, len(estate.machines))  # before the minutes that a build takes
         _build(report, progress)
         _machines(report, estate, twin, progress)
         _configure(report, twin, environment, progress)
