@@ -37,7 +37,7 @@ def test_confirmed_ruleset_is_enforced_and_loaded_at_boot(place: Place) -> None:
     place.keep(OPEN)
     assert place.names() == ["guard:loopback"]
     place.shell("nft", "delete", "table", "inet", "qhs")
-    assert place.local("boot") == {"loaded": "/etc/qhs/ruleset.nft"}
+    assert place.local("boot") == {"loaded": "/etc/qhs/ruleset.nft", "faults": []}
     assert place.names() == ["guard:loopback"]
     assert (place.etc / "ruleset.nft").stat().st_mode & 0o777 == 0o600
 
@@ -111,10 +111,33 @@ def test_boot_falls_back_to_first_boot_and_then_denies_everything(place: Place) 
     assert place.names() == []
     assert place.table().count("policy drop") == 3
     (place.etc / "first-boot.nft").write_text(FIRST)
-    assert place.local("boot") == {"loaded": "/etc/qhs/first-boot.nft"}
-    (place.etc / "ruleset.nft").write_text(OPEN[:-20])
-    assert "/etc/qhs/ruleset.nft" in place.local("boot")["error"]["message"]
+    assert place.local("boot")["loaded"] == "/etc/qhs/first-boot.nft"
+
+
+@pytest.mark.parametrize("content", [b"\xff" + OPEN.encode(), OPEN[:-20].encode(), b"", None])
+def test_boot_with_an_unreadable_ruleset_loads_what_lets_a_repair_in(place: Place, content: bytes | None) -> None:
+    (place.etc / "first-boot.nft").write_text(FIRST)
+    confirmed = place.etc / "ruleset.nft"
+    # A folder stands for a file that the disk does not give back.
+    confirmed.mkdir() if content is None else confirmed.write_bytes(content)
+    answer = place.local("boot")
+    assert answer["loaded"] == "/etc/qhs/first-boot.nft"
+    assert "/etc/qhs/ruleset.nft: " in answer["faults"][0]
     assert place.names() == ["guard:first"]
+
+
+def test_boot_with_nothing_but_unreadable_files_denies_everything(place: Place) -> None:
+    for name in ("first-boot.nft", "ruleset.nft"):
+        (place.etc / name).write_bytes(b"\xff" + OPEN.encode())
+    assert "everything is denied" in place.local("boot")["error"]["message"]
+    assert place.table().count("policy drop") == 3
+    assert place.names() == []
+
+
+def test_an_unreadable_ruleset_on_the_disk_does_not_keep_a_good_one_away(place: Place) -> None:
+    (place.etc / "ruleset.nft").write_bytes(b"\xff")
+    place.keep(OPEN)
+    assert place.names() == ["guard:loopback"]
 
 
 def inside(line: str) -> str:

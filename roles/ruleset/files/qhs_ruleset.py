@@ -149,21 +149,21 @@ def rollback() -> dict[str, Any]:
 
 
 def boot() -> dict[str, Any]:
-    """Loads the confirmed ruleset; the first-boot one where none loads; denies everything where neither does."""
+    """Loads the confirmed ruleset; the first-boot one where none loads; denies everything where neither does.
+
+    The network does not start after an error: so it is none that the first-boot ruleset, which lets in who can repair
+    the other, was loaded instead. Whoever reads the machine sees that it does not enforce what is confirmed.
+    """
     faults = []
     for path in (CONFIRMED, FIRST_BOOT):
         try:
-            load(ours(path.read_text()))
-        except FileNotFoundError:
+            load(ours(path.read_text("ascii")))
+        except (OSError, UnicodeDecodeError, RefusedError) as fault:
+            faults.append(f"{path}: {fault}")
             continue
-        except RefusedError as refused:
-            faults.append(f"{path}: {refused}")
-            continue
-        if faults:
-            raise RefusedError("boot", f"{path} was loaded instead of {'; '.join(faults)}")
-        return {"loaded": str(path)}
+        return {"loaded": str(path), "faults": faults}
     load(DENY_ALL)
-    raise RefusedError("boot", f"everything is denied: {'; '.join(faults) or f'no {CONFIRMED} and no {FIRST_BOOT}'}")
+    raise RefusedError("boot", f"everything is denied: {'; '.join(faults)}")
 
 
 Verb = Callable[..., dict[str, Any]]
@@ -216,7 +216,15 @@ def current() -> str:
     """The table that is enforced now, as text; what a boot would load where there is none."""
     if exists():
         return nft("--stateless", "list", "table", "inet", "qhs")
-    return next((path.read_text() for path in (CONFIRMED, FIRST_BOOT) if path.exists()), DENY_ALL)
+    return next((text for path in (CONFIRMED, FIRST_BOOT) if (text := stored(path))), DENY_ALL)
+
+
+def stored(path: Path) -> "str | None":
+    """A ruleset on the disk, or nothing where it is none."""
+    try:
+        return ours(path.read_text("ascii"))
+    except (OSError, UnicodeDecodeError, RefusedError):
+        return None
 
 
 def resource() -> "str | None":
