@@ -73,7 +73,7 @@ def up(environment: str, progress: Progress) -> Report:
         lifecycle.check(twin, len(estate.machines))  # before the minutes that a build takes
         _build(report, progress)
         _machines(report, estate, twin, progress)
-        _configure(report, twin, environment, progress)
+        _configure(report, estate, twin, progress)
         _apply(report, estate, twin, progress)
         _probe(report, estate, twin, progress)
         report.seconds["in all"] = round(time.monotonic() - started, 1)
@@ -101,9 +101,9 @@ def _machines(report: Report, estate: Estate, twin: Twin, progress: Progress) ->
     report.machines = len(estate.machines)
 
 
-def _configure(report: Report, twin: Twin, environment: str, progress: Progress) -> None:
+def _configure(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
     with report.phase("ansible"):
-        report.changes += sum(ansible.play(twin, environment, "site.yml", progress).changed.values())
+        report.changes += sum(ansible.play(twin, estate, "site.yml", progress).changed.values())
 
 
 def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
@@ -137,7 +137,7 @@ def counts(enforced: list[Ruleset]) -> tuple[int, int]:
 
 def _note(report: Report, stack: str, output: str) -> None:
     """What the engine has done to a stack, and what it said beside it."""
-    changed, resources = _counted(output)
+    changed, resources = counted(output, stack)
     report.changes += changed
     report.resources += resources
     said = heard(output)
@@ -146,13 +146,19 @@ def _note(report: Report, stack: str, output: str) -> None:
     report.warnings += [text for text in said.texts if text not in report.warnings]
 
 
-# The engine's closing lines: `+ 12 created`, `~ 1 updated`, `45 unchanged`.
-_COUNT = re.compile(r"^\s+(?:[+~-]{1,2} )?(\d+) (created|updated|replaced|deleted|unchanged)", re.MULTILINE)
+# The engine's closing lines: `+ 12 created`, `~ 1 updated`, `+-1 replaced`, `45 unchanged`.
+_COUNT = re.compile(r"^\s+(?:[+~-]{1,2} ?)?(\d+) (created|updated|replaced|deleted|unchanged)", re.MULTILINE)
 
 
-def _counted(said: str) -> tuple[int, int]:
-    """How many resources changed, and how many there are."""
+def counted(said: str, stack: str) -> tuple[int, int]:
+    """How many resources changed, and how many there are. Raises UserError where the engine does not say so."""
     counts = {verb: int(number) for number, verb in _COUNT.findall(said)}
+    if not counts:
+        last = (said.strip().splitlines() or ["nothing"])[-1]
+        raise UserError(
+            f"pulumi up of {stack}: found {last!r} at its end, wanted how many resources were created or unchanged",
+            f"`qhs shell -- pulumi up -s {stack}` shows all that it says",
+        )
     there = sum(number for verb, number in counts.items() if verb != "deleted")
     return sum(number for verb, number in counts.items() if verb != "unchanged"), there
 

@@ -13,7 +13,7 @@ import pytest
 
 from qhs import ruleset_access
 from qhs.layout import topology
-from qhs.twin import boot, inside, lifecycle
+from qhs.twin import access, boot, inside, lifecycle
 from qhs.twin.names import Twin
 from stacks.model import load
 
@@ -90,6 +90,19 @@ def test_a_pair_with_a_dead_member_is_not_written_at_all(qhs: Run, twin: Twin, s
     assert "dport 23 " not in operator(twin, "qhdc-fw1", "sudo nft list table inet qhs")
 
 
+def test_a_machine_taken_out_of_the_estate_does_not_block_a_refresh(qhs: Run, twin: Twin, second_up: WatchedUp) -> None:
+    operators = access.config(twin)
+    named = operators.read_text()
+    left = "".join(f"Host {block}" for block in named.split("Host ")[1:] if not block.startswith("qhdc-db1\n"))
+    try:
+        operators.write_text(left)
+        seen = qhs("shell", "--", "pulumi", "refresh", "-s", STACK, "--preview-only")
+    finally:
+        operators.write_text(named)
+    assert seen.returncode == 0, seen.stdout[-3000:]
+    assert "- 1 to delete" in seen.stdout, seen.stdout[-3000:]
+
+
 def test_check_mode_tells_the_truth_and_changes_nothing(qhs: Run, twin: Twin, second_up: WatchedUp) -> None:
     playbook = ["ansible-playbook", "scripts/playbooks/site.yml", "--check", "--diff", "--limit", "qhdc-fw1"]
     assert "changed=0" in qhs("shell", "--", *playbook).stdout
@@ -113,4 +126,6 @@ def test_a_machine_loads_its_confirmed_ruleset_before_its_network(twin: Twin, se
         int(operator(twin, "qhdc-db1", f"{show} {unit}")) for unit in ("qhs-ruleset", "network-pre.target", "ssh")
     ]
     assert entered == sorted(entered)
+    required = operator(twin, "qhdc-db1", "systemctl show --value -p Requires -p After systemd-networkd")
+    assert required.count("qhs-ruleset.service") == 2
     assert "app-to-postgres" in operator(twin, "qhdc-db1", "sudo nft list table inet qhs")
