@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from subprocess import CalledProcessError
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from qhs import closing, plan, shell
 from qhs import up as ups
 from qhs.console import complain, progress, screen
 from qhs.environments import Environment
-from qhs.errors import UserError
+from qhs.errors import UserError, explained
 from qhs.net.cli import app as net
 from qhs.tools.cli import app as tools
 from qhs.twin.cli import app as twin
@@ -56,14 +57,12 @@ def plan_(environment: Environment, as_json: AsJson = False) -> None:
 
     Exit code 2: a policy says no; 3: it cannot say yet.
     """
-    plans = plan.plan(environment, progress)
+    report = plan.plan(environment, progress)
     if as_json:
-        typer.echo(json.dumps([asdict(one) for one in plans], indent=1))
+        typer.echo(json.dumps(asdict(report), indent=1))
     else:
-        screen.print(plan.table(plans))
-        for said in dict.fromkeys(text for one in plans for text in one.said):
-            screen.print(said, markup=False, soft_wrap=True)
-    raise typer.Exit(plan.code(plans))
+        screen.print(plan.table(report), soft_wrap=True)
+    raise typer.Exit(report.code)
 
 
 @app.command("shell", context_settings={"ignore_unknown_options": True})
@@ -81,6 +80,9 @@ def main() -> None:
         sys.exit(1)
     except (UserError, ModelError) as error:
         complain(str(error))
+        sys.exit(1)
+    except (OSError, CalledProcessError) as error:
+        complain(str(explained(error)))
         sys.exit(1)
     except (KeyboardInterrupt, typer.Abort):
         complain("stopped; the same command goes on where it was")

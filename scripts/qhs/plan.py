@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -45,7 +46,22 @@ class Plan:
     """What policies report, and warnings."""
 
 
-def plan(environment: str, progress: Progress) -> list[Plan]:
+@dataclass(frozen=True)
+class Report:
+    """What `qhs plan` found; its JSON form too."""
+
+    plans: list[Plan]
+    limits: list[str]
+    """What this environment cannot do, and what stands in for it."""
+
+    @property
+    def code(self) -> int:
+        """The exit code: 0 all accepted, 2 some refused, 3 some undecided."""
+        verdicts = {one.verdict for one in self.plans}
+        return 2 if Verdict.REFUSED in verdicts else 3 if Verdict.UNDECIDED in verdicts else 0
+
+
+def plan(environment: str, progress: Progress) -> Report:
     """Preview all stacks of `environment` at once, on a scratch state.
 
     Raises ModelError where the data is wrong, UserError where a preview fails or no policy judged it.
@@ -56,13 +72,8 @@ def plan(environment: str, progress: Progress) -> list[Plan]:
         stacks = [str(StackName(environment, site, "network")) for site in estate.active_sites]
         progress(f"plan: {', '.join(stacks)}")
         with ThreadPoolExecutor(len(stacks)) as pool:
-            return list(pool.map(lambda stack: _preview(engine, stack), stacks))
-
-
-def code(plans: list[Plan]) -> int:
-    """The exit code: 0 all accepted, 2 some refused, 3 some undecided."""
-    verdicts = {one.verdict for one in plans}
-    return 2 if Verdict.REFUSED in verdicts else 3 if Verdict.UNDECIDED in verdicts else 0
+            plans = list(pool.map(lambda stack: _preview(engine, stack), stacks))
+    return Report(plans, estate.inventory.limit_lines())
 
 
 # The engine's closing line of a preview.
@@ -91,10 +102,11 @@ def _preview(engine: Engine, stack: str) -> Plan:
 _COLOURS = {Verdict.ACCEPTED: "green", Verdict.UNDECIDED: "yellow", Verdict.REFUSED: "red"}
 
 
-def table(plans: list[Plan]) -> Table:
-    """What every stack would create, and whether the policies take it."""
+def table(report: Report) -> Group:
+    """What every stack would create, whether the policies take it, and what stacks had to say."""
     shown = Table("stack", "resources", "seconds", "verdict")
-    for one in plans:
+    for one in report.plans:
         verdict = Text(one.verdict, _COLOURS[one.verdict])
         shown.add_row(one.stack, str(one.resources), f"{one.seconds:.1f}", verdict)
-    return shown
+    said = dict.fromkeys(text for one in report.plans for text in one.said)
+    return Group(shown, *map(Text, said), *map(Text, report.limits))

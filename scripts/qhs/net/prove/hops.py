@@ -9,9 +9,9 @@ from functools import cache
 from policies.baseline import load
 from policies.rules.reach import Limits, NoWayIn
 from qhs.net.prove.cells import Cell, Judge, Packet
-from qhs.net.prove.facts import FAMILIES, Area, Target
+from qhs.net.prove.facts import Area, Target
 from qhs.net.prove.paths import Hop, Way
-from qhs.net.prove.space import ANY_ADDRESS, Box, both, rest, sample
+from qhs.net.prove.space import ANY_ADDRESS, FAMILIES, Box, both, rest, sample
 
 
 @cache
