@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from qhs import ansible, image, ruleset_access, tools
-from qhs.engine import EngineError, configure, ensure_stack, prepare, run_pulumi
+from qhs.engine import Engine, EngineError, configure, ensure_stack, prepare, run_pulumi
 from qhs.errors import UserError
 from qhs.layout import topology
 from qhs.lock import alone
@@ -100,21 +100,11 @@ def _configure(report: Report, twin: Twin, environment: str, progress: Progress)
 
 
 def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
-    with report.phase("pulumi"):
+    """Every site's network stack, side by side: none needs another."""
+    with report.phase("pulumi"), ThreadPoolExecutor(len(estate.active_sites)) as pool:
         engine = prepare(twin.state, progress)
-        prefix = inside.command(twin, [])
-        for site in estate.active_sites:
-            stack = str(StackName(estate.inventory.environment, site, "network"))
-            progress(f"pulumi: up of {stack}")
-            try:
-                # Never --skip-preview: policies of a whole stack judge at the end of a phase, so only a preview
-                # lets them refuse before anything is applied.
-                ensure_stack(engine, stack)
-                configure(engine, stack, "qhs:sshConfig", str(ruleset_access.write(twin)))
-                said = run_pulumi(engine, ["up", "--yes", "--refresh"], stack=stack, inside=prefix)
-            except EngineError as error:
-                raise UserError(str(error), "put right what it names, then `qhs up`") from None
-            changed, resources = _counted(said)
+        stacks = [str(StackName(estate.inventory.environment, site, "network")) for site in estate.active_sites]
+        for changed, resources in pool.map(lambda stack: _up(engine, twin, stack, progress), stacks):
             report.changes += changed
             report.resources += resources
     report.segments = sum(1 for place in estate.places.values() if place.site in estate.active_sites)
@@ -122,6 +112,20 @@ def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress) -> No
         for ruleset in rulesets(estate, site):
             report.rules += len(ruleset.guards) + sum(len(flow.rules) for flow in ruleset.flows.values())
     report.flows = len({c.flow for c in estate.conversations})
+
+
+def _up(engine: Engine, twin: Twin, stack: str, progress: Progress) -> tuple[int, int]:
+    """Apply a stack; how many resources changed, and how many it has."""
+    progress(f"pulumi: up of {stack}")
+    try:
+        ensure_stack(engine, stack)
+        configure(engine, stack, "qhs:sshConfig", str(ruleset_access.write(twin)))
+        # Never --skip-preview: policies of a whole stack judge at the end of a phase, so only a preview lets them
+        # refuse before anything is applied.
+        said = run_pulumi(engine, ["up", "--yes", "--refresh"], stack=stack, inside=inside.command(twin, []))
+    except EngineError as error:
+        raise UserError(f"{stack}: {error}", "put right what it names, then `qhs up`") from None
+    return _counted(said)
 
 
 # The engine's closing lines: `+ 12 created`, `~ 1 updated`, `45 unchanged`.

@@ -28,7 +28,7 @@ def ssh(twin: Twin, machine: str, *command: str) -> str:
 
 
 def test_everything_comes_up_and_packets_agree(first_up: dict[str, Any]) -> None:
-    assert first_up["machines"] == 4
+    assert first_up["machines"] == len(load("twin").machines)
     assert first_up["probes"] > 0
     assert first_up["disagreements"] == []
     assert first_up["seconds"]["in all"] <= 120, first_up["seconds"]
