@@ -87,6 +87,8 @@ class Talk:
     source: str
     target: Target
     expires: datetime | None
+    firewalls: bool
+    """Firewall pairs say it too, where one of their legs lies in the place of both ends."""
 
     def box(self, facts: Facts, family: int) -> Box:
         """Its packets."""
@@ -141,8 +143,9 @@ def facts(estate: Estate, forwards: Iterable[str] = ()) -> Facts:
     also = set(forwards)
     nodes = {machine.name: _node(machine, also) for machine in estate.machines.values() if machine.site in built}
     talks = tuple(
-        Talk(c.flow, c.source.name, targets[c.target.service, c.target.place], estate.catalogue.flows[c.flow].expires)
+        Talk(c.flow, c.source.name, targets[c.target.service, c.target.place], flow.expires, flow.firewalls)
         for c in estate.conversations
+        for flow in [estate.catalogue.flows[c.flow]]
     )
     own = tuple(one for name in nodes for one in _locals(estate, estate.machines[name]))
     unbuilt = tuple(site for site in estate.inventory.sites if site not in built)
