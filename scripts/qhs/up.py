@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from qhs import ansible, image, ruleset_access, tools
-from qhs.engine import EngineError, configure, ensure_stack, heard, prepare, run_pulumi
+from qhs.engine import Engine, EngineError, configure, ensure_stack, heard, prepare, run_pulumi
 from qhs.errors import UserError
 from qhs.layout import topology
 from qhs.lock import alone
@@ -107,21 +107,12 @@ def _configure(report: Report, estate: Estate, twin: Twin, progress: Progress) -
 
 
 def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
-    with report.phase("pulumi"):
+    """Every site's network stack, side by side: none needs another."""
+    with report.phase("pulumi"), ThreadPoolExecutor(len(estate.active_sites)) as pool:
         engine = prepare(twin.state, progress)
-        prefix = inside.command(twin, [])
-        for site in estate.active_sites:
-            stack = str(StackName(estate.inventory.environment, site, "network"))
-            progress(f"pulumi: up of {stack}")
-            try:
-                # Never --skip-preview: policies of a whole stack judge at the end of a phase, so only a preview
-                # lets them refuse before anything is applied.
-                ensure_stack(engine, stack)
-                configure(engine, stack, "qhs:sshConfig", str(ruleset_access.write(twin)))
-                said = run_pulumi(engine, ["up", "--yes", "--refresh"], stack=stack, inside=prefix)
-            except EngineError as error:
-                raise UserError(str(error), "put right what it names, then `qhs up`") from None
-            _note(report, stack, said)
+        stacks = [str(StackName(estate.inventory.environment, site, "network")) for site in estate.active_sites]
+        for stack, output in zip(stacks, pool.map(lambda one: _up(engine, twin, one, progress), stacks), strict=True):
+            _note(report, stack, output)
     report.segments = sum(1 for place in estate.places.values() if place.site in estate.active_sites)
     report.flows, report.rules = counts([one for site in estate.active_sites for one in rulesets(estate, site)])
 
@@ -133,6 +124,19 @@ def counts(enforced: list[Ruleset]) -> tuple[int, int]:
     """
     rules = sum(len(one.guards) + sum(len(flow.rules) for flow in one.flows.values()) for one in enforced)
     return len({flow for one in enforced for flow in one.flows}), rules
+
+
+def _up(engine: Engine, twin: Twin, stack: str, progress: Progress) -> str:
+    """Apply a stack; what the engine said."""
+    progress(f"pulumi: up of {stack}")
+    try:
+        ensure_stack(engine, stack)
+        configure(engine, stack, "qhs:sshConfig", str(ruleset_access.write(twin)))
+        # Never --skip-preview: policies of a whole stack judge at the end of a phase, so only a preview lets them
+        # refuse before anything is applied.
+        return run_pulumi(engine, ["up", "--yes", "--refresh"], stack=stack, inside=inside.command(twin, []))
+    except EngineError as error:
+        raise UserError(f"{stack}: {error}", "put right what it names, then `qhs up`") from None
 
 
 def _note(report: Report, stack: str, output: str) -> None:

@@ -137,6 +137,7 @@ class Flow(Declared):
     sites: list[Name] | None = Field(None, description="only from these sites")
     expires: Moment | None = Field(None, description="with its time zone; from that second the flow is blocked")
     staged: bool = Field(False, description="logs what it would block before it is taken away")
+    firewalls: bool = Field(False, description="the pairs say it too, on their own leg in the segment of the service")
     review: date = Field(description="when the owner must confirm a flow that has no expiry")
 
     def expired(self, now: datetime) -> bool:

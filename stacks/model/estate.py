@@ -167,9 +167,10 @@ class Estate:
         return tuple(name for name, site in self.inventory.sites.items() if place.leg in site.externals)
 
     def managers(self, site: str) -> tuple[Pair, ...]:
-        """Addresses that may manage the machines of a site: its bastions; the operator's own where it has none."""
+        """Addresses that may manage the machines of a site: its bastions; in the twin the operator's own too."""
         bastions = [m for m in self.machines.values() if m.site == site and BASTION in m.roles]
-        return tuple(m.management.address for m in bastions) or (self.operator(site),)
+        found = [m.management.address for m in bastions]
+        return (*found, self.operator(site)) if self.inventory.environment == "twin" or not found else tuple(found)
 
     def operator(self, site: str) -> Pair:
         """The address from which `qhs` itself reaches the management ports of a site."""

@@ -137,7 +137,14 @@ def _of_machine(estate: Estate, machine: Machine) -> Ruleset:
 
 
 def _pair_flows(estate: Estate, site: str) -> dict[str, FlowRules]:
-    return _by_flow(estate, lambda c: _forward_rules(estate, c, site))
+    return _by_flow(estate, lambda c: (*_forward_rules(estate, c, site), *_own_rules(estate, c, site)))
+
+
+def _own_rules(estate: Estate, conversation: Conversation, site: str) -> Iterator[Rule]:
+    """What the members of a pair say themselves, on their leg in the segment that both ends lie in."""
+    source, destination = conversation.source, conversation.destination
+    if source.name == destination.name and source.site == site and estate.catalogue.flows[conversation.flow].firewalls:
+        yield from _expanded(conversation, "output", "", source.leg)
 
 
 def _by_flow(estate: Estate, rules_of: RulesOf) -> dict[str, FlowRules]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 
-from qhs.net.prove.facts import Facts, Talk
+from qhs.net.prove.facts import Facts, Node, Talk
 from qhs.net.prove.filters import View
 from qhs.net.prove.paths import Paths, Step
 from qhs.net.prove.space import ANY_ADDRESS, ANY_SERVICE, FAMILIES, Box, both
@@ -63,17 +63,18 @@ def local_view(hook: str, leg: str, family: int) -> View:
 
 def _at_hosts(facts: Facts, alive: list[Alive], at: dict[tuple[str, View], list[Box]]) -> None:
     """A machine takes in what is for its own addresses, and sends what its place may send."""
-    by_network: dict[str, list[tuple[str, str, dict[int, Box]]]] = defaultdict(list)
+    by_network: dict[str, list[tuple[Node, str, dict[int, Box]]]] = defaultdict(list)
     for node in facts.nodes.values():
-        for leg in () if node.firewall else node.legs:
+        for leg in node.legs:
             own = {f: Box(ANY_ADDRESS[f], leg.own[f], ANY_SERVICE) for f in FAMILIES}
-            by_network[leg.network].append((node.name, leg.name, own))
+            by_network[leg.network].append((node, leg.name, own))
     for one in alive:
         source, target = facts.areas[one.talk.source].network, facts.areas[one.talk.target.area].network
         for family, box in one.box.items():
-            for name, port, _ in by_network[source]:
-                at[name, local_view("output", port, family)].append(box)
-            for name, port, own in by_network[target]:
-                mine = both(box, own[family])
+            for node, port, _ in by_network[source]:
+                if not node.firewall or (one.talk.flow.firewalls and source == target):
+                    at[node.name, local_view("output", port, family)].append(box)
+            for node, port, own in by_network[target]:
+                mine = None if node.firewall else both(box, own[family])
                 if mine is not None:
-                    at[name, local_view("input", port, family)].append(mine)
+                    at[node.name, local_view("input", port, family)].append(mine)
