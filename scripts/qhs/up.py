@@ -63,7 +63,7 @@ def up(environment: str, progress: Progress) -> Report:
     with alone(twin.lock.with_name(f"{twin.name}.up.lock"), f"`qhs up` of twin {twin.name}"):
         started = time.monotonic()
         estate = load(environment)
-        preflight.check(twin, len(estate.machines))
+        preflight.check(twin, len(topology(estate).machines))
         _build(report, progress)
         _machines(report, estate, twin, progress)
         _configure(report, twin, environment, progress)

@@ -3,10 +3,10 @@
 import errno
 import selectors
 import socket
-import subprocess
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -63,44 +63,63 @@ def _namespace(twin: Twin, place: Place) -> Path:
 
 
 def _answering(who: str, namespace: Path, targets: dict[str, str]) -> list[str]:
-    answered = inside.call(namespace, lambda: _connected(targets)) | _echoed(namespace, targets)
+    answered = inside.call(namespace, lambda: _connected(targets) | _echoed(targets))
     return [f"{who} -> {targets[address]} {address}" for address in answered]
 
 
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET if ip_address(address).version == 4 else socket.AF_INET6
+
+
 def _connected(targets: Iterable[str]) -> set[str]:
-    """Addresses that answered at all: one that refuses is reachable too."""
+    """Addresses that answered TCP at all: one that refuses is reachable too."""
     waiting = selectors.DefaultSelector()
     found = set()
-    for address in targets:
-        family = socket.AF_INET if ip_address(address).version == 4 else socket.AF_INET6
-        one = socket.socket(family, socket.SOCK_STREAM)
-        one.setblocking(False)
-        if one.connect_ex((address, _SSH)) == errno.EINPROGRESS:
-            waiting.register(one, selectors.EVENT_WRITE, address)
-        else:
-            one.close()
-    deadline = time.monotonic() + _WAIT
-    while waiting.get_map() and (left := deadline - time.monotonic()) > 0:
-        for key, _ in waiting.select(left):
-            one = key.fileobj
-            assert isinstance(one, socket.socket)
-            if one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in (0, errno.ECONNREFUSED):
-                found.add(key.data)
-            waiting.unregister(one)
-            one.close()
-    for key in list(waiting.get_map().values()):
-        waiting.unregister(key.fileobj)
-        key.fileobj.close()  # type: ignore[union-attr]
+    with ExitStack() as stack:
+        for address in targets:
+            one = stack.enter_context(socket.socket(_family(address), socket.SOCK_STREAM))
+            one.setblocking(False)
+            if one.connect_ex((address, _SSH)) == errno.EINPROGRESS:
+                waiting.register(one, selectors.EVENT_WRITE, (address, one))
+        deadline = time.monotonic() + _WAIT
+        while waiting.get_map() and (left := deadline - time.monotonic()) > 0:
+            for key, _ in waiting.select(left):
+                address, one = key.data
+                if one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in (0, errno.ECONNREFUSED):
+                    found.add(address)
+                waiting.unregister(one)
     return found
 
 
-def _echoed(namespace: Path, targets: Iterable[str]) -> set[str]:
-    started = [
-        (address, subprocess.Popen(_ping(namespace, address), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-        for address in targets
-    ]
-    return {address for address, process in started if process.wait() == 0}
+def _echoed(targets: Iterable[str]) -> set[str]:
+    """Addresses that sent an echo back."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as ipv4,
+        socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as ipv6,
+    ):
+        waiting = selectors.DefaultSelector()
+        for one in (ipv4, ipv6):
+            one.setblocking(False)
+            waiting.register(one, selectors.EVENT_READ)
+        for address in targets:
+            with suppress(OSError):  # no route: that it is out of reach is what this is to find out
+                (ipv4 if _family(address) == socket.AF_INET else ipv6).sendto(_echo(address), (address, 0))
+        found = set()
+        deadline = time.monotonic() + _WAIT
+        while (left := deadline - time.monotonic()) > 0:
+            for key, _ in waiting.select(left):
+                data, (sender, *_) = key.fileobj.recvfrom(256)  # type: ignore[union-attr]
+                kind = data[(data[0] & 15) * 4] if key.fileobj is ipv4 else data[0]
+                if kind in (_ECHO_REPLY, _ECHO_REPLY_6):
+                    found.add(sender)
+    return found & set(targets)
 
 
-def _ping(namespace: Path, address: str) -> list[str]:
-    return ["nsenter", f"--net={namespace}", "--", "ping", "-c1", "-W1", address]
+_ECHO_REPLY, _ECHO_REPLY_6 = 0, 129
+
+
+def _echo(address: str) -> bytes:
+    """An echo request without content; for IPv6 the kernel fills the checksum in."""
+    if _family(address) == socket.AF_INET6:
+        return bytes((128, 0, 0, 0, 0, 1, 0, 1))
+    return bytes((8, 0, 0xF7, 0xFD, 0, 1, 0, 1))
