@@ -22,11 +22,7 @@ _WAIT = 1.5
 def into(twin: Twin, topology: Topology) -> list[str]:
     """The addresses of islands that answer somebody outside of them, each as `WHO -> WHOM ADDRESS`."""
     isles, others = _split(topology)
-    targets = _addresses(isles)
-    vantages = {place.name: _namespace(twin, place) for place in others} | {"operator": twin.netns_path()}
-    with ThreadPoolExecutor(8) as threads:
-        found = threads.map(lambda it: _answering(it[0], it[1], targets), vantages.items())
-        return sorted(line for lines in found for line in lines)
+    return _answering(_vantages(twin, others) | {"operator": twin.netns_path()}, _addresses(isles))
 
 
 def out_of(twin: Twin, topology: Topology) -> list[str]:
@@ -34,18 +30,15 @@ def out_of(twin: Twin, topology: Topology) -> list[str]:
     isles, others = _split(topology)
     targets = _addresses(others)
     targets |= {address.partition("/")[0]: "operator" for it in topology.operators for address in it.addresses}
-    for place in isles:
-        for _, own in place.interfaces():
-            targets[str(own.network.network_address + 1)] = "gateway"
-    return sorted(line for place in isles for line in _answering(place.name, _namespace(twin, place), targets))
+    targets |= {str(own.network.network_address + 1): "gateway" for place in isles for _, own in place.interfaces()}
+    return _answering(_vantages(twin, isles), targets)
 
 
 def within(twin: Twin, topology: Topology) -> bool:
-    """Whether all machines of islands answer each other."""
+    """Whether all machines of islands answer each other, and themselves, in both families."""
     isles, _ = _split(topology)
     targets = _addresses(isles)
-    found = [line for place in isles for line in _answering(place.name, _namespace(twin, place), targets)]
-    return len(found) == len(isles) * len(targets)
+    return len(_answering(_vantages(twin, isles), targets)) == len(isles) * len(targets)
 
 
 def _split(topology: Topology) -> tuple[list[Place], list[Place]]:
@@ -57,14 +50,17 @@ def _addresses(places: Iterable[Place]) -> dict[str, str]:
     return {str(own.ip): place.name for place in places for _, own in place.interfaces()}
 
 
-def _namespace(twin: Twin, place: Place) -> Path:
-    init = boot.group(twin, place.name).init()
-    return Path(f"/proc/{init}/ns/net") if init else twin.netns_path(place.name)
+def _vantages(twin: Twin, places: Iterable[Place]) -> dict[str, Path]:
+    """The network namespace of each."""
+    inits = {place.name: boot.group(twin, place.name).init() for place in places}
+    return {name: Path(f"/proc/{init}/ns/net") if init else twin.netns_path(name) for name, init in inits.items()}
 
 
-def _answering(who: str, namespace: Path, targets: dict[str, str]) -> list[str]:
-    answered = inside.call(namespace, lambda: _connected(targets) | _echoed(targets))
-    return [f"{who} -> {targets[address]} {address}" for address in answered]
+def _answering(vantages: dict[str, Path], targets: dict[str, str]) -> list[str]:
+    tries = [(who, namespace, ask) for who, namespace in vantages.items() for ask in (_connected, _echoed)]
+    with ThreadPoolExecutor(len(tries)) as threads:
+        answered = threads.map(lambda it: (it[0], inside.call(it[1], lambda: it[2](targets))), tries)
+        return sorted({f"{who} -> {targets[address]} {address}" for who, found in answered for address in found})
 
 
 def _family(address: str) -> socket.AddressFamily:

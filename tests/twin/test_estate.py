@@ -11,7 +11,7 @@ import pytest
 
 from qhs import ruleset_access
 from qhs.net.probe.run import probes, run
-from qhs.twin import inside
+from qhs.twin import endpoint, inside
 from qhs.twin.names import Twin
 from stacks.model import load
 from stacks.model.addresses import Pair
@@ -79,6 +79,8 @@ def test_no_secret_is_anywhere_but_in_its_own_file(twin: Twin, second_up: Second
         twin.state / "passphrase",
         twin.state / "ssh" / "id_ed25519",
         ruleset_access.write(twin).with_name("id_ruleset"),
+        endpoint.password(twin),
+        endpoint.key(twin),
     ]
     own += list((twin.state / "machines").glob("*/ssh_host_ed25519_key"))
     marks = [path.read_text().strip().splitlines()[-2 if "BEGIN" in path.read_text() else -1] for path in own]

@@ -22,7 +22,7 @@ from qhs.twin.names import Twin, port
 from qhs.twin.standing import State, state
 from qhs.twin.topology import Client, Leg, Machine, Topology
 from tests.twin import reach
-from tests.twin.lab import GATE, HOST, alone_on_the_host, leg, read
+from tests.twin.lab import GATE, HOST, alone_on_the_host, leave_nothing, leg, read
 from tests.twin.lab import TOPOLOGY as LAB
 
 pytestmark = pytest.mark.live
@@ -49,10 +49,6 @@ TOPOLOGY = Topology(
 def twin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twin]:
     with alone_on_the_host(tmp_path_factory.mktemp("state")) as mine:
         yield mine
-        # It is taken down in its worst state: a machine frozen, another off, wires cut.
-        outage.pause(mine, "host")
-        outage.cut(mine, "right")
-        outage.power_off(mine, "gate")
 
 
 @pytest.fixture(scope="module")
@@ -254,3 +250,15 @@ def test_the_console_is_the_only_way_into_the_enclave(twin: Twin, first: Up) -> 
         time.sleep(0.1)
     assert "isle1 of twin" in qhs_twin("console", "isle1").stderr
     assert set(lifecycle.up(TOPOLOGY).booted) == {"isle1"}
+
+
+def test_down_leaves_nothing_of_a_broken_twin(twin: Twin, first: Up) -> None:
+    outage.pause(twin, "host")
+    outage.cut(twin, "right")
+    outage.power_off(twin, "gate")
+    for pid in boot.group(twin, "isle1").processes():
+        if read(Path(f"/proc/{pid}/comm")) == "systemd-nspawn\n":
+            os.kill(pid, signal.SIGKILL)
+    assert lifecycle.status(twin)[-2].state == "orphaned"
+    leave_nothing(twin)
+    assert qhs_twin("status").returncode == 2

@@ -18,6 +18,7 @@ from qhs.lock import alone
 from qhs.twin import access, boot, inside, lifecycle, limits, names, wires
 from qhs.twin.lifecycle import Up
 from qhs.twin.names import Twin
+from qhs.twin.standing import state
 from qhs.twin.topology import Topology
 from tests.twin.lab import GATE, TOPOLOGY, alone_on_the_host, read
 
@@ -160,7 +161,7 @@ def test_a_killed_nspawn_comes_back(twin: Twin, first: Up) -> None:
     time.sleep(0.2)
     assert [it.state for it in lifecycle.status()] == ["running", "orphaned"]
     assert set(lifecycle.up(TOPOLOGY).booted) == {"host"}
-    assert lifecycle.state(twin, "host") == "running"
+    assert state(twin, "host") == "running"
 
 
 def test_pulled_wires_are_put_back_without_a_boot(twin: Twin, first: Up) -> None:
