@@ -90,17 +90,17 @@ def test_power_is_switched_once_and_told(rack: Rack, service: Service) -> None:
 
 
 def test_a_machine_that_stays_on_is_no_success(service: Service) -> None:
-    with pytest.raises(UserError, match="stuck is not off after 0 s"):
+    with pytest.raises(UserError, match="stuck is On, not Off, after 0 s"):
         power.force(service, "stuck", on=False, within=0.3)
-    with pytest.raises(UserError, match="did not switch broken"):
+    with pytest.raises(UserError, match=r"power of broken: (.|\n)*survive"):
         power.force(service, "broken", on=False)
 
 
 def test_an_unknown_machine_and_a_wrong_password_are_no_answer(rack: Rack, service: Service, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="does not tell of moon"):
+    with pytest.raises(UserError, match="power of moon"):
         power.is_on(service, "moon")
     (tmp_path / "password").write_text("wrong")
-    with pytest.raises(UserError, match="does not tell of a1"):
+    with pytest.raises(UserError, match="power of a1"):
         power.force(service, "a1", on=False)
     assert rack.asked == []
 
