@@ -5,6 +5,7 @@ Callers stand where the service can be reached: in the twin, inside its namespac
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +79,8 @@ def _system(service: Service, name: str) -> System:
     import sushy  # noqa: PLC0415
     from sushy.auth import BasicAuth  # noqa: PLC0415
 
+    # It warns of each try; what is wrong is said once, by the error.
+    logging.getLogger("sushy").setLevel(logging.ERROR)
     root = sushy.Sushy(
         service.url,
         auth=BasicAuth(service.user, service.password.read_text().strip()),
