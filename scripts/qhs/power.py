@@ -85,7 +85,7 @@ def _system(service: Service, name: str) -> System:
         service.url,
         auth=BasicAuth(service.user, service.password.read_text().strip()),
         verify=str(service.certificate),
-        server_side_retries=0,
+        server_side_retries=1,  # it takes 0 for three, two seconds apart
         connect_timeout=_CONNECT_WITHIN,
         read_timeout=_ANSWER_WITHIN,
     )

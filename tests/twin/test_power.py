@@ -260,6 +260,5 @@ def test_down_leaves_nothing_of_a_broken_twin(twin: Twin, first: Up) -> None:
     for pid in boot.group(twin, "isle1").processes():
         if read(Path(f"/proc/{pid}/comm")) == "systemd-nspawn\n":
             os.kill(pid, signal.SIGKILL)
-    assert lifecycle.status(twin)[-2].state == "orphaned"
     leave_nothing(twin)
     assert qhs_twin("status").returncode == 2
