@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from qhs.twin.topology import Client, Leg, Machine, Operator, Route, Topology
 from stacks.model import Estate, addresses
 from stacks.model.addresses import Pair
+from stacks.model.enclave import Islander, islanders
 from stacks.model.estate import EVERYWHERE, FIREWALL, INTER_SITE, MANAGEMENT_PORTS, Interface, Place
 from stacks.model.estate import Machine as Host
 
@@ -18,14 +19,22 @@ STANDS_ALONE = {"net.ipv4.ip_forward": "0", "net.ipv6.conf.all.forwarding": "0"}
 
 
 def topology(estate: Estate) -> Topology:
-    """Everything the twin of `estate` consists of."""
-    bridges = {bridge(estate, port.place): None for host in estate.machines.values() for port in host.interfaces}
+    """Everything the twin of `estate` consists of, the enclave beside it included."""
+    isles = islanders(estate)
+    places = [
+        *(port.place for host in estate.machines.values() for port in host.interfaces),
+        *(one.place for one in isles),
+    ]
     sites = {host.site for host in estate.machines.values()}
     return Topology(
-        bridges=tuple(bridges),
-        machines=tuple(_machine(estate, host) for host in estate.machines.values()),
+        bridges=tuple(dict.fromkeys(bridge(estate, place) for place in places)),
+        machines=(
+            *(_machine(estate, host) for host in estate.machines.values()),
+            *(_islander(estate, one) for one in isles),
+        ),
         clients=tuple(_client(estate, name) for name in estate.inventory.clients),
         operators=tuple(_operator(estate, site) for site in estate.inventory.sites if site in sites),
+        between=(INTER_SITE,),
     )
 
 
@@ -63,6 +72,11 @@ def _machine(estate: Estate, host: Host) -> Machine:
         routes=tuple(routes),
         sysctl={} if firewall else STANDS_ALONE,
     )
+
+
+def _islander(estate: Estate, one: Islander) -> Machine:
+    leg = Leg(interface=one.zone, bridge=bridge(estate, one.place), addresses=one.cidrs)
+    return Machine(name=one.name, site=one.site, legs=(leg,), island=True)
 
 
 def _held(host: Host, port: Interface) -> Iterator[str]:

@@ -70,7 +70,7 @@ def up(environment: str, progress: Progress) -> Report:
         started = time.monotonic()
         estate = load(environment)
         report.limits = estate.inventory.limit_lines()
-        lifecycle.check(twin, len(estate.machines))  # before the minutes that a build takes
+        lifecycle.check(twin, len(topology(estate).machines))  # before the minutes that a build takes
         _build(report, progress)
         _machines(report, estate, twin, progress)
         _configure(report, estate, twin, progress)
@@ -111,19 +111,11 @@ def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress) -> No
     with report.phase("pulumi"), ThreadPoolExecutor(len(estate.active_sites)) as pool:
         engine = prepare(twin.state, progress)
         stacks = [str(StackName(estate.inventory.environment, site, "network")) for site in estate.active_sites]
-        for stack, output in zip(stacks, pool.map(lambda one: _up(engine, twin, one, progress), stacks), strict=True):
+        said = pool.map(lambda stack: _up(engine, twin, stack, progress), stacks)
+        for stack, output in zip(stacks, said, strict=True):
             _note(report, stack, output)
     report.segments = sum(1 for place in estate.places.values() if place.site in estate.active_sites)
     report.flows, report.rules = counts([one for site in estate.active_sites for one in rulesets(estate, site)])
-
-
-def counts(enforced: list[Ruleset]) -> tuple[int, int]:
-    """How many flows these rulesets let through, and how many rules they have.
-
-    A flow that passes no firewall and no machine of ours is in none.
-    """
-    rules = sum(len(one.guards) + sum(len(flow.rules) for flow in one.flows.values()) for one in enforced)
-    return len({flow for one in enforced for flow in one.flows}), rules
 
 
 def _up(engine: Engine, twin: Twin, stack: str, progress: Progress) -> str:
@@ -137,6 +129,15 @@ def _up(engine: Engine, twin: Twin, stack: str, progress: Progress) -> str:
         return run_pulumi(engine, ["up", "--yes", "--refresh"], stack=stack, inside=inside.command(twin, []))
     except EngineError as error:
         raise UserError(f"{stack}: {error}", "put right what it names, then `qhs up`") from None
+
+
+def counts(enforced: list[Ruleset]) -> tuple[int, int]:
+    """How many flows these rulesets let through, and how many rules they have.
+
+    A flow that passes no firewall and no machine of ours is in none.
+    """
+    rules = sum(len(one.guards) + sum(len(flow.rules) for flow in one.flows.values()) for one in enforced)
+    return len({flow for one in enforced for flow in one.flows}), rules
 
 
 def _note(report: Report, stack: str, output: str) -> None:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from qhs import ruleset_access
+from qhs.twin import endpoint
 from qhs.twin.names import Twin
 from tests.twin.conftest import WatchedUp
 
@@ -23,7 +24,7 @@ LARGEST = 20_000_000
 
 def secrets(twin: Twin) -> dict[Path, bytes]:
     """Every file that is one, with the part of it that gives it away."""
-    return {path: mark(path.read_text()) for path in (twin.state / "passphrase", *_keys(twin))}
+    return {path: mark(path.read_text()) for path in (twin.state / "passphrase", endpoint.password(twin), *_keys(twin))}
 
 
 def mark(secret: str) -> bytes:

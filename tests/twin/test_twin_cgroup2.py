@@ -13,8 +13,9 @@ pytestmark = pytest.mark.live
 
 ONLY_V2 = "umount --recursive /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup"
 RUN = """
-from qhs.twin import cgroup, inside, access, lifecycle
+from qhs.twin import cgroup, inside, access, lifecycle, outage
 from qhs.twin.names import Twin
+from qhs.twin.standing import state
 from tests.twin.lab import TOPOLOGY
 twin = Twin.here()
 assert not cgroup.legacy()
@@ -25,6 +26,11 @@ try:
     said = inside.run(twin, [*ssh, "systemctl is-system-running --wait"])
     assert said.stdout == "running\\n", said
     assert all(it.cpu_seconds for it in lifecycle.status())
+    assert (outage.pause(twin, "host"), state(twin, "host")) == (["host"], "paused")
+    assert (outage.resume(twin, "host"), state(twin, "host")) == (["host"], "running")
+    outage.pause(twin, "host")
+    assert (outage.power_off(twin, "host"), state(twin, "host")) == (["host"], "off")
+    assert (outage.power_on(twin, "host"), state(twin, "host")) == (["host"], "running")
 finally:
     lifecycle.down()
 assert not any((point / twin.cgroup).exists() for point in cgroup.points())

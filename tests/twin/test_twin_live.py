@@ -17,67 +17,20 @@ from qhs.folders import CLONE
 from qhs.lock import alone
 from qhs.twin import access, boot, inside, lifecycle, limits, names, wires
 from qhs.twin.lifecycle import Up
-from qhs.twin.names import NETNS_FOLDER, Twin
+from qhs.twin.names import Twin
+from qhs.twin.standing import state
 from qhs.twin.topology import Topology
-from tests.twin.lab import GATE, TOPOLOGY
+from tests.twin.lab import GATE, TOPOLOGY, alone_on_the_host, read
 
 pytestmark = pytest.mark.live
 
 CAP_NET_ADMIN, CAP_SYS_TIME = 12, 25
 
 
-def snapshot(twin: Twin) -> dict[str, set[str]]:
-    """Whatever of a twin could be left on the host."""
-    groups = subprocess.run(
-        ["find", "/sys/fs/cgroup", "-name", twin.cgroup], check=True, capture_output=True, text=True
-    )
-    processes = {
-        path.parent.name
-        for path in Path("/proc").glob("[0-9]*/cgroup")
-        if f"/{twin.cgroup}/" in _read(path) and "\nState:\tZ" not in _read(path.parent / "status")
-    }
-    links = subprocess.run(["ip", "-o", "link"], check=True, capture_output=True, text=True).stdout
-    mounts = Path("/proc/self/mountinfo").read_text()
-    return {
-        "control groups": set(groups.stdout.split()),
-        "processes": processes,
-        "links": {line.split(":")[1].strip() for line in links.splitlines()},
-        "mounts": {line for line in mounts.splitlines() if twin.netns in line or str(twin.state) in line},
-        "namespaces": {path.name for path in NETNS_FOLDER.glob(f"{twin.netns}*")},
-        "disks": {str(path) for path in twin.state.rglob("*")},
-    }
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
-
-
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twin]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-        patch.setenv("QHS_TWIN", f"test{os.getpid()}")
-        mine = Twin.here()
-        before = snapshot(mine)
-        try:
-            yield mine
-        finally:
-            spaces = {path.stat().st_ino for path in NETNS_FOLDER.glob(f"{mine.netns}*")}
-            shell = subprocess.Popen(inside.command(mine, ["sleep", "600"]))
-            lifecycle.down(twin=mine)
-        assert snapshot(mine) == before
-        assert shell.wait(timeout=5) < 0, "a process inside the twin outlived it"
-        assert not {path for path in Path("/proc").glob("[0-9]*/ns/net") if _inode(path) in spaces}
-
-
-def _inode(path: Path) -> int:
-    try:
-        return path.stat().st_ino
-    except OSError:
-        return 0
+    with alone_on_the_host(tmp_path_factory.mktemp("state")) as mine:
+        yield mine
 
 
 @pytest.fixture(scope="module")
@@ -203,12 +156,12 @@ def test_a_killed_init_comes_back_with_its_disk(twin: Twin, first: Up) -> None:
 def test_a_killed_nspawn_comes_back(twin: Twin, first: Up) -> None:
     group = boot.group(twin, "host")
     for pid in group.processes():
-        if _read(Path(f"/proc/{pid}/comm")).strip() == "systemd-nspawn":
+        if read(Path(f"/proc/{pid}/comm")).strip() == "systemd-nspawn":
             os.kill(pid, signal.SIGKILL)
     time.sleep(0.2)
     assert [it.state for it in lifecycle.status()] == ["running", "orphaned"]
     assert set(lifecycle.up(TOPOLOGY).booted) == {"host"}
-    assert lifecycle.state(twin, "host") == "running"
+    assert state(twin, "host") == "running"
 
 
 def test_pulled_wires_are_put_back_without_a_boot(twin: Twin, first: Up) -> None:
@@ -228,7 +181,7 @@ def test_what_the_topology_drops_goes(twin: Twin, first: Up) -> None:
     assert [it.name for it in lifecycle.status()] == ["gate"]
     assert wires.namespaces(twin) == (True, [])
     for pid in boot.group(twin, "gate").processes():
-        assert "nsfs" not in _read(Path(f"/proc/{pid}/mountinfo")), "a machine keeps others' namespaces alive"
+        assert "nsfs" not in read(Path(f"/proc/{pid}/mountinfo")), "a machine keeps others' namespaces alive"
     more = lifecycle.up(TOPOLOGY)
     assert (set(more.booted), more.kept) == ({"host"}, ("gate",))
     assert banner(twin, "far", "10.77.2.10") == "SSH-"

@@ -9,7 +9,7 @@ from stacks.model import load
 
 def test_every_machine_has_the_addresses_of_the_estate() -> None:
     estate = load("twin")
-    built = {machine.name: machine for machine in topology(estate).machines}
+    built = {machine.name: machine for machine in topology(estate).managed}
     assert built.keys() == estate.machines.keys()
     for host in estate.machines.values():
         for port, leg in zip(host.interfaces, built[host.name].legs, strict=True):
@@ -29,6 +29,16 @@ def test_management_ports_are_isolated_and_no_others() -> None:
     for machine in topology(load("twin")).machines:
         for leg in machine.legs:
             assert leg.isolated == leg.bridge.endswith("-mgmt-ports")
+
+
+def test_the_enclave_stands_beside_the_estate_on_a_bridge_of_its_own() -> None:
+    whole = topology(load("twin"))
+    isles = [machine for machine in whole.machines if machine.island]
+    assert isles
+    wires = {leg.bridge for machine in isles for leg in machine.legs}
+    assert wires == {"1-secret"}
+    assert not wires & {leg.bridge for place in (*whole.managed, *whole.clients) for leg in place.legs}
+    assert not wires & {operator.bridge for operator in whole.operators}
 
 
 def test_every_bridge_name_fits_the_kernel() -> None:

@@ -10,6 +10,14 @@ from qhs.twin.topology import Client, Leg, Machine, Operator, Route, Topology
 MANAGEMENT = Leg(interface="mgmt", bridge="mgmt", addresses=("10.0.0.2/24", "fd00::2/64"), isolated=True)
 DATA = Leg(interface="data", bridge="data", addresses=("10.0.1.2/24",))
 MACHINE = Machine(name="m", site="qhdc", legs=(MANAGEMENT, DATA))
+ISLE = Leg(interface="isle", bridge="data", addresses=("10.0.1.3/24",))
+ROUTED = Machine(
+    name="i",
+    site="qhdc",
+    legs=(ISLE.model_copy(update={"bridge": "alone"}),),
+    routes=(Route(destination="0.0.0.0/0", via="10.0.1.1"),),
+    island=True,
+)
 OPERATOR = Operator(bridge="mgmt", addresses=("10.0.0.1/24",))
 
 
@@ -43,6 +51,18 @@ def test_a_good_one_is_taken() -> None:
         (
             {"clients": (client(routes=(Route(destination="0.0.0.0/0", via="10.9.9.9"),)),)},
             "c: 0.0.0.0/0 goes via 10.9.9.9, which is on no leg's link",
+        ),
+        (
+            {"machines": (MACHINE, Machine(name="i", site="qhdc", legs=(ISLE,), island=True))},
+            "i: leg isle joins its island to bridge data",
+        ),
+        (
+            {"machines": (MACHINE.model_copy(update={"island": True}),)},
+            "m: leg mgmt joins its island to bridge mgmt",
+        ),
+        (
+            {"bridges": ("alone",), "machines": (ROUTED,), "operators": ()},
+            "i: a route to 0.0.0.0/0 leads off its island",
         ),
     ],
 )

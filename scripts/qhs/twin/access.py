@@ -43,7 +43,7 @@ def write(twin: Twin, topology: Topology) -> None:
         "  StrictHostKeyChecking yes\n"
     ]
     hosts = []
-    for machine in topology.machines:
+    for machine in topology.managed:
         address = topology.management(machine)
         blocks.append(f"Host {machine.name}\n  HostName {address}\n")
         hosts.append(f"{machine.name},{address} {public(twin.machine(machine.name).host_key)}\n")

@@ -14,10 +14,12 @@ from qhs.twin.cgroup import Group
 from qhs.twin.names import MachinePaths, Twin
 from qhs.twin.topology import Machine
 
-# All that a real machine may do but steer the one clock that all share, and raise limits that the host keeps.
+LOST_RIGHTS = ("CAP_SYS_RESOURCE", "CAP_SYS_TIME")
+"""What no machine may do: raise limits that the host keeps, and steer the one clock that all share."""
+
 _RIGHTS = (
     "--capability=all",
-    "--drop-capability=CAP_SYS_RESOURCE,CAP_SYS_TIME",
+    f"--drop-capability={','.join(LOST_RIGHTS)}",
     "--system-call-filter=@known",
 )
 

@@ -14,6 +14,8 @@ from qhs.errors import UserError
 
 _GONE_WITHIN = 10.0
 """Seconds that a killed machine may take to leave."""
+_STILL_WITHIN = 10.0
+"""Seconds that a machine may take to stand still, or to go on."""
 
 
 @functools.cache
@@ -100,9 +102,9 @@ class Group:
 
     def kill(self) -> None:
         """End every process in it, as a power cut would. Raises UserError if some will not go."""
-        if legacy() and self._main().is_dir():
+        if legacy() and self.frozen():
             # A process frozen by version 1 would die only once it is thawed.
-            (self._main() / "freezer.state").write_text("THAWED")
+            self.freeze(False)
         deadline = time.monotonic() + _GONE_WITHIN
         while pids := [pid for pid in self.processes() if not _dead(pid)]:
             for pid in pids:
@@ -113,6 +115,26 @@ class Group:
             if time.monotonic() > deadline:
                 raise UserError(f"{self.name}: processes {pids} survive SIGKILL", "see `dmesg`; then try again")
             time.sleep(0.02)
+
+    def freeze(self, still: bool) -> None:
+        """Stop all its processes where they are, or let them go on. Raises UserError if they do not."""
+        knob, word = ("freezer.state", ("THAWED", "FROZEN")) if legacy() else ("cgroup.freeze", ("0", "1"))
+        deadline = time.monotonic() + _STILL_WITHIN
+        while self.frozen() != still:
+            if time.monotonic() > deadline:
+                wanted = "stand still" if still else "go on"
+                raise UserError(f"{self.name}: some of its processes do not {wanted}", "see `dmesg`; then try again")
+            # Again each time: version 1 gives up on a group whose processes change while it freezes them.
+            (self._main() / knob).write_text(word[still])
+            time.sleep(0.01)
+
+    def frozen(self) -> bool:
+        """Whether all its processes stand still."""
+        knob, still = ("freezer.state", "FROZEN\n") if legacy() else ("cgroup.events", "frozen 1\n")
+        try:
+            return still in (self._main() / knob).read_text()
+        except OSError:
+            return False  # it has no group, or loses it now
 
     def remove(self) -> None:
         """Remove the groups, which must be empty of processes."""

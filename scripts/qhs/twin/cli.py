@@ -11,32 +11,36 @@ from rich.console import Console
 from rich.table import Table
 
 from qhs.errors import UserError
-from qhs.twin import access, inside, lifecycle, wires
+from qhs.twin import access, console, inside, lifecycle, links, outage_cli, wires
 from qhs.twin.names import Twin
+from qhs.twin.standing import Standing
 
 app = typer.Typer(help="The estate on this machine.", no_args_is_help=True)
+app.add_typer(outage_cli.app)
 
 
 @app.command()
 def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """Machines and clients: state, seconds to boot, memory, processor time, addresses.
+    """Machines and clients: state, seconds to boot, memory, processor time, addresses; cut wires.
 
-    Exit code 2 while a machine is not running, or there is no twin.
+    Exit code 2 while a machine is not running or a wire is cut, or there is no twin.
     """
     twin = Twin.here()
     machines = lifecycle.status(twin)
     there, clients = wires.namespaces(twin)
+    cut = links.cuts(twin)
     if as_json:
         told = {
             "twin": twin.name,
             "up": there,
             "machines": [asdict(it) for it in machines],
             "clients": clients,
+            "cut": sorted(cut),
         }
         typer.echo(json.dumps(told, indent=2))
     else:
-        _show(twin, machines, clients)
-    if not there or any(it.state != "running" for it in machines):
+        _show(twin, machines, clients, links.told(Standing.load(twin).topology, cut) if cut else [])
+    if not there or cut or any(it.state != "running" for it in machines):
         raise typer.Exit(2)
 
 
@@ -57,7 +61,17 @@ def execute(
     os.execvp(argv[0], argv)  # noqa: S606 -- the command replaces us, so that signals and its exit code pass
 
 
-def _show(twin: Twin, machines: list[lifecycle.MachineStatus], clients: list[str]) -> None:
+@app.command("console", context_settings={"ignore_unknown_options": True})
+def console_(
+    machine: Annotated[str, typer.Argument(help="A machine, of the state-secret enclave too.")],
+    command: Annotated[list[str] | None, typer.Argument(help="Run this instead of a shell, after --.")] = None,
+) -> None:
+    """Sit down at a machine as root, without any network; the exit code is the shell's."""
+    argv = console.command(Twin.here(), machine, command or [])
+    os.execvpe(argv[0], argv, console.ENVIRONMENT)  # noqa: S606 -- as above
+
+
+def _show(twin: Twin, machines: list[lifecycle.MachineStatus], clients: list[str], cut: list[str]) -> None:
     table = Table("machine", "state", "boot", "memory", "processor", "addresses", title=f"twin {twin.name}")
     for it in machines:
         table.add_row(
@@ -68,6 +82,8 @@ def _show(twin: Twin, machines: list[lifecycle.MachineStatus], clients: list[str
             "" if it.cpu_seconds is None else f"{it.cpu_seconds:.1f} s",
             ", ".join(it.addresses),
         )
-    console = Console()
-    console.print(table)
-    console.print(f"clients: {', '.join(clients) or 'none'}")
+    screen = Console()
+    screen.print(table)
+    screen.print(f"clients: {', '.join(clients) or 'none'}")
+    if cut:
+        screen.print(f"cut: {', '.join(cut)}")

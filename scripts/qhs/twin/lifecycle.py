@@ -1,28 +1,22 @@
 """A twin's life: up, status, down. Each leaves what it promises, however the last run ended."""
 
-import os
 import shutil
-import signal
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from qhs import image as images
-from qhs.errors import UserError
 from qhs.image import Image
 from qhs.lock import alone
 from qhs.progress import Progress, silent
-from qhs.twin import access, boot, disk, limits, preflight, ready, wires
-from qhs.twin.names import NETNS_FOLDER, Twin
+from qhs.twin import access, boot, disk, endpoint, guests, limits, links, preflight, ready, wires
+from qhs.twin.names import Twin
+from qhs.twin.standing import Standing, State, state
+from qhs.twin.start import Processes, start
 from qhs.twin.topology import Machine, Topology
 
 BOOT_WITHIN = 120.0
 """Seconds from power-on to SSH before a machine is called stuck; a lone one takes about 3."""
-
-State = Literal["running", "orphaned", "off"]
-"""orphaned: its init lives, its systemd-nspawn does not."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +49,7 @@ def up(topology: Topology, progress: Progress = silent, twin: Twin | None = None
     twin = twin or Twin.here()
     started = time.monotonic()
     with alone(twin.lock, f"`up` or `down` of twin {twin.name}"):
+        _resume(twin, progress)
         check(twin, len(topology.machines))
         image = images.ensure(progress)
         twin.state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -62,18 +57,22 @@ def up(topology: Topology, progress: Progress = silent, twin: Twin | None = None
         limits.ensure()
         _remove_strangers(twin, topology, progress)
         wires.ensure_bridges(twin, topology)
+        _heal(twin, topology, progress)
         wires.ensure_clients(twin, topology.clients)
+        standing = Standing(image, topology)
+        standing.save(twin)
+        endpoint.ensure(twin, topology, progress)
         marked = [(machine, disk.mark(machine, image)) for machine in topology.machines]
         plugged = wires.plugged(twin, marked)
         due = [it for it, mark in marked if it.name not in plugged or not _stands(twin, it, mark)]
-        booted = _boot(twin, topology, due, image, progress)
+        booted = _boot(twin, standing, due, progress)
         kept = tuple(machine.name for machine in topology.machines if machine not in due)
         return Up(image, booted, kept, time.monotonic() - started)
 
 
 def check(twin: Twin, machines: int) -> None:
     """Raise UserError where this host cannot carry `machines` in all: those that run have what they need."""
-    running = [name for name in twin.machines() if state(twin, name) == "running"]
+    running = [name for name in twin.machines() if state(twin, name) in ("running", "paused")]
     preflight.check(twin, max(0, machines - len(running)))
 
 
@@ -82,17 +81,21 @@ def down(progress: Progress = silent, twin: Twin | None = None) -> None:
     twin = twin or Twin.here()
     with alone(twin.lock, f"`up` or `down` of twin {twin.name}"):
         preflight.may_touch(twin)
+        there, clients = wires.namespaces(twin)
+        # First, or the power endpoint could start a machine again.
+        guests.end(map(twin.netns_path, (None, *clients)))
         machines = sorted({*twin.machines(), *boot.groups(twin)})
         progress(f"power off: {', '.join(machines) or 'no machine is there'}")
         boot.power_off(twin, machines)
-        there, clients = wires.namespaces(twin)
-        _end_guests(twin, clients, there)
         for client in clients:
             wires.remove_client(twin, client)
         if there:
             wires.remove_namespace(twin)
         shutil.rmtree(twin.state / "machines", ignore_errors=True)
         access.forget(twin)
+        endpoint.forget(twin)
+        links.keep(twin, set())
+        twin.standing.unlink(missing_ok=True)
         limits.restore()
 
 
@@ -100,13 +103,6 @@ def status(twin: Twin | None = None) -> list[MachineStatus]:
     """Every machine that the twin has a disk for."""
     twin = twin or Twin.here()
     return [_status(twin, name) for name in twin.machines()]
-
-
-def state(twin: Twin, name: str) -> State:
-    own = boot.group(twin, name)
-    if not own.exists() or own.init() is None:
-        return "off"
-    return "running" if own.supervised() else "orphaned"
 
 
 def _status(twin: Twin, name: str) -> MachineStatus:
@@ -130,31 +126,49 @@ def _stands(twin: Twin, machine: Machine, mark: str) -> bool:
     return state(twin, machine.name) == "running" and record is not None and record.mark == mark
 
 
-def _boot(twin: Twin, topology: Topology, due: list[Machine], image: Image, progress: Progress) -> dict[str, float]:
-    key = access.operator_public_key(twin)
-    boot.power_off(twin, (machine.name for machine in due))
-    for machine in due:
-        disk.prepare(twin, machine, image, key)
-    access.write(twin, topology)
-    launches = []
-    for machine in due:
-        progress(f"{machine.name}: power on")
-        launches.append(boot.launch(twin, machine, image.path))
-    boot.wire(twin, launches, {machine.name: disk.mark(machine, image) for machine in due})
-    for launch in launches:
-        launch.go()
-    ended = {launch.machine.name: launch.process for launch in launches}
-    wait = ready.Wait(
-        addresses={machine.name: topology.management(machine) for machine in topology.machines},
-        died=lambda name: name in ended and ended[name].poll() is not None,
-        tail=lambda name: boot.tail(twin.machine(name)),
-        progress=progress if due else silent,
-    )
-    wait.run(twin, BOOT_WITHIN)
-    booted = {machine.name: round(wait.answered[machine.name], 1) for machine in due}
+def _resume(twin: Twin, progress: Progress) -> None:
+    """Let machines go on that were paused: `up` is for a whole twin."""
+    for name in twin.machines():
+        if state(twin, name) == "paused":
+            progress(f"{name}: resumed")
+            boot.group(twin, name).freeze(False)
+
+
+def _heal(twin: Twin, topology: Topology, progress: Progress) -> None:
+    """Forget the cuts; the ports are put back with the others that are not as they should be."""
+    if cut := links.cuts(twin):
+        progress(f"healed: {', '.join(links.told(topology, cut))}")
+    links.keep(twin, set())
+
+
+def _boot(twin: Twin, standing: Standing, due: list[Machine], progress: Progress) -> dict[str, float]:
+    started = time.monotonic()
+    ended = start(twin, standing, due, progress)
+    answered = await_machines(twin, standing.topology, ended, started, progress if due else silent)
+    booted = {machine.name: round(answered[machine.name], 1) for machine in due}
     for name, seconds in booted.items():
         disk.booted(twin.machine(name), seconds)
     return booted
+
+
+def await_machines(
+    twin: Twin, topology: Topology, ended: Processes, started: float, progress: Progress
+) -> dict[str, float]:
+    """Wait until every machine answers SSH; the seconds that each took. Raises UserError for one that does not."""
+    wait = ready.Wait(
+        addresses={machine.name: topology.management(machine) for machine in topology.managed},
+        died=lambda name: name in ended and ended[name].poll() is not None,
+        tail=lambda name: boot.tail(twin.machine(name)),
+        progress=progress,
+        started=started,
+    )
+    wait.run(twin.netns_path(), BOOT_WITHIN)
+    for name in (machine.name for machine in topology.machines if machine.island):
+        # Nobody reaches it, so it is asked from within.
+        wait.addresses = {name: "127.0.0.1"}
+        pid = ended[name].pid if name in ended else boot.group(twin, name).init()
+        wait.run(Path(f"/proc/{pid}/ns/net"), BOOT_WITHIN)
+    return wait.answered
 
 
 def _remove_strangers(twin: Twin, topology: Topology, progress: Progress) -> None:
@@ -165,31 +179,3 @@ def _remove_strangers(twin: Twin, topology: Topology, progress: Progress) -> Non
     for name in strangers:
         progress(f"{name}: no longer wanted, removed")
         shutil.rmtree(twin.machine(name).folder, ignore_errors=True)
-
-
-def _end_guests(twin: Twin, clients: list[str], there: bool) -> None:
-    """End what still runs in the twin's namespaces: shells, SSH masters, probes. It would keep them alive."""
-    names = [*(twin.client_netns(client) for client in clients), *((twin.netns,) if there else ())]
-    inodes = {(NETNS_FOLDER / name).stat().st_ino for name in names}
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        deadline = time.monotonic() + 3
-        while guests := _guests(inodes):
-            if time.monotonic() > deadline:
-                break
-            for pid in guests:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, sign)
-            time.sleep(0.1)
-    if guests := _guests(inodes):
-        raise UserError(f"processes {guests} hold the twin's namespaces", "end them, then `qhs down`")
-
-
-def _guests(inodes: set[int]) -> list[int]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/ns/net"):
-        try:
-            if path.stat().st_ino in inodes:
-                found.append(int(path.parts[2]))
-        except OSError:
-            continue
-    return found

@@ -46,6 +46,21 @@ class Twin:
         """Beside the state folder, so that it outlives it."""
         return folders.state() / f"{self.name}.lock"
 
+    @property
+    def standing(self) -> Path:
+        """What the last `up` made it."""
+        return self.state / "standing.json"
+
+    @property
+    def cuts(self) -> Path:
+        """Which wires are cut on purpose."""
+        return self.state / "cuts.json"
+
+    @property
+    def endpoint(self) -> Path:
+        """The folder of the power endpoint: password, certificate, key, log."""
+        return self.state / "redfish"
+
     def client_netns(self, client: str) -> str:
         return f"{self.netns}.{client}"
 

@@ -4,11 +4,11 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from qhs.errors import UserError
 from qhs.progress import Progress
 from qhs.twin import inside
-from qhs.twin.names import Twin
 
 _ASK_EVERY = 0.1
 _PATIENCE = 0.5
@@ -24,32 +24,32 @@ class Wait:
     died: Callable[[str], bool]
     tail: Callable[[str], str]
     progress: Progress
+    started: float = field(default_factory=time.monotonic)
     answered: dict[str, float] = field(default_factory=dict)
-    """Seconds that each took, counted from the call."""
+    """Seconds that each took since `started`."""
 
-    def run(self, twin: Twin, seconds: float) -> None:
-        """Ask until all have answered. Raises UserError for one that died, or all that were late."""
+    def run(self, namespace: Path, seconds: float) -> None:
+        """Ask from a network namespace until all have answered. Raises UserError for one that died, or all late."""
         try:
-            inside.call(twin.netns_path(), lambda: asyncio.run(self._all(seconds)))
+            inside.call(namespace, lambda: asyncio.run(self._all(seconds)))
         except TimeoutError:
             raise self._late(seconds) from None
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
 
     async def _all(self, seconds: float) -> None:
-        started = time.monotonic()
         async with asyncio.timeout(seconds), asyncio.TaskGroup() as tasks:
             for name in self.addresses:
-                tasks.create_task(self._one(name, started))
+                tasks.create_task(self._one(name))
 
-    async def _one(self, name: str, started: float) -> None:
+    async def _one(self, name: str) -> None:
         address = self.addresses[name]
         while not await _answers(address):
             if self.died(name):
                 raise UserError(f"{name} died while it booted; its console ends with:{self.tail(name)}", "qhs up")
             await asyncio.sleep(_ASK_EVERY)
-        took = self.answered[name] = time.monotonic() - started
-        left = len(self.addresses) - len(self.answered)
+        took = self.answered[name] = time.monotonic() - self.started
+        left = len(self.addresses.keys() - self.answered.keys())
         self.progress(f"{name} answers on {address} ({took:.1f} s; {left} to go)")
 
     def _late(self, seconds: float) -> UserError:

@@ -85,12 +85,17 @@ class Place(_Frozen):
 
 
 class Machine(Place):
-    """A booted Debian machine. `files` land on its disk when the disk is made, not when they change later."""
+    """A booted Debian machine. `files` land on its disk when the disk is made, not when they change later.
+
+    One of an `island` has no management port, and no bridge in common with anything that is not of an island
+    (C-SEC-01): there is its console, and no other way to it.
+    """
 
     site: str
     roles: tuple[str, ...] = ()
     sysctl: dict[str, str] = {}
     files: dict[str, File] = {}
+    island: bool = False
 
 
 class Client(Place):
@@ -111,33 +116,49 @@ class Topology(_Frozen):
     machines: tuple[Machine, ...] = ()
     clients: tuple[Client, ...] = ()
     operators: tuple[Operator, ...] = ()
+    between: tuple[_InterfaceName, ...] = ()
+    """The bridges that join the sites to each other."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        faults = [*self._names(), *self._bridges(), *self._addresses(), *self._routes(), *self._management()]
+        faults = [
+            *self._names(),
+            *self._bridges(),
+            *self._addresses(),
+            *self._routes(),
+            *self._management(),
+            *self._islands(),
+        ]
         if faults:
             raise ValueError("; ".join(faults))
         return self
 
+    @property
+    def managed(self) -> tuple[Machine, ...]:
+        """The machines that an operator reaches."""
+        return tuple(machine for machine in self.machines if not machine.island)
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Machines and clients."""
+        return (*self.machines, *self.clients)
+
     def management(self, machine: Machine) -> str:
-        """The address that SSH to `machine` goes to: its first one on a bridge that has an operator."""
+        """The address that SSH to the managed `machine` goes to: its first one on a bridge that has an operator."""
         reached = {operator.bridge for operator in self.operators}
         return next(str(own.ip) for leg, own in machine.interfaces() if leg.bridge in reached)
-
-    def _places(self) -> tuple[Place, ...]:
-        return (*self.machines, *self.clients)
 
     def _names(self) -> Iterator[str]:
         for what, names in (
             ("bridge", self.bridges),
-            ("machine or client", [place.name for place in self._places()]),
-            *((f"{place.name}: interface", [leg.interface for leg in place.legs]) for place in self._places()),
+            ("machine or client", [place.name for place in self.places]),
+            *((f"{place.name}: interface", [leg.interface for leg in place.legs]) for place in self.places),
         ):
             yield from (f"{what} {name} is there twice" for name, count in Counter(names).items() if count > 1)
 
     def _bridges(self) -> Iterator[str]:
         known = set(self.bridges)
-        for place in self._places():
+        for place in self.places:
             for leg in place.legs:
                 if leg.bridge not in known:
                     yield f"{place.name}: leg {leg.interface} is on undeclared bridge {leg.bridge}"
@@ -150,7 +171,7 @@ class Topology(_Frozen):
         held = [
             *(
                 (leg.bridge, own, f"{place.name}:{leg.interface}")
-                for place in self._places()
+                for place in self.places
                 for leg, own in place.interfaces()
             ),
             *((it.bridge, ip_interface(address), "operator") for it in self.operators for address in it.addresses),
@@ -161,13 +182,25 @@ class Topology(_Frozen):
                 yield f"{name}: {own.ip} on bridge {bridge} is already {before}'s"
 
     def _routes(self) -> Iterator[str]:
-        for place in self._places():
+        for place in self.places:
             for route in place.routes:
                 if not place.leg_towards(route):
                     yield f"{place.name}: {route.destination} goes via {route.via}, which is on no leg's link"
 
     def _management(self) -> Iterator[str]:
         reached = {operator.bridge for operator in self.operators}
-        for machine in self.machines:
+        for machine in self.managed:
             if not any(leg.bridge in reached for leg, _ in machine.interfaces()):
                 yield f"{machine.name}: no address on a bridge with an operator, so nobody could reach it"
+
+    def _islands(self) -> Iterator[str]:
+        isles = [machine for machine in self.machines if machine.island]
+        shared = {operator.bridge for operator in self.operators}
+        shared |= {leg.bridge for place in self.places if place not in isles for leg in place.legs}
+        for machine in isles:
+            yield from (
+                f"{machine.name}: leg {leg.interface} joins its island to bridge {leg.bridge}"
+                for leg in machine.legs
+                if leg.bridge in shared
+            )
+            yield from (f"{machine.name}: a route to {it.destination} leads off its island" for it in machine.routes)

@@ -36,9 +36,10 @@ class Port:
     bridge: str | None
     isolated: bool
     alias: str
+    up: bool
 
     def carries(self, leg: Leg) -> bool:
-        return self.bridge == leg.bridge and self.isolated == leg.isolated
+        return self.up and self.bridge == leg.bridge and self.isolated == leg.isolated
 
 
 def ip(twin: Twin, lines: Iterable[str], netns: str | None = None) -> None:
@@ -73,7 +74,7 @@ def ports(twin: Twin) -> dict[str, Port]:
         if info.get("info_kind") == "veth":
             isolated = bool(info.get("info_slave_data", {}).get("isolated"))
             name = link["ifname"]
-            found[name] = Port(name, link.get("master"), isolated, link.get("ifalias", ""))
+            found[name] = Port(name, link.get("master"), isolated, link.get("ifalias", ""), "UP" in link["flags"])
     return found
 
 
