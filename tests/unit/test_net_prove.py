@@ -206,9 +206,10 @@ def test_a_host_that_forwards_is_a_path(estate: Estate, listings: dict[str, Any]
     assert ("qhdc.data", "qhdc.mgmt-ports") in {(cell.source, cell.destination) for cell in found}
 
 
-def test_rules_of_an_expired_flow_must_be_dead(known: Facts, listings: dict[str, Any]) -> None:
+def test_rules_of_an_expired_flow_must_be_dead(estate: Estate, known: Facts, listings: dict[str, Any]) -> None:
     then = NOW + timedelta(days=1)
-    talks = tuple(replace(talk, expires=then) if talk.flow == FLOW else talk for talk in known.talks)
+    mortal = estate.catalogue.flows[FLOW].model_copy(update={"expires": then})
+    talks = tuple(replace(one, flow=mortal) if one.flow is estate.catalogue.flows[FLOW] else one for one in known.talks)
     expiring = replace(known, talks=talks)
     assert prove(expiring, listings, NOW).code == 0
     assert {cell.packet.hops[0].by for cell in prove(expiring, listings, then).violations if cell.packet} == {FLOW}

@@ -1,4 +1,4 @@
-"""One packet's fate: open, rejected, dropped, or without a route. Each told apart, in both families."""
+"""One packet's fate: open, rejected, dropped, without a route or a wire. Each told apart, in both families."""
 
 from __future__ import annotations
 
@@ -18,16 +18,21 @@ class Fate(StrEnum):
     REJECT = "reject"
     DROP = "drop"
     NO_ROUTE = "no-route"
+    NO_WIRE = "no-wire"
+    """The place itself is cut off: its own address or its neighbour is gone, and nothing was sent."""
 
 
 _REJECTED = {errno.ECONNREFUSED, errno.EACCES, errno.EPERM, errno.ECONNRESET}
-_NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL}
+_NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH}
 
 
-def send(protocol: str, address: str, port: int, source: str) -> Fate:
-    """Send from `source` to `address`; call it inside the namespace that the packet must leave from."""
+def send(protocol: str, address: str, port: int, source: str, *, echo: bool = True) -> Fate:
+    """Send from `source` to `address`; call it inside the namespace that the packet must leave from.
+
+    Without `echo` a service of its own is there, which answers as it likes: a TCP handshake, or any datagram, is open.
+    """
     try:
-        return _tcp(address, port, source) if protocol == "tcp" else _udp(address, port, source)
+        return _tcp(address, port, source, echo) if protocol == "tcp" else _udp(address, port, source, echo)
     except TimeoutError:
         return Fate.DROP
     except OSError as error:
@@ -35,23 +40,27 @@ def send(protocol: str, address: str, port: int, source: str) -> Fate:
             return Fate.REJECT
         if error.errno in _NO_ROUTE:
             return Fate.NO_ROUTE
+        if error.errno == errno.EADDRNOTAVAIL:
+            return Fate.NO_WIRE
         raise
 
 
-def _tcp(address: str, port: int, source: str) -> Fate:
+def _tcp(address: str, port: int, source: str, echo: bool) -> Fate:
     token = os.urandom(8)
     with _socket(address, socket.SOCK_STREAM, source) as sock:
         sock.connect((address, port))
+        if not echo:
+            return Fate.OPEN
         sock.sendall(token)
         return Fate.OPEN if sock.recv(len(token)) == token else Fate.REJECT
 
 
-def _udp(address: str, port: int, source: str) -> Fate:
+def _udp(address: str, port: int, source: str, echo: bool) -> Fate:
     token = os.urandom(8)
     with _socket(address, socket.SOCK_DGRAM, source) as sock:
         sock.connect((address, port))
         sock.send(token)
-        return Fate.OPEN if sock.recv(len(token)) == token else Fate.REJECT
+        return Fate.OPEN if sock.recv(len(token)) == token or not echo else Fate.REJECT
 
 
 def _socket(address: str, kind: socket.SocketKind, source: str) -> socket.socket:

@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Iterator
 
 from qhs.net.prove.cells import Cell, Judge, Packet
-from qhs.net.prove.facts import FAMILIES, Area, Target
+from qhs.net.prove.facts import Area, Target
 from qhs.net.prove.paths import Hop, Way
-from qhs.net.prove.space import ANY_ADDRESS, Box, both, rest, sample
+from qhs.net.prove.space import ANY_ADDRESS, FAMILIES, Box, both, rest, sample
 
 PROTECTED = ("data", "signing", "management", "soc", "backup")
 INTERNET = "internet"
