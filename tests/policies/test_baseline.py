@@ -30,7 +30,8 @@ FAULTS = [
     (
         "waivers.yaml",
         "[]",
-        "- {control: C-NET-99, target: 'urn:pulumi:s::n', owner: ab, reason: r, granted: 2027-01-01, expires: 2027-02-01}",
+        "- {control: C-NET-99, target: 'urn:pulumi:s::p::t::n', owner: ab, reason: r, "
+        "granted: 2027-01-01, expires: 2027-02-01}",
         "found control C-NET-99; wanted a key of controls.yaml",
     ),
     ("waivers.yaml", "[]", "- {control: C-NET-02, target: x}", "found no waivers.0.owner"),

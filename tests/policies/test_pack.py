@@ -74,7 +74,7 @@ def test_a_waived_violation_is_counted_in_an_advisory(clean: Plan, baseline: Bas
         (
             "waived",
             EnforcementLevel.ADVISORY,
-            "C-LVL-01: 1 of 9 waived, so not passed\n"
+            "C-LVL-01: 1 of 11 waived, so not passed\n"
             f"C-LVL-01 {urn('qhdc.data', 'qhs:network:Segment')}: found no level; wanted a level from 1 to 5; "
             "waived until 01/02/2027 by vpqh-attt: migration",
             "",
@@ -121,7 +121,7 @@ def test_an_unknown_value_is_counted_in_an_advisory(clean: Plan, baseline: Basel
         (
             "undecided",
             EnforcementLevel.ADVISORY,
-            "C-LVL-01: 2 of 9 undecided, so not passed\n"
+            "C-LVL-01: 2 of 11 undecided, so not passed\n"
             f"C-LVL-01 {urn('qhdc.app', 'qhs:network:Segment')}: undecided, level is not known yet\n"
             f"C-LVL-01 {urn('qhdc.data', 'qhs:network:Segment')}: undecided, level is not known yet",
             "",

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from policies import baseline
 from qhs.net.prove import Facts, NotUnderstoodError, Proof, facts, prove
 from stacks.model import Estate
 
@@ -153,6 +154,11 @@ def test_every_declared_conversation_is_a_cell_that_allows(known: Facts, judged:
         if {known.areas[talk.source].site, known.areas[talk.target.area].site} == {"qhdc"}
     }
     assert at_the_site and at_the_site <= allowed
+
+
+def test_chains_are_asked_for_into_all_that_the_baseline_protects(known: Facts, judged: Callable[[], Proof]) -> None:
+    asked = {known.areas[cell.destination].kind for cell in judged().cells if cell.kind == "chain"}
+    assert asked == set(baseline.load().thresholds("C-NET-03")["protected"])
 
 
 @pytest.mark.parametrize("name", MUTANTS)
