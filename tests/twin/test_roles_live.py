@@ -11,7 +11,7 @@ from qhs import ruleset_access
 from qhs.twin import inside
 from qhs.twin.names import Twin
 
-from .conftest import Run, SecondUp
+from .conftest import Run, WatchedUp
 
 pytestmark = pytest.mark.live
 
@@ -29,7 +29,7 @@ def play(qhs: Run) -> subprocess.CompletedProcess[str]:
     return qhs("shell", "--", "ansible-playbook", "scripts/playbooks/site.yml", "--limit", MACHINE)
 
 
-def test_a_run_that_was_cut_off_is_finished_by_the_next(qhs: Run, twin: Twin, second_up: SecondUp) -> None:
+def test_a_run_that_was_cut_off_is_finished_by_the_next(qhs: Run, twin: Twin, second_up: WatchedUp) -> None:
     """Files are written, then keepalived cannot be told: as after a kill, only a later run can act on them."""
     operator(
         twin, f'mkdir -p {DROP_IN.rpartition("/")[0]}; echo "[Service]\nExecReload=\nExecReload=/bin/false" >{DROP_IN}'
@@ -46,7 +46,7 @@ def test_a_run_that_was_cut_off_is_finished_by_the_next(qhs: Run, twin: Twin, se
     assert "changed=0" in play(qhs).stdout
 
 
-def test_the_key_opens_no_shell_before_sshd_knows_its_user(qhs: Run, twin: Twin, second_up: SecondUp) -> None:
+def test_the_key_opens_no_shell_before_sshd_knows_its_user(qhs: Run, twin: Twin, second_up: WatchedUp) -> None:
     operator(twin, "rm /etc/ssh/sshd_config.d/20-qhs-ruleset.conf; systemctl reload ssh")
     command = ["ssh", "-F", str(ruleset_access.write(twin)), "-o", "LogLevel=ERROR", MACHINE, "id"]
     answer = json.loads(inside.run(twin, command).stdout)
