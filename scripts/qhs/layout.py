@@ -12,6 +12,8 @@ from stacks.model.estate import Machine as Host
 
 # Where users' devices stand in the Internet's prefix: above every partner's own.
 INTERNET_CLIENT = 250 << 8
+# A namespace is born with the host's own setting; a machine with two legs must not become a path between them.
+STANDS_ALONE = {"net.ipv4.ip_forward": "0", "net.ipv6.conf.all.forwarding": "0"}
 
 
 def topology(estate: Estate) -> Topology:
@@ -50,8 +52,16 @@ def _machine(estate: Estate, host: Host) -> Machine:
         )
         for port in host.interfaces
     )
-    routes = _towards_sites(estate, host) if FIREWALL in host.roles else _default(host)
-    return Machine(name=host.name, site=host.site, roles=host.roles, legs=legs, routes=tuple(routes))
+    firewall = FIREWALL in host.roles
+    routes = _towards_sites(estate, host) if firewall else _default(host)
+    return Machine(
+        name=host.name,
+        site=host.site,
+        roles=host.roles,
+        legs=legs,
+        routes=tuple(routes),
+        sysctl={} if firewall else STANDS_ALONE,
+    )
 
 
 def _held(host: Host, port: Interface) -> Iterator[str]:
