@@ -39,19 +39,36 @@ def send(protocol: str, address: str, port: int, source: str) -> Fate:
 
 
 def _tcp(address: str, port: int, source: str) -> Fate:
-    token = os.urandom(8)
     with _socket(address, socket.SOCK_STREAM, source) as sock:
         sock.connect((address, port))
-        sock.sendall(token)
-        return Fate.OPEN if sock.recv(len(token)) == token else Fate.REJECT
+        return _asked(sock, *question("tcp", port))
 
 
 def _udp(address: str, port: int, source: str) -> Fate:
-    token = os.urandom(8)
     with _socket(address, socket.SOCK_DGRAM, source) as sock:
         sock.connect((address, port))
-        sock.send(token)
-        return Fate.OPEN if sock.recv(len(token)) == token else Fate.REJECT
+        return _asked(sock, *question("udp", port))
+
+
+def _asked(sock: socket.socket, asked: bytes, mark: bytes) -> Fate:
+    sock.sendall(asked)
+    return Fate.OPEN if mark in sock.recv(512) else Fate.REJECT
+
+
+def question(protocol: str, port: int) -> tuple[bytes, bytes]:
+    """What a service at this port answers, and the mark that its answer bears, as that of a listener's echo does."""
+    match protocol, port:
+        case "tcp", 22:
+            return b"SSH-2.0-qhs-probe\r\n", b"SSH-2.0-"
+        case "udp", 123:  # a client's request of version 4; its time of sending comes back as the origin's
+            token = os.urandom(8)
+            return b"\x23" + bytes(39) + token, token
+        case _, 53:  # the name servers of the root, which ours refuse to tell
+            token = os.urandom(2)
+            query = token + b"\x01\x00\x00\x01" + bytes(7) + b"\x00\x02\x00\x01"
+            return (query if protocol == "udp" else len(query).to_bytes(2) + query), token
+    token = os.urandom(8)
+    return token, token
 
 
 def _socket(address: str, kind: socket.SocketKind, source: str) -> socket.socket:
