@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from qhs.twin.names import Twin
+from stacks.model import load
+from tests.twin.hosts import Hosts
 
 NAME = "test"
 QHS = Path(sys.executable).with_name("qhs")
@@ -49,6 +51,12 @@ def first_up(qhs: Run) -> Iterator[dict[str, Any]]:
     yield json.loads(done.stdout)
     gone = qhs("down")
     assert gone.returncode == 0, gone.stderr[-2000:]
+
+
+@pytest.fixture(scope="session")
+def hosts(twin: Twin, first_up: dict[str, Any]) -> Hosts:
+    """All machines of the suite's twin, to be asked in parallel."""
+    return Hosts(twin, tuple(load("twin").machines))
 
 
 @dataclass(frozen=True)
