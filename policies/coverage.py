@@ -33,7 +33,7 @@ def missing(estate: Estate, now: datetime, ids: Iterable[str]) -> list[str]:
 
 def _elements(estate: Estate, now: datetime) -> Iterator[tuple[str, list[str]]]:
     cat = estate.catalogue
-    alive = [one for one in estate.conversations if not _expired(estate, one, now)]
+    alive = estate.alive(now)
     used: dict[str, set[str | None]] = {
         "flow": {one.flow for one in alive},
         "service": {one.target.service for one in alive},
@@ -59,11 +59,6 @@ def _elements(estate: Estate, now: datetime) -> Iterator[tuple[str, list[str]]]:
     for name, tenant in cat.tenants.items():
         if tenant.zone in used["zone"] and set(tenant.partners) <= used["partner"]:
             yield f"tenant {name}", tenant.serves
-
-
-def _expired(estate: Estate, conversation: Conversation, now: datetime) -> bool:
-    expires = estate.catalogue.flows[conversation.flow].expires
-    return expires is not None and expires <= now
 
 
 def _externals(conversation: Conversation) -> Iterator[str]:

@@ -69,7 +69,11 @@ type Texts = Annotated[Maybe[tuple[str, ...]], BeforeValidator(_whole)]
 
 
 class Facts(BaseModel):
-    """Base of all facts: camelCase as in a plan, unknown keys ignored (they are judged by other rules)."""
+    """Base of all facts: camelCase as in a plan, unknown keys ignored (they are judged by other rules).
+
+    A value has a default only where its absence is a fault to some rule, or makes one stricter. What a rule would pass
+    over if it were not there has none: a plan without it is malformed.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
 
@@ -117,7 +121,7 @@ class Flow(Facts):
     breaks: Maybe[bool] = False
     sources: Texts = ()
     destinations: Texts = ()
-    rules: Maybe[tuple[Maybe[PacketRule], ...]] = ()
+    rules: Maybe[tuple[Maybe[PacketRule], ...]]
 
 
 class Prefixes(Facts):
@@ -130,7 +134,7 @@ class Prefixes(Facts):
 class External(Prefixes):
     """A network outside the estate."""
 
-    medium: Maybe[str] = ""
+    medium: Maybe[str]
 
 
 class Resource(Facts):
@@ -148,30 +152,40 @@ class Resource(Facts):
 class Site(Resource):
     """A site's network, which also knows every site and external network of the estate."""
 
-    site: Maybe[str] = ""
-    sites: Maybe[dict[str, Maybe[Prefixes]]] = {}
-    externals: Maybe[dict[str, Maybe[External]]] = {}
+    site: Maybe[str]
+    sites: Maybe[dict[str, Maybe[Prefixes]]]
+    externals: Maybe[dict[str, Maybe[External]]]
 
 
 class Segment(Resource, Prefixes):
     """A zone at a site."""
 
-    site: Maybe[str] = ""
-    zone: Maybe[str] = ""
-    kind: Maybe[str] = ""
+    site: Maybe[str]
+    zone: Maybe[str]
+    kind: Maybe[str]
+
+
+class Enforcement(Resource):
+    """The component around a ruleset."""
+
+    target: Maybe[str]
 
 
 class Ruleset(Resource):
     """What one firewall pair or one machine enforces."""
 
-    target: Maybe[str] = ""
-    guards: Maybe[tuple[Maybe[Guard], ...]] = ()
-    flows: Maybe[dict[str, Maybe[Flow]]] = {}
+    target: Maybe[str]
+    site: Maybe[str]
+    kind: Maybe[str]
+    """`pair` or `machine`."""
+    guards: Maybe[tuple[Maybe[Guard], ...]]
+    flows: Maybe[dict[str, Maybe[Flow]]]
 
 
 TYPES: Final[Mapping[str, type[Resource]]] = {
     "qhs:network:Site": Site,
     "qhs:network:Segment": Segment,
+    "qhs:network:Enforcement": Enforcement,
     "qhs:network:Ruleset": Ruleset,
 }
 
@@ -213,6 +227,9 @@ class PlanFacts:
         resources: list[Resource] = []
         malformed: list[Malformed] = []
         for raw in sorted(raws, key=lambda one: one.urn):
+            if raw.type.startswith(OURS) and raw.type not in TYPES:
+                malformed.append(Malformed(raw.urn, "type", repr(raw.type), f"one of {', '.join(TYPES)}"))
+                continue
             try:
                 resources.append(_resource(raw))
             except ValidationError as error:
@@ -252,11 +269,13 @@ def _resource(raw: Raw) -> Resource:
     at = {"urn": raw.urn, "type": raw.type, "name": raw.name, "parent": raw.parent}
     if not raw.type.startswith(OURS):
         return Resource.model_validate(at)
-    return TYPES.get(raw.type, Resource).model_validate(raw.props | at)
+    return TYPES[raw.type].model_validate(raw.props | at)
 
 
 def _malformed(urn: str, item: dict[str, Any]) -> Malformed:
     # `known` is the branch of a Maybe that pydantic took: no part of the plan.
     path = ".".join(str(part) for part in item["loc"] if part != "known")
+    if item["type"] == "missing":
+        return Malformed(urn, path, "nothing", "a value")
     wanted = item["msg"].removeprefix("Input should be ").removeprefix("Input is not ")
     return Malformed(urn, path, repr(item["input"])[:80], wanted)

@@ -12,6 +12,8 @@ class Outcome(StrEnum):
     PASS = "pass"  # noqa: S105 - a verdict, not a password
     VIOLATION = "violation"
     UNDECIDED = "undecided"
+    WAIVED = "waived"
+    """A violation that somebody has accepted for a while."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,14 @@ class Verdict:
     found: str = ""
     wanted: str = ""
     fix: str = ""
+    waiver: str = ""
 
     def __str__(self) -> str:
         subject = f"{self.subject}: " if self.subject else ""
         if self.outcome is Outcome.UNDECIDED:
             return f"{self.control} {self.urn}: {subject}undecided, {self.found} is not known yet"
-        return f"{self.control} {self.urn}: {subject}found {self.found}; wanted {self.wanted}; fix: {self.fix}"
+        end = f"waived {self.waiver}" if self.outcome is Outcome.WAIVED else f"fix: {self.fix}"
+        return f"{self.control} {self.urn}: {subject}found {self.found}; wanted {self.wanted}; {end}"
 
 
 @dataclass(frozen=True)

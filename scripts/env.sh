@@ -2,9 +2,12 @@
 # Makes .venv from requirements.lock with uv. Touches nothing of the system's Python. Quick when nothing changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cache="${XDG_CACHE_HOME:-$HOME/.cache}/qhs"
+. scripts/setup.sh
 stamp="$(cat requirements.lock pyproject.toml scripts/uv.lock | sha256sum | cut -c1-16)"
-[ "$(cat .venv/qhs-stamp 2>/dev/null)" = "$stamp" ] && exit 0
+is_made() { [ "$(cat .venv/qhs-stamp 2>/dev/null)" = "$stamp" ]; }
+is_made && exit 0
+take_turn env
+is_made && exit 0
 
 fits() { "$1" -c 'import sys, venv, ensurepip; sys.exit(not (3, 12) <= sys.version_info < (3, 15))' 2>/dev/null; }
 find_python() {
@@ -18,7 +21,7 @@ find_python() {
 if ! python="$(find_python)"; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "env: no Python >= 3.12 with venv found; installing Debian's python3-venv"
-    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends python3-venv >/dev/null
+    apt_install python3-venv
   fi
   python="$(find_python)" || {
     echo "env: found no Python >= 3.12 with venv on PATH or under pyenv; wanted one. Way out: apt-get install python3-venv (Debian 13), or pyenv install 3.12" >&2

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import date, timedelta
-from functools import cached_property
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -70,7 +70,8 @@ class Waiver(Strict):
     """A fault that is accepted for a while, by somebody, for a reason."""
 
     control: ControlId
-    target: Text = Field(description="URN, or the name of a host")
+    target: Annotated[str, StringConstraints(pattern=r"^urn:pulumi:[^:]+::")] = Field(description="URN of a resource")
+    subject: str = Field("", description="what of the resource, as the verdict names it; empty: the resource itself")
     owner: Key
     reason: Text
     granted: date
@@ -81,6 +82,16 @@ class Waiver(Strict):
         if not self.granted < self.expires <= self.granted + LONGEST_WAIVER:
             raise ValueError(f"expires within {LONGEST_WAIVER.days} days of granted")
         return self
+
+    @property
+    def waives(self) -> tuple[str, str, str]:
+        """Control, URN and subject of the one fault that it accepts."""
+        return self.control, self.target, self.subject
+
+    @property
+    def stack(self) -> str:
+        """How every URN of the stack begins in which it waives something."""
+        return self.target.partition("::")[0]
 
 
 class Version(Strict):
@@ -109,11 +120,11 @@ class Baseline(Strict):
         return self.controls[control].thresholds
 
 
-def load(folder: Path = FOLDER) -> Baseline:
-    """Read and lint a baseline. Raises ModelError with file and line of every finding."""
+def load(folder: Path = FOLDER, today: date | None = None) -> Baseline:
+    """Read and lint a baseline as of `today` (UTC). Raises ModelError with file and line of every finding."""
     files = Source.join({name: Source(folder / f"{name}.yaml") for name in Baseline.model_fields})
     baseline = files.parse(Baseline)
-    findings = [*_unknown_sources(baseline, files), *_unknown_controls(baseline, files)]
+    findings = [*_unknown_sources(baseline, files), *_void_waivers(baseline, files, today or datetime.now(UTC).date())]
     if findings:
         raise ModelError(findings)
     return baseline
@@ -129,8 +140,16 @@ def _unknown_sources(baseline: Baseline, files: Source) -> Iterator[Finding]:
         yield Finding(files.at("sources", name), f"source {name}, which no control cites", "a control that does")
 
 
-def _unknown_controls(baseline: Baseline, files: Source) -> Iterator[Finding]:
+def _void_waivers(baseline: Baseline, files: Source, today: date) -> Iterator[Finding]:
     for position, waiver in enumerate(baseline.waivers):
-        if waiver.control not in baseline.controls:
-            where = files.at("waivers", position, "control")
-            yield Finding(where, f"control {waiver.control}", "a key of controls.yaml")
+        at = partial(files.at, "waivers", position)
+        control = baseline.controls.get(waiver.control)
+        if control is None:
+            yield Finding(at("control"), f"control {waiver.control}", "a key of controls.yaml")
+        elif not control.rules:
+            yield Finding(at("control"), f"control {waiver.control}, which no rule judges", "one that has rules")
+        if waiver.granted > today:
+            yield Finding(at("granted"), f"granted {waiver.granted}", f"today, {today}, or earlier")
+        if waiver.expires <= today:
+            found = f"expired {waiver.expires}, owner {waiver.owner}"
+            yield Finding(at("expires"), found, "the fault mended, or a new decision of the owner")

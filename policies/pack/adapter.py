@@ -1,14 +1,14 @@
 """Between the engine and the rules: a stack's resources become facts, verdicts become the engine's violations.
 
 The engine judges a stack by its outputs: a component shows what it has passed to `register_outputs`, and a
-component that registers nothing is refused because it shows no level.
+component that registers nothing is refused because it cannot be read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pulumi_policy import (
     EnforcementLevel,
@@ -20,33 +20,38 @@ from pulumi_policy import (
 )
 from pulumi_policy.proxy import UnknownValueError
 
-from policies.baseline import Baseline
+from policies.baseline import Baseline, Waiver
 from policies.facts import UNKNOWN, PlanFacts, Raw
-from policies.rules import REGISTRY, Rule, run
+from policies.rules import REGISTRY, Rule, idle, run
 from policies.verdicts import Outcome, Report
 
-READABLE, UNDECIDED = "readable", "undecided"
+READABLE, WAIVERS = "readable", "waivers"
+ADVISORY: Final = {
+    Outcome.WAIVED: "What is waived is a fault that somebody answers for",
+    Outcome.UNDECIDED: "What a preview does not know yet is judged again after the update",
+}
 
 SHOWN = 5
-"""Undecided values named in a message; all are counted."""
+"""Verdicts named in the message of an advisory; all are counted."""
 
 
 def policies(baseline: Baseline, registry: Sequence[type[Rule[Any]]] = REGISTRY) -> list[Policy]:
-    """One mandatory policy a rule, one for resources that cannot be read, one advisory for what is undecided."""
+    """One mandatory policy a rule, one for resources that cannot be read, one for waivers that waive nothing.
+
+    Two are advisory: what is waived, and what is undecided.
+    """
     names = [_name(rule) for rule in registry]
-    judge = Judge([READABLE, *names, UNDECIDED], registry, baseline)
+    judge = Judge([READABLE, *names, WAIVERS, *ADVISORY], registry, baseline)
     return [
         _policy(READABLE, "Every resource of ours can be read, so that it can be judged", judge, _malformed),
         *(
             _policy(name, baseline.controls[rule.control].requirement, judge, _violations(rule))
             for name, rule in zip(names, registry, strict=True)
         ),
-        _policy(
-            UNDECIDED,
-            "What a preview does not know yet is judged again after the update",
-            judge,
-            _undecided,
-            EnforcementLevel.ADVISORY,
+        _policy(WAIVERS, "A waiver waives a fault", judge, _idle),
+        *(
+            _policy(outcome, description, judge, _advisory(outcome), EnforcementLevel.ADVISORY)
+            for outcome, description in ADVISORY.items()
         ),
     ]
 
@@ -58,6 +63,7 @@ class Judged:
     urns: tuple[str, ...]
     plan: PlanFacts
     reports: dict[type[Rule[Any]], Report]
+    idle: tuple[Waiver, ...]
 
 
 class Judge:
@@ -77,7 +83,8 @@ class Judge:
         if judged is None or judged.urns != urns:
             plan = facts(resources)
             reports = {rule: run([rule], plan, self._baseline) for rule in self._registry}
-            judged = Judged(urns, plan, reports)
+            unused = tuple(idle(self._baseline.waivers, plan, reports.values()))
+            judged = Judged(urns, plan, reports, unused)
             self._left = {other: judged for other in self._names if other != name}
         return judged
 
@@ -127,19 +134,29 @@ def _violations(rule: type[Rule[Any]]) -> Callable[[Judged], Said]:
     return said
 
 
-def _undecided(judged: Judged) -> Said:
-    for report in judged.reports.values():
-        if message := undecided(report):
-            yield message, None
+def _idle(judged: Judged) -> Said:
+    for one in judged.idle:
+        about = f"{one.subject}: " if one.subject else ""
+        found = f"{one.control} {one.target}: {about}found a waiver of {one.owner} and no such fault"
+        yield f"{found}; wanted only waivers that waive one; fix: take it out of policies/baseline/waivers.yaml", None
 
 
-def undecided(report: Report) -> str:
-    """How much of a report is undecided, and the first few of it; empty where all is decided."""
-    found = report.of(Outcome.UNDECIDED)
+def _advisory(outcome: Outcome) -> Callable[[Judged], Said]:
+    def said(judged: Judged) -> Said:
+        for report in judged.reports.values():
+            if message := counted(report, outcome):
+                yield message, None
+
+    return said
+
+
+def counted(report: Report, outcome: Outcome) -> str:
+    """How much of a report has an outcome that is no pass, and the first few of it; empty where nothing has."""
+    found = report.of(outcome)
     if not found:
         return ""
     lines = [
-        f"{found[0].control}: {len(found)} of {len(report.verdicts)} undecided, so not passed",
+        f"{found[0].control}: {len(found)} of {len(report.verdicts)} {outcome}, so not passed",
         *map(str, found[:SHOWN]),
     ]
     if len(found) > SHOWN:

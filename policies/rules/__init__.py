@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from policies.rules.base import Rule, run
+from policies.rules.base import Rule, idle, run
 from policies.rules.flows import NoAny
 from policies.rules.level import Level
 from policies.rules.prefixes import NoOverlap
@@ -13,4 +13,4 @@ from policies.rules.trace import Trace
 
 REGISTRY: Final[tuple[type[Rule[Any]], ...]] = (Trace, Level, NoAny, NoWayIn, NoOverlap)
 
-__all__ = ["REGISTRY", "Rule", "run"]
+__all__ = ["REGISTRY", "Rule", "idle", "run"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
-from policies.baseline import Baseline
+from policies.baseline import Baseline, Waiver
 from policies.facts import PlanFacts, Resource, Undecided
 from policies.verdicts import Crash, Fault, Outcome, Report, Verdict
 
@@ -36,6 +37,7 @@ class Rule[S](ABC):
 
 def run(rules: Iterable[type[Rule[Any]]], plan: PlanFacts, baseline: Baseline) -> Report:
     """Judge a plan. A rule that raises is a crash in the report, named with the resource it was judging."""
+    waivers = {one.waives: one for one in baseline.waivers}
     verdicts: list[Verdict] = []
     crashes: list[Crash] = []
     for kind in rules:
@@ -44,10 +46,29 @@ def run(rules: Iterable[type[Rule[Any]]], plan: PlanFacts, baseline: Baseline) -
             rule = kind(plan, baseline)
             for resource in plan.resources:
                 urn = resource.urn
-                verdicts += _of_resource(rule, resource)
+                verdicts += (_waived(one, waivers) for one in _of_resource(rule, resource))
         except Exception as error:
             crashes.append(Crash(kind.control, kind.name, urn, f"{type(error).__name__}: {error}"))
     return Report(tuple(verdicts), tuple(crashes))
+
+
+def idle(waivers: Iterable[Waiver], plan: PlanFacts, reports: Iterable[Report]) -> Iterator[Waiver]:
+    """Waivers in the plan's stack that waive nothing: the fault is mended, or was never named right."""
+    verdicts = [one for report in reports for one in report.verdicts]
+    used = {(one.control, one.urn, one.subject) for one in verdicts if one.outcome is Outcome.WAIVED}
+    late = {(one.control, one.urn) for one in verdicts if one.outcome is Outcome.UNDECIDED}
+    stacks = {one.urn.partition("::")[0] for one in plan.resources}
+    for waiver in waivers:
+        if waiver.stack in stacks and waiver.waives not in used and waiver.waives[:2] not in late:
+            yield waiver
+
+
+def _waived(verdict: Verdict, waivers: Mapping[tuple[str, str, str], Waiver]) -> Verdict:
+    waiver = waivers.get((verdict.control, verdict.urn, verdict.subject))
+    if waiver is None or verdict.outcome is not Outcome.VIOLATION:
+        return verdict
+    text = f"until {waiver.expires:%d/%m/%Y} by {waiver.owner}: {waiver.reason}"
+    return replace(verdict, outcome=Outcome.WAIVED, waiver=text)
 
 
 def _of_resource(rule: Rule[Any], resource: Resource) -> Iterator[Verdict]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 
 from policies.baseline import Baseline
-from policies.facts import Flow, Guard, Maybe, PacketRule, PlanFacts, Resource, Ruleset, known
+from policies.facts import Flow, Guard, Maybe, PacketRule, PlanFacts, Resource, Ruleset, Site, known
 from policies.rules.base import Rule
 from policies.verdicts import Fault
 from stacks.model.catalogue import Strict
@@ -29,12 +29,16 @@ class Limits(Strict):
     """ICMP types that stay on one link."""
 
 
-type Allowing = Flow | Guard | tuple[Flow, PacketRule]
-"""A flow, one of its rules, or a guard."""
+PAIR = "pair"
+
+type Allowing = Flow | Guard | tuple[Flow, PacketRule] | Site
+"""A flow, one of its rules, a guard, or a site, which must have a ruleset at all."""
 
 
 class NoAny(Rule[Allowing]):
     """Every allow rule names source, destination, port, owner and until when; no rule is any to any.
+
+    Each site has a firewall pair with a ruleset: where there is none, nothing is denied.
 
     That chains drop by default is a property of how rulesets are rendered, judged on the live machine.
     """
@@ -47,6 +51,8 @@ class NoAny(Rule[Allowing]):
         self.limits = Limits.model_validate(baseline.thresholds(self.control))
 
     def subjects(self, resource: Resource) -> Iterator[tuple[str, Allowing]]:
+        if isinstance(resource, Site):
+            yield "firewall pair", resource
         if not isinstance(resource, Ruleset):
             return
         for position, guard in enumerate(known(resource.guards, "guards"), 1):
@@ -63,8 +69,21 @@ class NoAny(Rule[Allowing]):
                 yield from self._guard(subject)
             case Flow():
                 yield from _answered_for(subject)
+            case Site():
+                yield from self._pair(subject)
             case (flow, rule):
                 yield from self._rule(flow, rule)
+
+    def _pair(self, site: Site) -> Iterator[Fault]:
+        kinds = [known(one.kind, f"kind of {one.name}") for one in self.plan.each(Ruleset) if self._under(one, site)]
+        if PAIR not in kinds:
+            yield Fault("no ruleset of a firewall pair", "one beneath the site", "declare the rulesets of the site")
+
+    def _under(self, resource: Resource, site: Site) -> bool:
+        one: Resource | None = resource
+        while one is not None and one.urn != site.urn:
+            one = self.plan.by_urn.get(one.parent or "")
+        return one is not None
 
     def _rule(self, flow: Flow, rule: PacketRule) -> Iterator[Fault]:
         if self._denies(rule):

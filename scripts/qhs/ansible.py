@@ -16,6 +16,7 @@ from qhs.folders import CLONE
 from qhs.progress import Progress
 from qhs.twin import access, inside
 from qhs.twin.names import Twin
+from stacks.model import Estate
 
 # Ansible's closing recap, a line a host.
 _RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
@@ -28,19 +29,18 @@ class Played:
     changed: dict[str, int]
 
 
-def play(twin: Twin, environment: str, playbook: str, progress: Progress, extra: tuple[str, ...] = ()) -> Played:
+def play(twin: Twin, estate: Estate, playbook: str, progress: Progress) -> Played:
     """Run a playbook of scripts/playbooks on the whole inventory.
 
-    Raises UserError with the tail of Ansible's own output; the log keeps all of it.
+    Raises UserError with the tail of Ansible's own output, or where it passed over a machine; the log keeps all.
     """
     log = twin.state / "log" / f"ansible-{Path(playbook).stem}.log"
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     argv = [
         str(Path(sys.executable).with_name("ansible-playbook")),
         "-i",
-        str(CLONE / "inventories" / environment / "hosts.py"),
+        str(CLONE / "inventories" / estate.inventory.environment / "hosts.py"),
         str(CLONE / "scripts" / "playbooks" / playbook),
-        *extra,
     ]
     progress(f"ansible: {playbook}")
     done = subprocess.run(
@@ -50,7 +50,19 @@ def play(twin: Twin, environment: str, playbook: str, progress: Progress, extra:
     if done.returncode != 0:
         tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-25:])
         raise UserError(f"the playbook {playbook} failed ({log}):\n{tail}", "put right what it names, then `qhs up`")
-    return Played({host: int(changed) for host, _, changed, _, _ in _RECAP.findall(done.stdout)})
+    return played(done.stdout, estate, log)
+
+
+def played(said: str, estate: Estate, log: Path) -> Played:
+    """What Ansible's recap says. Raises UserError unless it names every machine of the estate and no other."""
+    changed = {host: int(number) for host, _, number, _, _ in _RECAP.findall(said)}
+    if changed.keys() != estate.machines.keys():
+        found = ", ".join(sorted(changed)) or "none"
+        raise UserError(
+            f"Ansible's recap ({log}): found {found}; wanted {', '.join(sorted(estate.machines))}",
+            f"see what {log} says of the others, then `qhs up`",
+        )
+    return Played(changed)
 
 
 def variables(twin: Twin) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from qhs.up import Report
 
@@ -28,4 +29,4 @@ def table(report: Report) -> Group:
     hints = Table.grid(padding=(0, 2))
     for command, what in NEXT:
         hints.add_row(command, what)
-    return Group(stands, phases, "what to try next:", hints)
+    return Group(stands, phases, *map(Text, report.limits), "what to try next:", hints)

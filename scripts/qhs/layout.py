@@ -12,6 +12,7 @@ from stacks.model.estate import Machine as Host
 
 # Where users' devices stand in the Internet's prefix: above every partner's own.
 INTERNET_CLIENT = 250 << 8
+CLIENT_PORT = "eth0"
 # A namespace is born with the host's own setting; a machine with two legs must not become a path between them.
 STANDS_ALONE = {"net.ipv4.ip_forward": "0", "net.ipv6.conf.all.forwarding": "0"}
 
@@ -95,7 +96,7 @@ def _client(estate: Estate, name: str) -> Client:
     place = estate.places[client.place]
     address, link = _placed(estate, place, client.number)
     leg = Leg(
-        interface="eth0",
+        interface=CLIENT_PORT,
         bridge=bridge(estate, (place.site and place.name) or place.leg),
         addresses=tuple(addresses.with_length(address, link)),
     )

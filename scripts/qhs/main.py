@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from subprocess import CalledProcessError
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from qhs import closing, plan, shell
 from qhs import up as ups
 from qhs.console import complain, progress, screen
 from qhs.environments import Environment
-from qhs.errors import UserError
+from qhs.errors import UserError, explained
 from qhs.net.cli import app as net
 from qhs.tools.cli import app as tools
 from qhs.twin.cli import app as twin
@@ -37,6 +38,8 @@ def up(as_json: AsJson = False) -> None:
         typer.echo(json.dumps(asdict(report), indent=1))
     else:
         screen.print(closing.table(report))
+        for text in report.warnings:
+            screen.print(text, markup=False, soft_wrap=True)
     for text in report.disagreements:
         complain(text)
     raise typer.Exit(2 if report.disagreements else 0)
@@ -50,15 +53,16 @@ def down() -> None:
 
 @app.command("plan")
 def plan_(environment: Environment, as_json: AsJson = False) -> None:
-    """Preview every stack of an environment where nothing can be reached. Exit code 2: a policy says no."""
-    plans = plan.plan(environment, progress)
+    """Preview every stack of an environment where nothing can be reached.
+
+    Exit code 2: a policy says no; 3: it cannot say yet.
+    """
+    report = plan.plan(environment, progress)
     if as_json:
-        typer.echo(json.dumps([asdict(one) for one in plans], indent=1))
+        typer.echo(json.dumps(asdict(report), indent=1))
     else:
-        screen.print(plan.table(plans))
-        for said in (one.said for one in plans if one.said):
-            screen.print(said, markup=False, soft_wrap=True)
-    raise typer.Exit(0 if all(one.ok for one in plans) else 2)
+        screen.print(plan.table(report), soft_wrap=True)
+    raise typer.Exit(report.code)
 
 
 @app.command("shell", context_settings={"ignore_unknown_options": True})
@@ -76,6 +80,9 @@ def main() -> None:
         sys.exit(1)
     except (UserError, ModelError) as error:
         complain(str(error))
+        sys.exit(1)
+    except (OSError, CalledProcessError) as error:
+        complain(str(explained(error)))
         sys.exit(1)
     except (KeyboardInterrupt, typer.Abort):
         complain("stopped; the same command goes on where it was")

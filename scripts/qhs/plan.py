@@ -7,11 +7,15 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
-from qhs.engine import Engine, EngineError, ensure_stack, prepare, run_pulumi
+from qhs.engine import Engine, EngineError, ensure_stack, heard, prepare, run_pulumi
+from qhs.errors import UserError
 from qhs.progress import Progress
 from stacks.model import load
 from stacks.name import StackName
@@ -20,52 +24,89 @@ from stacks.name import StackName
 ALONE = ("unshare", "--map-root-user", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
 
 
+class Verdict(StrEnum):
+    """What the policies say of a plan."""
+
+    ACCEPTED = "accepted"
+    UNDECIDED = "undecided"
+    """They need a value that no preview knows."""
+    REFUSED = "refused"
+
+
 @dataclass(frozen=True)
 class Plan:
     """The preview of one stack."""
 
     stack: str
-    ok: bool
+    verdict: Verdict
     resources: int
     """To be created: the scratch state knows nothing yet."""
     seconds: float
-    said: str
-    """Warnings of a plan that is fine; why not, of one that is not."""
+    said: list[str]
+    """What policies report, and warnings."""
 
 
-def plan(environment: str, progress: Progress) -> list[Plan]:
-    """Preview all stacks of `environment` at once, on a scratch state. Raises ModelError where the data is wrong."""
+@dataclass(frozen=True)
+class Report:
+    """What `qhs plan` found; its JSON form too."""
+
+    plans: list[Plan]
+    limits: list[str]
+    """What this environment cannot do, and what stands in for it."""
+
+    @property
+    def code(self) -> int:
+        """The exit code: 0 all accepted, 2 some refused, 3 some undecided."""
+        verdicts = {one.verdict for one in self.plans}
+        return 2 if Verdict.REFUSED in verdicts else 3 if Verdict.UNDECIDED in verdicts else 0
+
+
+def plan(environment: str, progress: Progress) -> Report:
+    """Preview all stacks of `environment` at once, on a scratch state.
+
+    Raises ModelError where the data is wrong, UserError where a preview fails or no policy judged it.
+    """
     estate = load(environment)
     with tempfile.TemporaryDirectory(prefix="qhs-plan-") as scratch:
         engine = prepare(Path(scratch), progress)
         stacks = [str(StackName(environment, site, "network")) for site in estate.active_sites]
         progress(f"plan: {', '.join(stacks)}")
         with ThreadPoolExecutor(len(stacks)) as pool:
-            return list(pool.map(lambda stack: _preview(engine, stack), stacks))
+            plans = list(pool.map(lambda stack: _preview(engine, stack), stacks))
+    return Report(plans, estate.inventory.limit_lines())
 
 
-# The engine's closing line of a preview, and its warnings.
+# The engine's closing line of a preview.
 _CREATED = re.compile(r"^\s+\+ (\d+) to create", re.MULTILINE)
-_WARNING = re.compile(r"^\s+warning: (.+)$", re.MULTILINE)
 
 
 def _preview(engine: Engine, stack: str) -> Plan:
     started = time.monotonic()
     try:
         ensure_stack(engine, stack)
-        said = run_pulumi(engine, ["preview"], stack=stack, inside=ALONE)
+        output = run_pulumi(engine, ["preview"], stack=stack, inside=ALONE)
     except EngineError as error:
-        return Plan(stack, False, 0, round(time.monotonic() - started, 1), error.output)
-    created = _CREATED.search(said)
-    warnings = "\n".join(dict.fromkeys(_WARNING.findall(said)))
+        # Anything may end the engine: only a policy that says no is an answer.
+        if not heard(error.said).refused:
+            raise UserError(f"no plan of {stack}: {error}", "put right what it names, then `qhs plan`") from None
+        output = error.said
+    said = heard(output)
+    if not said.judged:
+        raise UserError(f"no policy judged the plan of {stack}", "see why the engine left the policy pack out")
+    verdict = Verdict.REFUSED if said.refused else Verdict.UNDECIDED if said.undecided else Verdict.ACCEPTED
+    created = _CREATED.search(output)
     resources = int(created[1]) if created else 0
-    return Plan(stack, True, resources, round(time.monotonic() - started, 1), warnings)
+    return Plan(stack, verdict, resources, round(time.monotonic() - started, 1), said.texts)
 
 
-def table(plans: list[Plan]) -> Table:
-    """What every stack would create, and whether the policies take it."""
+_COLOURS = {Verdict.ACCEPTED: "green", Verdict.UNDECIDED: "yellow", Verdict.REFUSED: "red"}
+
+
+def table(report: Report) -> Group:
+    """What every stack would create, whether the policies take it, and what stacks had to say."""
     shown = Table("stack", "resources", "seconds", "verdict")
-    for one in plans:
-        verdict = "[green]accepted[/green]" if one.ok else "[red]refused[/red]"
+    for one in report.plans:
+        verdict = Text(one.verdict, _COLOURS[one.verdict])
         shown.add_row(one.stack, str(one.resources), f"{one.seconds:.1f}", verdict)
-    return shown
+    said = dict.fromkeys(text for one in report.plans for text in one.said)
+    return Group(shown, *map(Text, said), *map(Text, report.limits))

@@ -10,19 +10,21 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from qhs import ansible, image, ruleset_access, tools
-from qhs.engine import Engine, EngineError, configure, ensure_stack, prepare, run_pulumi
+from qhs.engine import Engine, EngineError, configure, ensure_stack, heard, prepare, run_pulumi
 from qhs.errors import UserError
 from qhs.layout import topology
 from qhs.lock import alone
 from qhs.net.probe import run as probing
+from qhs.net.probe.vantage import vantages
 from qhs.progress import Progress
-from qhs.twin import inside, lifecycle, preflight
+from qhs.twin import inside, lifecycle
 from qhs.twin.names import Twin
 from stacks.model import Estate, load
-from stacks.model.rules import rulesets
+from stacks.model.rules import Ruleset, rulesets
 from stacks.name import StackName
 
 
@@ -43,6 +45,10 @@ class Report:
     probes: int = 0
     disagreements: list[str] = field(default_factory=list)
     """Packets that did not do what the catalogue says."""
+    warnings: list[str] = field(default_factory=list)
+    """Of the engine, and what policies report without refusing."""
+    limits: list[str] = field(default_factory=list)
+    """What this machine cannot do that the real estate's can, and what stands in for it."""
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -63,10 +69,11 @@ def up(environment: str, progress: Progress) -> Report:
     with alone(twin.lock.with_name(f"{twin.name}.up.lock"), f"`qhs up` of twin {twin.name}"):
         started = time.monotonic()
         estate = load(environment)
-        preflight.check(twin, len(estate.machines))
+        report.limits = estate.inventory.limit_lines()
+        lifecycle.check(twin, len(estate.machines))  # before the minutes that a build takes
         _build(report, progress)
         _machines(report, estate, twin, progress)
-        _configure(report, twin, environment, progress)
+        _configure(report, estate, twin, progress)
         _apply(report, estate, twin, progress)
         _probe(report, estate, twin, progress)
         report.seconds["in all"] = round(time.monotonic() - started, 1)
@@ -94,9 +101,9 @@ def _machines(report: Report, estate: Estate, twin: Twin, progress: Progress) ->
     report.machines = len(estate.machines)
 
 
-def _configure(report: Report, twin: Twin, environment: str, progress: Progress) -> None:
+def _configure(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
     with report.phase("ansible"):
-        report.changes += sum(ansible.play(twin, environment, "site.yml", progress).changed.values())
+        report.changes += sum(ansible.play(twin, estate, "site.yml", progress).changed.values())
 
 
 def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
@@ -104,44 +111,67 @@ def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress) -> No
     with report.phase("pulumi"), ThreadPoolExecutor(len(estate.active_sites)) as pool:
         engine = prepare(twin.state, progress)
         stacks = [str(StackName(estate.inventory.environment, site, "network")) for site in estate.active_sites]
-        for changed, resources in pool.map(lambda stack: _up(engine, twin, stack, progress), stacks):
-            report.changes += changed
-            report.resources += resources
+        ups = pool.map(lambda stack: _up(engine, twin, stack, progress), stacks)
+        for stack, said in zip(stacks, ups, strict=True):
+            _note(report, stack, said)
     report.segments = sum(1 for place in estate.places.values() if place.site in estate.active_sites)
-    for site in estate.active_sites:
-        for ruleset in rulesets(estate, site):
-            report.rules += len(ruleset.guards) + sum(len(flow.rules) for flow in ruleset.flows.values())
-    report.flows = len({c.flow for c in estate.conversations})
+    report.flows, report.rules = counts([one for site in estate.active_sites for one in rulesets(estate, site)])
 
 
-def _up(engine: Engine, twin: Twin, stack: str, progress: Progress) -> tuple[int, int]:
-    """Apply a stack; how many resources changed, and how many it has."""
+def _up(engine: Engine, twin: Twin, stack: str, progress: Progress) -> str:
+    """Apply a stack; what the engine said."""
     progress(f"pulumi: up of {stack}")
     try:
         ensure_stack(engine, stack)
         configure(engine, stack, "qhs:sshConfig", str(ruleset_access.write(twin)))
         # Never --skip-preview: policies of a whole stack judge at the end of a phase, so only a preview lets them
         # refuse before anything is applied.
-        said = run_pulumi(engine, ["up", "--yes", "--refresh"], stack=stack, inside=inside.command(twin, []))
+        return run_pulumi(engine, ["up", "--yes", "--refresh"], stack=stack, inside=inside.command(twin, []))
     except EngineError as error:
         raise UserError(f"{stack}: {error}", "put right what it names, then `qhs up`") from None
-    return _counted(said)
 
 
-# The engine's closing lines: `+ 12 created`, `~ 1 updated`, `45 unchanged`.
-_COUNT = re.compile(r"^\s+(?:[+~-]{1,2} )?(\d+) (created|updated|replaced|deleted|unchanged)", re.MULTILINE)
+def counts(enforced: list[Ruleset]) -> tuple[int, int]:
+    """How many flows these rulesets let through, and how many rules they have.
+
+    A flow that passes no firewall and no machine of ours is in none.
+    """
+    rules = sum(len(one.guards) + sum(len(flow.rules) for flow in one.flows.values()) for one in enforced)
+    return len({flow for one in enforced for flow in one.flows}), rules
 
 
-def _counted(said: str) -> tuple[int, int]:
-    """How many resources changed, and how many there are."""
+def _note(report: Report, stack: str, output: str) -> None:
+    """What the engine has done to a stack, and what it said beside it."""
+    changed, resources = counted(output, stack)
+    report.changes += changed
+    report.resources += resources
+    said = heard(output)
+    if not said.judged:
+        raise UserError(f"no policy judged {stack}", "see why the engine left the policy pack out, then `qhs up`")
+    report.warnings += [text for text in said.texts if text not in report.warnings]
+
+
+# The engine's closing lines: `+ 12 created`, `~ 1 updated`, `+-1 replaced`, `45 unchanged`.
+_COUNT = re.compile(r"^\s+(?:[+~-]{1,2} ?)?(\d+) (created|updated|replaced|deleted|unchanged)", re.MULTILINE)
+
+
+def counted(said: str, stack: str) -> tuple[int, int]:
+    """How many resources changed, and how many there are. Raises UserError where the engine does not say so."""
     counts = {verb: int(number) for number, verb in _COUNT.findall(said)}
+    if not counts:
+        last = (said.strip().splitlines() or ["nothing"])[-1]
+        raise UserError(
+            f"pulumi up of {stack}: found {last!r} at its end, wanted how many resources were created or unchanged",
+            f"`qhs shell -- pulumi up -s {stack}` shows all that it says",
+        )
     there = sum(number for verb, number in counts.items() if verb != "deleted")
     return sum(number for verb, number in counts.items() if verb != "unchanged"), there
 
 
 def _probe(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
     with report.phase("probe"):
-        results = probing.run(probing.probes(estate, twin, sample=True))
+        chosen = probing.probes(estate, vantages(estate, twin), datetime.now(UTC), sample=True)
+        results = probing.run(chosen)
     report.probes = len(results)
     report.disagreements = [str(result) for result in results if not result.as_wanted]
     progress(f"probe: {len(results)} packets, {len(report.disagreements)} disagree with the catalogue")

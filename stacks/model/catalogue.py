@@ -5,7 +5,7 @@ The catalogue knows no address and no machine: those come from an inventory (`in
 
 from __future__ import annotations
 
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -86,7 +86,6 @@ class External(Declared):
     """A network outside the estate that a firewall has a leg into: Internet, TSLCD, offices, other sites."""
 
     medium: Literal["internet", "tslcd", "branch", "dci"]
-    trusted: bool = Field(False, description="true: only our own encrypted links (dci, branch)")
 
 
 class Partner(Declared):
@@ -139,6 +138,10 @@ class Flow(Declared):
     expires: Moment | None = Field(None, description="with its time zone; from that second the flow is blocked")
     staged: bool = Field(False, description="logs what it would block before it is taken away")
     review: date = Field(description="when the owner must confirm a flow that has no expiry")
+
+    def expired(self, now: datetime) -> bool:
+        """True from the second of its expiry on, as its rules have it: they match before that second alone."""
+        return self.expires is not None and self.expires <= now
 
 
 class Tier(Strict):

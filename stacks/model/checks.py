@@ -41,7 +41,7 @@ def expiring(estate: Estate, now: datetime, days: int = 14) -> list[str]:
     texts = []
     for name, flow in estate.catalogue.flows.items():
         if flow.expires is not None and (flow.expires - now).days < days:
-            verb = "expired" if flow.expires <= now else "expires"
+            verb = "expired" if flow.expired(now) else "expires"
             texts.append(f"flow {name} {verb} on {flow.expires:%d/%m/%Y %H:%M} UTC (owner {flow.owner})")
     return texts
 

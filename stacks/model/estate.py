@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from ipaddress import ip_network
 
@@ -93,7 +94,6 @@ class Estate:
 
     catalogue: Catalogue
     inventory: Environment
-    warnings: tuple[str, ...] = field(default=(), compare=False)
 
     @cached_property
     def active_sites(self) -> tuple[str, ...]:
@@ -139,6 +139,11 @@ class Estate:
             for target in at.get(service, ())
             if target.targets and self._in_scope(flow, source, self.places[target.place])
         )
+
+    def alive(self, now: datetime) -> tuple[Conversation, ...]:
+        """The conversations whose flow has not expired at `now`."""
+        flows = self.catalogue.flows
+        return tuple(one for one in self.conversations if not flows[one.flow].expired(now))
 
     def named(self, *names: str) -> Iterator[Place]:
         """The places that zones, external networks or partners of these names have."""

@@ -15,7 +15,7 @@ from stacks.model.source import Finding, Source
 
 def refused(estate: Estate, source: Source, now: datetime) -> Iterator[Finding]:
     """Expiries in the past that the last commit does not have."""
-    past = {n: f for n, f in estate.catalogue.flows.items() if f.expires is not None and f.expires <= now}
+    past = {n: f for n, f in estate.catalogue.flows.items() if f.expires is not None and f.expired(now)}
     committed = _committed_expiries(source.path) if past else None
     if committed is None:  # nothing to compare with (an unpacked archive): then what has passed is a fact
         return

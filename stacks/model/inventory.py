@@ -97,6 +97,10 @@ class Limit(Strict):
     instead: str
     controls: list[str] = Field([], description="controls that it touches")
 
+    def __str__(self) -> str:
+        touched = f" ({', '.join(self.controls)})" if self.controls else ""
+        return f"{self.what}: {self.why}; instead: {self.instead}{touched}"
+
 
 class Environment(Strict):
     """An inventory."""
@@ -108,6 +112,10 @@ class Environment(Strict):
     sites: dict[Name, Site]
     clients: dict[Name, Client] = {}
     limits: dict[Name, Limit] = {}
+
+    def limit_lines(self) -> list[str]:
+        """What a report shows of the limits, one line each."""
+        return [f"limit {name}: {limit}" for name, limit in self.limits.items()]
 
     @model_validator(mode="after")
     def _prod_is_whole(self) -> Self:

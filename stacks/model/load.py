@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 
 from stacks.model import checks
@@ -21,7 +20,6 @@ def load(environment: str, now: datetime | None = None) -> Estate:
     return read(CATALOGUE, INVENTORIES / environment / "estate.yaml", now or datetime.now(UTC))
 
 
-@cache
 def read(catalogue: Path, inventory: Path, now: datetime) -> Estate:
     """The estate of a catalogue folder and an inventory file, as seen at `now`."""
     sources = {name: Source(catalogue / f"{name}.yaml") for name in Catalogue.model_fields}

@@ -39,8 +39,22 @@ class Checked:
     """By property path."""
 
 
+@dataclass(frozen=True)
+class Standing:
+    """One thing of a kind that stands somewhere, whether or not a stack declares it."""
+
+    key: str
+    urn: str | None
+    """Of the resource that wrote it last; none where no resource did."""
+    properties: Plain
+
+
 class Handler(ABC):
-    """One kind of resource. Its id is a natural key, so create is an upsert and nothing is ever made twice."""
+    """One kind of resource. Its id is a natural key, so create is an upsert and nothing is ever made twice.
+
+    So two resources can stand for one thing, while one of them takes over from the other. Where that can be, what is
+    written names its URN, and `remove` leaves alone what is another's by now.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -54,20 +68,24 @@ class Handler(ABC):
         """The natural key."""
 
     @abstractmethod
-    def outputs(self, inputs: Plain) -> Plain:
+    def outputs(self, urn: str, inputs: Plain) -> Plain:
         """What the resource shows beside its inputs once it is as wanted. No network."""
 
     @abstractmethod
-    def write(self, inputs: Plain) -> None:
+    def write(self, urn: str, inputs: Plain) -> None:
         """Make it so, whatever was there before. Raises ProviderError."""
 
     @abstractmethod
-    def read(self, key: str, inputs: Plain) -> tuple[Plain, Plain]:
-        """Inputs and outputs as they really are, in normal form. Raises ProviderError."""
+    def read(self, key: str, inputs: Plain) -> tuple[Plain, Plain] | None:
+        """Inputs and outputs as they really are, in normal form; None where it is gone. Raises ProviderError."""
 
     @abstractmethod
-    def remove(self, inputs: Plain) -> None:
-        """Take it away. Raises ProviderError."""
+    def list(self) -> list[Standing]:
+        """All of this kind that stands, declared or not. Raises ProviderError where it cannot see all of it."""
+
+    @abstractmethod
+    def remove(self, urn: str, inputs: Plain) -> None:
+        """Take it away, if it is there and still this resource's. Raises ProviderError."""
 
 
 class QhsProvider(api.Provider):
@@ -98,41 +116,47 @@ class QhsProvider(api.Provider):
         old, new = plain(request.old_state), plain(request.new_inputs)
         if has_unknown(new):
             return api.DiffResponse(changes=True)
-        wanted = handler.outputs(new)
+        wanted = handler.outputs(request.urn, new)
         found = _kinds(differences({k: v for k, v in old.items() if k not in wanted}, new), input_diff=True)
         if not found:
             # What follows from the inputs is news only where they alone do not explain it.
             found = _kinds(differences({k: v for k, v in old.items() if k in wanted}, wanted), input_diff=False)
         replaces = ["target"] if handler.key(new) != request.resource_id else []
         diffs = sorted({path.partition(".")[0] for path in found})
-        return api.DiffResponse(bool(found), replaces, diffs=diffs, detailed_diff=found)
+        # Replaced under its own key (tainted, `--replace`): deleted last, it would take its successor with it.
+        return api.DiffResponse(
+            bool(found), replaces, delete_before_replace=not replaces, diffs=diffs, detailed_diff=found
+        )
 
     async def create(self, request: api.CreateRequest) -> api.CreateResponse:
         handler, inputs = self._handler(request.type), plain(request.properties)
         if has_unknown(inputs):
             return api.CreateResponse("", request.properties)
         if not request.preview:
-            await asyncio.to_thread(handler.write, inputs)
-        return api.CreateResponse(handler.key(inputs), _state(handler, inputs))
+            await asyncio.to_thread(handler.write, request.urn, inputs)
+        return api.CreateResponse(handler.key(inputs), _state(handler, request.urn, inputs))
 
     async def update(self, request: api.UpdateRequest) -> api.UpdateResponse:
         handler, inputs = self._handler(request.urn.split("::")[-2]), plain(request.news)
         if has_unknown(inputs):
             return api.UpdateResponse(request.news)
         if not request.preview:
-            await asyncio.to_thread(handler.write, inputs)
-        return api.UpdateResponse(_state(handler, inputs))
+            await asyncio.to_thread(handler.write, request.urn, inputs)
+        return api.UpdateResponse(_state(handler, request.urn, inputs))
 
     async def read(self, request: api.ReadRequest) -> api.ReadResponse:
         handler = self._handler(request.type)
         if not request.inputs:
             raise ProviderError(f"{request.resource_id}: declare it and run `up`, which takes over what is there")
-        inputs, outputs = await asyncio.to_thread(handler.read, request.resource_id, plain(request.inputs))
+        found = await asyncio.to_thread(handler.read, request.resource_id, plain(request.inputs))
+        if found is None:
+            return api.ReadResponse()
+        inputs, outputs = found
         return api.ReadResponse(request.resource_id, marshalled({**inputs, **outputs}), marshalled(inputs))
 
     async def delete(self, request: api.DeleteRequest) -> None:
         handler, state = self._handler(request.urn.split("::")[-2]), plain(request.properties)
-        await asyncio.to_thread(handler.remove, state)
+        await asyncio.to_thread(handler.remove, request.urn, state)
 
     def _handler(self, token: str) -> Handler:
         # The type in a URN names its parents too.
@@ -142,8 +166,8 @@ class QhsProvider(api.Provider):
         return self._kinds[kind](self._settings)
 
 
-def _state(handler: Handler, inputs: Plain) -> dict[str, PropertyValue]:
-    return marshalled({**inputs, **handler.outputs(inputs)})
+def _state(handler: Handler, urn: str, inputs: Plain) -> dict[str, PropertyValue]:
+    return marshalled({**inputs, **handler.outputs(urn, inputs)})
 
 
 def _kinds(found: Iterable[tuple[str, PropertyDiffKind]], *, input_diff: bool) -> dict[str, PropertyDiff]:

@@ -53,6 +53,21 @@ def test_lost_settings_come_back_with_their_secrets(project: Project) -> None:
     assert "hush-4711" not in project.engine.settings(STACK).read_text()
 
 
+def test_a_project_file_that_another_stack_is_made_from_stays_whole(project: Project) -> None:
+    """Stacks are made side by side: the file that stands in for the project's is put there once, and in one piece."""
+    stand_in = project.engine.settings(STACK).with_name("Pulumi.yaml")
+    before = stand_in.stat()
+    ensure_stack(project.engine, "probe.there.network", project.folder)
+    assert (stand_in.stat().st_ino, stand_in.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    text = stand_in.read_text()
+    stand_in.write_text("name: other\n")
+    with stand_in.open() as being_read:
+        ensure_stack(project.engine, "probe.elsewhere.network", project.folder)
+        assert being_read.read() == "name: other\n"
+    assert stand_in.read_text() == text
+    assert [one.name for one in stand_in.parent.iterdir() if "Pulumi" not in one.name] == []
+
+
 def test_nothing_is_warned_about(new_project: Callable[..., Project]) -> None:
     """Above all not a language host that the engine finds in an unexpected place."""
     project = new_project()

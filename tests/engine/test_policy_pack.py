@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qhs.engine import Engine, EngineError, ensure_stack, prepare, run_pulumi
+from qhs.engine import Engine, EngineError, ensure_stack, heard, prepare, run_pulumi
 from tests.policies.plans import Plan, read_clean
 
 STACK = "twin.qhdc.network"
@@ -76,7 +76,7 @@ def test_every_violation_ends_preview_and_up(
 
 def test_a_component_that_registers_nothing_is_refused(engine: Engine, project: Path, plan: Plan) -> None:
     plan["qhdc.app"]["outputs"] = {}
-    with pytest.raises(EngineError, match=r"C-LVL-01 \S+::qhdc\.app: found no level"):
+    with pytest.raises(EngineError, match=r"::qhdc\.app: kind: found nothing; wanted a value"):
         run(engine, project, plan)
 
 
@@ -92,13 +92,39 @@ def late(value):
     return pulumi.Output(set(), answer, there)
 
 made["qhdc.late"] = pulumi.ComponentResource("qhs:network:Enforcement", "qhdc.late", {})
-made["qhdc.late"].register_outputs({"level": late(LEVEL), "owner": "a", "serves": ["S-005"]})
+made["qhdc.late"].register_outputs({"level": late(LEVEL), "owner": "a", "serves": ["S-005"], "target": "late"})
 """
 
 
 def test_a_value_that_only_the_update_knows_is_told_and_then_judged(engine: Engine, project: Path, plan: Plan) -> None:
     said = run(engine, project, plan, PROGRAM + LATE.replace("LEVEL", "4"))
-    assert "C-LVL-01: 1 of 10 undecided, so not passed" in said
+    assert "C-LVL-01: 1 of 12 undecided, so not passed" in said
     assert f"{URN}qhs:network:Enforcement::qhdc.late: undecided, level is not known yet" in said
     with pytest.raises(EngineError, match=r"qhdc\.late: found level 7; wanted a level from 1 to 5"):
         run(engine, project, plan, PROGRAM + LATE.replace("LEVEL", "7"), "up", "--yes")
+
+
+def test_an_update_is_heard_at_its_end_with_its_warnings(engine: Engine, project: Path, plan: Plan) -> None:
+    program = PROGRAM + LATE.replace("LEVEL", "4") + 'pulumi.log.warn("flow x expires")\n'
+    preview = heard(run(engine, project, plan, program))
+    assert (preview.judged, preview.undecided, preview.refused) == (True, True, False)
+    update = heard(run(engine, project, plan, program, "up", "--yes"))
+    assert (update.judged, update.undecided, update.refused) == (True, False, False)
+    assert update.texts == ["flow x expires"]
+    nothing_new = heard(run(engine, project, plan, program, "up", "--yes"))
+    assert (nothing_new.judged, nothing_new.texts) == (True, ["flow x expires"])
+
+
+def test_a_run_without_the_pack_is_not_taken_for_judged(project: Path, plan: Plan, tmp_path: Path) -> None:
+    said = heard(run(prepare(tmp_path / "state", policy_pack=None), project, plan))
+    assert (said.judged, said.texts) == (False, [])
+
+
+def test_every_violation_of_many_is_heard(engine: Engine, project: Path, plan: Plan) -> None:
+    for one in plan.values():
+        one["props"]["level"] = 6
+    with pytest.raises(EngineError) as refusal:
+        run(engine, project, plan)
+    said = heard(refusal.value.said)
+    assert said.refused
+    assert len([text for text in said.texts if text.startswith("C-LVL-01 ")]) == len(plan)

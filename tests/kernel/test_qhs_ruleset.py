@@ -2,133 +2,59 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from stacks.model.rules import Rule
 from stacks.provider.ruleset.nft import render
+from tests.kernel.place import Place, digest
 
-PROGRAM = Path(__file__).parents[2] / "roles/ruleset/files/qhs_ruleset.py"
 OPEN = render([("loopback", Rule("input", iif="lo"))], {})
 OTHER = render([("tracked", Rule("input", states=("established",)))], {})
 FIRST = render([("first", Rule("input", iif="mgmt-ports"))], {})
-
-
-def digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-class Place:
-    """Namespaces in which the program is root of a machine that nobody else sees."""
-
-    def __init__(self, folder: Path, seconds: int) -> None:
-        self.etc, self.run = folder / "etc", folder / "run"
-        self.etc.mkdir()
-        self.run.mkdir()
-        program = folder / "qhs-ruleset"
-        program.write_text(PROGRAM.read_text().replace("ROLLBACK, BUSY = 30", f"ROLLBACK, BUSY = {seconds}"))
-        self.program = program
-        layers = f"lowerdir=/etc,upperdir={folder}/u,workdir={folder}/w"
-        steps = [
-            "mount -t tmpfs none /run",
-            f"mkdir -p /run/qhs-ruleset {folder}/u {folder}/w",
-            f"mount --bind {self.run} /run/qhs-ruleset",
-            f"mount -t overlay none -o {layers} /etc",
-            "mkdir -p /etc/qhs",
-            f"mount --bind {self.etc} /etc/qhs",
-            "echo up",
-            "exec sleep 600",
-        ]
-        self.init = subprocess.Popen(
-            ["unshare", "--net", "--mount", "sh", "-c", " && ".join(steps)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.init.stdout
-        assert self.init.stdout.readline() == "up\n"
-
-    def shell(self, *command: str, text: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-        inside = ["nsenter", f"--target={self.init.pid}", "--net", "--mount", *command]
-        env = {"PATH": os.environ["PATH"], **environment}
-        return subprocess.run(inside, input=text, capture_output=True, text=True, check=False, env=env, timeout=20)
-
-    def ask(self, words: str, text: str = "") -> dict[str, Any]:
-        """As over SSH."""
-        done = self.shell(sys.executable, str(self.program), text=text, SSH_ORIGINAL_COMMAND=words)
-        answer: dict[str, Any] = json.loads(done.stdout)
-        assert done.stdout.count("\n") == 1
-        assert done.returncode == ("error" in answer), done.stderr
-        return answer
-
-    def refused(self, words: str, text: str = "") -> str:
-        return str(self.ask(words, text)["error"]["code"])
-
-    def local(self, *words: str) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self.shell(sys.executable, str(self.program), *words).stdout)
-        return answer
-
-    def apply(self, text: str) -> dict[str, Any]:
-        return self.ask(f"apply {digest(text)}", text)
-
-    def keep(self, text: str) -> None:
-        assert "error" not in self.apply(text)
-        assert self.ask(f"confirm {digest(text)}") == {"confirmed": digest(text)}
-
-    def table(self) -> str:
-        return self.shell("nft", "--stateless", "list", "table", "inet", "qhs").stdout
-
-    def names(self) -> list[str]:
-        return [line.rsplit('"', 2)[1] for line in self.table().splitlines() if "comment" in line]
-
-    def until(self, names: list[str], seconds: float = 8) -> None:
-        end = time.monotonic() + seconds
-        while self.names() != names:
-            assert time.monotonic() < end, self.names()
-            time.sleep(0.1)
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     here = Place(tmp_path, 30)
     yield here
-    here.init.kill()
-    here.init.wait()
+    here.end()
 
 
 @pytest.fixture
 def hasty(tmp_path: Path) -> Iterator[Place]:
     here = Place(tmp_path, 2)
     yield here
-    here.init.kill()
-    here.init.wait()
+    here.end()
 
 
 def test_confirmed_ruleset_is_enforced_and_loaded_at_boot(place: Place) -> None:
     place.keep(OPEN)
     assert place.names() == ["guard:loopback"]
     place.shell("nft", "delete", "table", "inet", "qhs")
-    assert place.local("boot") == {"loaded": "/etc/qhs/ruleset.nft"}
+    assert place.local("boot") == {"loaded": "/etc/qhs/ruleset.nft", "faults": []}
     assert place.names() == ["guard:loopback"]
     assert (place.etc / "ruleset.nft").stat().st_mode & 0o777 == 0o600
 
 
 def test_read_shows_kernel_confirmed_and_pending(place: Place) -> None:
-    assert place.ask("read") == {"confirmed": None, "pending": None, "nft": None}
+    assert place.ask("read") == {"confirmed": None, "resource": None, "pending": None, "nft": None}
     place.keep(OPEN)
     place.apply(OTHER)
     answer = place.ask("read")
     assert (answer["confirmed"], answer["pending"]) == (digest(OPEN), digest(OTHER))
     assert [one["rule"]["comment"] for one in answer["nft"]["nftables"] if "rule" in one] == ["guard:tracked"]
+
+
+def test_read_says_which_resource_wrote_what_is_confirmed(place: Place) -> None:
+    place.keep(f"# site/one urn:pulumi:a::b::c$d::e\n{OPEN}")
+    place.apply(f"# site/two urn:pulumi:f\n{OTHER}")
+    assert place.ask("read")["resource"] == "site/one urn:pulumi:a::b::c$d::e"
 
 
 def test_what_is_not_confirmed_is_undone(hasty: Place) -> None:
@@ -185,10 +111,33 @@ def test_boot_falls_back_to_first_boot_and_then_denies_everything(place: Place) 
     assert place.names() == []
     assert place.table().count("policy drop") == 3
     (place.etc / "first-boot.nft").write_text(FIRST)
-    assert place.local("boot") == {"loaded": "/etc/qhs/first-boot.nft"}
-    (place.etc / "ruleset.nft").write_text(OPEN[:-20])
-    assert "/etc/qhs/ruleset.nft" in place.local("boot")["error"]["message"]
+    assert place.local("boot")["loaded"] == "/etc/qhs/first-boot.nft"
+
+
+@pytest.mark.parametrize("content", [b"\xff" + OPEN.encode(), OPEN[:-20].encode(), b"", None])
+def test_boot_with_an_unreadable_ruleset_loads_what_lets_a_repair_in(place: Place, content: bytes | None) -> None:
+    (place.etc / "first-boot.nft").write_text(FIRST)
+    confirmed = place.etc / "ruleset.nft"
+    # A folder stands for a file that the disk does not give back.
+    confirmed.mkdir() if content is None else confirmed.write_bytes(content)
+    answer = place.local("boot")
+    assert answer["loaded"] == "/etc/qhs/first-boot.nft"
+    assert "/etc/qhs/ruleset.nft: " in answer["faults"][0]
     assert place.names() == ["guard:first"]
+
+
+def test_boot_with_nothing_but_unreadable_files_denies_everything(place: Place) -> None:
+    for name in ("first-boot.nft", "ruleset.nft"):
+        (place.etc / name).write_bytes(b"\xff" + OPEN.encode())
+    assert "everything is denied" in place.local("boot")["error"]["message"]
+    assert place.table().count("policy drop") == 3
+    assert place.names() == []
+
+
+def test_an_unreadable_ruleset_on_the_disk_does_not_keep_a_good_one_away(place: Place) -> None:
+    (place.etc / "ruleset.nft").write_bytes(b"\xff")
+    place.keep(OPEN)
+    assert place.names() == ["guard:loopback"]
 
 
 def inside(line: str) -> str:
@@ -210,6 +159,9 @@ def inside(line: str) -> str:
         OPEN.replace("\tchain forward", "\tchain extra"),
         OPEN.replace("policy drop", "policy accept"),
         "flush ruleset\n" + OPEN,
+        "# site/one urn:x\n" * 2 + OPEN,
+        "# site/one urn:x;\n" + OPEN,
+        "# site/one urn:x \\\n" + OPEN,
         OPEN[:-2],
         "",
     ],

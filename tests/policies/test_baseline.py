@@ -18,6 +18,7 @@ from policies.verdicts import Outcome
 from stacks.model.source import ModelError
 from tests.policies.plans import Plan, cases, put, said
 
+URN = "urn:pulumi:twin.qhdc.network::qhs::qhs:network:Site::qhdc-network"
 FAULTS = [
     ("controls.yaml", "sources: [design]", "sources: [desing]", "found source desing; wanted a key of sources.yaml"),
     ("controls.yaml", "rules: [level]", "rules: []", "wanted either rules, or the layer that will judge it"),
@@ -29,7 +30,8 @@ FAULTS = [
     (
         "waivers.yaml",
         "[]",
-        "- {control: C-NET-99, target: x, owner: ab, reason: r, granted: 2027-01-01, expires: 2027-02-01}",
+        "- {control: C-NET-99, target: 'urn:pulumi:s::p::t::n', owner: ab, reason: r, "
+        "granted: 2027-01-01, expires: 2027-02-01}",
         "found control C-NET-99; wanted a key of controls.yaml",
     ),
     ("waivers.yaml", "[]", "- {control: C-NET-02, target: x}", "found no waivers.0.owner"),
@@ -61,12 +63,42 @@ def test_a_fault_is_named_with_file_and_line(tmp_path: Path, file: str, old: str
     ],
 )
 def test_a_waiver_lives_at_most_90_days(granted: date, expires: date, fine: bool) -> None:
-    fields = {"control": "C-NET-02", "target": "qhdc-fw1", "owner": "vpqh-attt", "reason": "migration"}
+    fields = {"control": "C-NET-02", "target": URN, "owner": "vpqh-attt", "reason": "migration"}
     if fine:
         Waiver.model_validate(fields | {"granted": granted, "expires": expires})
     else:
         with pytest.raises(ValidationError, match="expires within 90 days of granted"):
             Waiver.model_validate(fields | {"granted": granted, "expires": expires})
+
+
+WAIVER = "- {control: C-LVL-01, target: 'urn:pulumi:s::p::t::n', owner: ab, reason: r, granted: G, expires: E}"
+VOID = [
+    ({"G": "2027-01-01", "E": "2027-02-02"}, None),
+    ({"G": "2027-02-01", "E": "2027-02-02"}, None),
+    ({"G": "2027-01-01", "E": "2027-02-01"}, "found expired 2027-02-01, owner ab; wanted the fault mended"),
+    ({"G": "2027-02-02", "E": "2027-03-01"}, "found granted 2027-02-02; wanted today, 2027-02-01, or earlier"),
+    ({"G": "2027-01-01", "E": "2027-06-01"}, "wanted expires within 90 days of granted"),
+    ({"G": "2027-01-01", "E": "2027-02-02", "C-LVL-01": "C-LVL-02"}, "found control C-LVL-02, which no rule judges"),
+    ({"G": "2027-01-01", "E": "2027-02-02", "urn:pulumi:s::p::t::n": "qhdc-fw1"}, "found waivers.0.target"),
+]
+
+
+@pytest.mark.parametrize(("changes", "says"), VOID, ids=[str(says) for _, says in VOID])
+def test_a_waiver_counts_only_while_it_holds(tmp_path: Path, changes: dict[str, str], says: str | None) -> None:
+    shutil.copytree(FOLDER, tmp_path / "baseline")
+    text = WAIVER
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    (tmp_path / "baseline" / "waivers.yaml").write_text(f"{text}\n")
+    today = date(2027, 2, 1)
+    if says is None:
+        assert len(load(tmp_path / "baseline", today).waivers) == 1
+        return
+    with pytest.raises(ModelError) as refusal:
+        load(tmp_path / "baseline", today)
+    (finding,) = map(str, refusal.value.findings)
+    assert says in finding
+    assert finding.startswith(f"{tmp_path}/baseline/waivers.yaml:1: ")
 
 
 def test_registry_and_controls_name_each_other(baseline: Baseline) -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from pulumi_policy import EnforcementLevel, PolicyResource, StackValidationArgs
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 
-from policies.baseline import Baseline
+from policies.baseline import Baseline, Waiver
 from policies.pack.adapter import facts, policies
 from policies.rules import Rule
 from tests.policies.plans import Plan, put, urn
@@ -60,6 +61,59 @@ def test_a_violation_is_mandatory_and_says_control_urn_and_fix(clean: Plan, base
     assert reported(clean, baseline) == [("c-lvl-01-level", EnforcementLevel.MANDATORY, message, at)]
 
 
+def waiving(baseline: Baseline, name: str, kind: str, **fields: Any) -> Baseline:
+    dates = {"granted": date(2027, 1, 1), "expires": date(2027, 2, 1)}
+    said = {"control": "C-LVL-01", "owner": "vpqh-attt", "reason": "migration"}
+    waiver = Waiver.model_validate({**said, **dates, "target": urn(name, kind), **fields})
+    return baseline.model_copy(update={"waivers": [waiver]})
+
+
+def test_a_waived_violation_is_counted_in_an_advisory(clean: Plan, baseline: Baseline) -> None:
+    put(clean, ["qhdc.data", "level"], None)
+    assert reported(clean, waiving(baseline, "qhdc.data", "qhs:network:Segment")) == [
+        (
+            "waived",
+            EnforcementLevel.ADVISORY,
+            "C-LVL-01: 1 of 11 waived, so not passed\n"
+            f"C-LVL-01 {urn('qhdc.data', 'qhs:network:Segment')}: found no level; wanted a level from 1 to 5; "
+            "waived until 01/02/2027 by vpqh-attt: migration",
+            "",
+        )
+    ]
+
+
+def test_a_waiver_of_one_flow_waives_no_other(clean: Plan, baseline: Baseline) -> None:
+    for flow in ("edge-to-app", "app-to-postgres"):
+        put(clean, ["qhdc-fw", "flows", flow, "owner"], "")
+    by = waiving(baseline, "qhdc-fw", "qhs:network:Ruleset", control="C-NET-02", subject="flow edge-to-app")
+    refused, waived = reported(clean, by)
+    assert refused[0] == "c-net-02-no-any" and "flow app-to-postgres: found no owner" in refused[2]
+    assert waived[0] == "waived" and "flow edge-to-app: found no owner" in waived[2]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"target": urn("qhdc.gone", "qhs:network:Segment")}, {"subject": "flow x"}],
+    ids=["mended", "gone", "misnamed"],
+)
+def test_a_waiver_that_waives_nothing_is_refused(clean: Plan, baseline: Baseline, fields: dict[str, str]) -> None:
+    by = waiving(baseline, "qhdc.data", "qhs:network:Segment", **fields)
+    ((name, level, message, _),) = reported(clean, by)
+    assert (name, level) == ("waivers", EnforcementLevel.MANDATORY)
+    assert message.startswith(f"C-LVL-01 {fields.get('target', urn('qhdc.data', 'qhs:network:Segment'))}: ")
+    assert "found a waiver of vpqh-attt and no such fault; " in message
+
+
+def test_a_waiver_waits_while_its_fault_is_undecided_and_while_others_stacks_are_judged(
+    clean: Plan, baseline: Baseline
+) -> None:
+    elsewhere = "urn:pulumi:prod.ndc.network::qhs::qhs:network:Segment::ndc.data"
+    assert reported(clean, waiving(baseline, "qhdc.data", "qhs:network:Segment", target=elsewhere)) == []
+    put(clean, ["qhdc.data", "level"], UNKNOWN_STRING_VALUE)
+    ((name, *_),) = reported(clean, waiving(baseline, "qhdc.data", "qhs:network:Segment"))
+    assert name == "undecided"
+
+
 def test_an_unknown_value_is_counted_in_an_advisory(clean: Plan, baseline: Baseline) -> None:
     for name in ("qhdc.data", "qhdc.app"):
         put(clean, [name, "level"], UNKNOWN_STRING_VALUE)
@@ -67,7 +121,7 @@ def test_an_unknown_value_is_counted_in_an_advisory(clean: Plan, baseline: Basel
         (
             "undecided",
             EnforcementLevel.ADVISORY,
-            "C-LVL-01: 2 of 9 undecided, so not passed\n"
+            "C-LVL-01: 2 of 11 undecided, so not passed\n"
             f"C-LVL-01 {urn('qhdc.app', 'qhs:network:Segment')}: undecided, level is not known yet\n"
             f"C-LVL-01 {urn('qhdc.data', 'qhs:network:Segment')}: undecided, level is not known yet",
             "",

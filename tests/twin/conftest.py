@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from qhs import image, tools
 from qhs.twin.names import Twin
 from stacks.model import load
 from tests.twin.hosts import Hosts
@@ -42,13 +44,26 @@ def qhs() -> Run:
     return run
 
 
+@dataclass(frozen=True)
+class WatchedUp:
+    """A `qhs up`, and what anyone on the host could see of it."""
+
+    report: dict[str, Any]
+    started: float
+    """Seconds since the epoch."""
+    said: str
+    """On both streams."""
+    processes: set[bytes]
+    """Command line and environment of every process that was seen on the host meanwhile."""
+
+
 @pytest.fixture(scope="session")
-def first_up(qhs: Run) -> Iterator[dict[str, Any]]:
-    """The report of `qhs up` from nothing; the twin is taken away when the suite ends."""
+def from_nothing(qhs: Run) -> Iterator[WatchedUp]:
+    """The first `qhs up`, with warm caches; the twin is taken away when the suite ends."""
+    image.ensure(print)
+    tools.ensure(["engine"], print)
     qhs("down")
-    done = qhs("up", "--json")
-    assert done.returncode == 0, done.stderr[-4000:]
-    yield json.loads(done.stdout)
+    yield _watched_up(qhs)
     gone = qhs("down")
     assert gone.returncode == 0, gone.stderr[-2000:]
 
@@ -59,31 +74,36 @@ def hosts(twin: Twin, first_up: dict[str, Any]) -> Hosts:
     return Hosts(twin, tuple(load("twin").machines))
 
 
-@dataclass(frozen=True)
-class SecondUp:
-    """The second `qhs up`, with nothing changed in between."""
-
-    report: dict[str, Any]
-    command_lines: set[str]
-    """Of every process that was seen on the host meanwhile."""
+@pytest.fixture(scope="session")
+def first_up(from_nothing: WatchedUp) -> dict[str, Any]:
+    """The report of `qhs up` from nothing."""
+    return from_nothing.report
 
 
 @pytest.fixture(scope="session")
-def second_up(qhs: Run, first_up: dict[str, Any]) -> SecondUp:
-    """Run `qhs up` again and watch every command line of the host."""
-    seen: set[str] = set()
+def second_up(qhs: Run, from_nothing: WatchedUp) -> WatchedUp:
+    """The second `qhs up`, with nothing changed in between."""
+    return _watched_up(qhs)
+
+
+def _watched_up(qhs: Run) -> WatchedUp:
+    seen: set[bytes] = set()
     over = threading.Event()
     watcher = threading.Thread(target=_watch, args=(seen, over))
+    started = time.time()
     watcher.start()
-    done = qhs("up", "--json")
-    over.set()
-    watcher.join()
+    try:
+        done = qhs("up", "--json")
+    finally:
+        over.set()
+        watcher.join()
     assert done.returncode == 0, done.stderr[-4000:]
-    return SecondUp(json.loads(done.stdout), seen)
+    return WatchedUp(json.loads(done.stdout), started, done.stdout + done.stderr, seen)
 
 
-def _watch(seen: set[str], over: threading.Event) -> None:
+def _watch(seen: set[bytes], over: threading.Event) -> None:
     while not over.wait(0.05):
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                seen.add(path.read_text(errors="replace"))
+        for process in Path("/proc").glob("[0-9]*"):
+            for shown in ("cmdline", "environ"):
+                with contextlib.suppress(OSError):
+                    seen.add((process / shown).read_bytes())

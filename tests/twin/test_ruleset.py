@@ -13,11 +13,11 @@ import pytest
 
 from qhs import ruleset_access
 from qhs.layout import topology
-from qhs.twin import boot, inside, lifecycle
+from qhs.twin import access, boot, inside, lifecycle
 from qhs.twin.names import Twin
 from stacks.model import load
 
-from .conftest import Run
+from .conftest import Run, WatchedUp
 
 pytestmark = pytest.mark.live
 
@@ -27,7 +27,7 @@ type Ask = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def ask(twin: Twin, second_up: dict[str, Any]) -> Ask:
+def ask(twin: Twin, second_up: WatchedUp) -> Ask:
     """Ask a machine's API as the plugin does."""
     config = str(ruleset_access.write(twin))
 
@@ -66,7 +66,7 @@ def test_what_is_not_confirmed_is_undone_on_a_live_machine(ask: Ask, twin: Twin)
     assert "app-to-postgres" in json.dumps(after["nft"])
 
 
-def test_a_member_that_differs_from_its_pair_is_named(qhs: Run, twin: Twin, second_up: dict[str, Any]) -> None:
+def test_a_member_that_differs_from_its_pair_is_named(qhs: Run, twin: Twin, second_up: WatchedUp) -> None:
     rule = "rule inet qhs forward iifname internet tcp dport 23 counter accept"
     operator(twin, "qhdc-fw2", f"sudo nft add {rule}")
     seen = qhs("shell", "--", "pulumi", "preview", "-s", STACK, "--refresh", "--diff")
@@ -76,7 +76,7 @@ def test_a_member_that_differs_from_its_pair_is_named(qhs: Run, twin: Twin, seco
     assert "dport 23 " not in operator(twin, "qhdc-fw2", "sudo nft list table inet qhs")
 
 
-def test_a_pair_with_a_dead_member_is_not_written_at_all(qhs: Run, twin: Twin, second_up: dict[str, Any]) -> None:
+def test_a_pair_with_a_dead_member_is_not_written_at_all(qhs: Run, twin: Twin, second_up: WatchedUp) -> None:
     operator(twin, "qhdc-fw1", "sudo nft add rule inet qhs forward iifname internet tcp dport 23 counter accept")
     assert qhs("shell", "--", "pulumi", "refresh", "-s", STACK, "--yes", "--skip-preview").returncode == 0
     boot.power_off(twin, ["qhdc-fw2"])
@@ -90,7 +90,20 @@ def test_a_pair_with_a_dead_member_is_not_written_at_all(qhs: Run, twin: Twin, s
     assert "dport 23 " not in operator(twin, "qhdc-fw1", "sudo nft list table inet qhs")
 
 
-def test_check_mode_tells_the_truth_and_changes_nothing(qhs: Run, twin: Twin, second_up: dict[str, Any]) -> None:
+def test_a_machine_taken_out_of_the_estate_does_not_block_a_refresh(qhs: Run, twin: Twin, second_up: WatchedUp) -> None:
+    operators = access.config(twin)
+    named = operators.read_text()
+    left = "".join(f"Host {block}" for block in named.split("Host ")[1:] if not block.startswith("qhdc-db1\n"))
+    try:
+        operators.write_text(left)
+        seen = qhs("shell", "--", "pulumi", "refresh", "-s", STACK, "--preview-only")
+    finally:
+        operators.write_text(named)
+    assert seen.returncode == 0, seen.stdout[-3000:]
+    assert "- 1 to delete" in seen.stdout, seen.stdout[-3000:]
+
+
+def test_check_mode_tells_the_truth_and_changes_nothing(qhs: Run, twin: Twin, second_up: WatchedUp) -> None:
     playbook = ["ansible-playbook", "scripts/playbooks/site.yml", "--check", "--diff", "--limit", "qhdc-fw1"]
     assert "changed=0" in qhs("shell", "--", *playbook).stdout
     operator(
@@ -105,7 +118,7 @@ def test_check_mode_tells_the_truth_and_changes_nothing(qhs: Run, twin: Twin, se
     assert "ip_forward = 1" in operator(twin, "qhdc-fw1", "cat /etc/sysctl.d/70-qhs-forward.conf")
 
 
-def test_a_machine_loads_its_confirmed_ruleset_before_its_network(twin: Twin, second_up: dict[str, Any]) -> None:
+def test_a_machine_loads_its_confirmed_ruleset_before_its_network(twin: Twin, second_up: WatchedUp) -> None:
     boot.power_off(twin, ["qhdc-db1"])
     lifecycle.up(topology(load("twin")), twin=twin)
     show = "systemctl show --value -p ActiveEnterTimestampMonotonic"
@@ -113,4 +126,6 @@ def test_a_machine_loads_its_confirmed_ruleset_before_its_network(twin: Twin, se
         int(operator(twin, "qhdc-db1", f"{show} {unit}")) for unit in ("qhs-ruleset", "network-pre.target", "ssh")
     ]
     assert entered == sorted(entered)
+    required = operator(twin, "qhdc-db1", "systemctl show --value -p Requires -p After systemd-networkd")
+    assert required.count("qhs-ruleset.service") == 2
     assert "app-to-postgres" in operator(twin, "qhdc-db1", "sudo nft list table inet qhs")

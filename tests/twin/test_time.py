@@ -13,14 +13,17 @@ from tests.twin.hosts import Hosts
 pytestmark = pytest.mark.live
 
 FURTHEST = 0.1  # seconds, C-TIME-01
-SYNCED = "chronyc waitsync 70 0.1 0 1 >/dev/null"
+# A server that follows its own clock never counts as synchronised for `chronyc waitsync`.
+REACHED = (
+    "for _ in $(seq 60); do chronyc -c sources | awk -F, '$6 > 0' | grep -c . | grep -q '[2-9]' && break; sleep 1; done"
+)
 
 
 def test_every_machine_follows_two_time_servers_of_two_sites(hosts: Hosts) -> None:
     """C-TIME-01: they answer, and are less than 100 ms away."""
     servers = set(nearest(load("twin"), "qhdc", "time"))
     wrong = {}
-    for name, said in hosts.say(f"{SYNCED}; chronyc -n -c sources").items():
+    for name, said in hosts.say(f"{REACHED}; chronyc -n -c sources").items():
         rows = list(csv.reader(said.splitlines()))
         near = {row[2] for row in rows if int(row[5], 8) and int(row[3]) and abs(float(row[7])) < FURTHEST}
         if len(near & servers) < 2 or {row[2] for row in rows} - servers:
@@ -31,7 +34,7 @@ def test_every_machine_follows_two_time_servers_of_two_sites(hosts: Hosts) -> No
 def test_every_machine_knows_its_offset_and_it_is_small(hosts: Hosts) -> None:
     """Stratum 16 and no reference is how chronyd says that it follows nobody."""
     wrong = {}
-    for name, said in hosts.say(f"{SYNCED}; chronyc -n -c tracking").items():
+    for name, said in hosts.say(f"{REACHED}; chronyc -n -c tracking").items():
         (row,) = csv.reader([said])
         if not 0 < int(row[2]) < 16 or abs(float(row[4])) >= FURTHEST or row[13] != "Normal":
             wrong[name] = row

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from policies import baseline
 from qhs.net.prove import Facts, NotUnderstoodError, Proof, facts, prove
 from stacks.model import Estate
 
@@ -155,6 +156,11 @@ def test_every_declared_conversation_is_a_cell_that_allows(known: Facts, judged:
     assert at_the_site and at_the_site <= allowed
 
 
+def test_chains_are_asked_for_into_all_that_the_baseline_protects(known: Facts, judged: Callable[[], Proof]) -> None:
+    asked = {known.areas[cell.destination].kind for cell in judged().cells if cell.kind == "chain"}
+    assert asked == set(baseline.load().thresholds("C-NET-03")["protected"])
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_changed_rule_makes_the_proof_red(name: str, listings: dict[str, Any], judged: Callable[[], Proof]) -> None:
     machine, change = MUTANTS[name]
@@ -206,9 +212,10 @@ def test_a_host_that_forwards_is_a_path(estate: Estate, listings: dict[str, Any]
     assert ("qhdc.data", "qhdc.mgmt-ports") in {(cell.source, cell.destination) for cell in found}
 
 
-def test_rules_of_an_expired_flow_must_be_dead(known: Facts, listings: dict[str, Any]) -> None:
+def test_rules_of_an_expired_flow_must_be_dead(estate: Estate, known: Facts, listings: dict[str, Any]) -> None:
     then = NOW + timedelta(days=1)
-    talks = tuple(replace(talk, expires=then) if talk.flow == FLOW else talk for talk in known.talks)
+    mortal = estate.catalogue.flows[FLOW].model_copy(update={"expires": then})
+    talks = tuple(replace(one, flow=mortal) if one.flow is estate.catalogue.flows[FLOW] else one for one in known.talks)
     expiring = replace(known, talks=talks)
     assert prove(expiring, listings, NOW).code == 0
     assert {cell.packet.hops[0].by for cell in prove(expiring, listings, then).violations if cell.packet} == {FLOW}

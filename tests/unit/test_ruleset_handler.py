@@ -56,7 +56,7 @@ def checked(change: Change | None = None) -> dict[str, Any]:
 
 def diff(old: dict[str, Any], new: dict[str, Any]) -> api.DiffResponse:
     handler = RulesetHandler(Settings())
-    state = {**handler.outputs(checked()), **old}
+    state = {**handler.outputs(URN, checked()), **old}
     request = api.DiffRequest(URN, f"qhdc/{PAIR.target}", marshalled(state), marshalled(new), [])
     return asyncio.run(QhsProvider(KINDS).diff(request))
 
@@ -160,7 +160,7 @@ def test_create_in_a_preview_shows_the_outputs_and_writes_nothing() -> None:
 @pytest.mark.parametrize("config", [None, Path("/nonexistent")])
 def test_without_a_configuration_a_write_says_the_way_out(config: Path | None) -> None:
     with pytest.raises(ProviderError, match=r"qhs:sshConfig: found .*wanted .*Way out"):
-        RulesetHandler(Settings(config)).write(checked())
+        RulesetHandler(Settings(config)).write(URN, checked())
 
 
 def test_a_kind_that_is_not_ours_is_named() -> None:

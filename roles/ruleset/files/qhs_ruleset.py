@@ -2,7 +2,8 @@
 """The ruleset API of one machine: an SSH forced command that owns the table `inet qhs` and nothing else.
 
 Over SSH: `check HASH` and `apply HASH` (ruleset on standard input), `confirm HASH`, `read`. HASH is the SHA-256 of
-the ruleset, so that a text cut short is refused. What is applied is undone after ROLLBACK seconds unless it is
+the ruleset, so that a text cut short is refused. A ruleset may begin with a comment that names the resource which put
+it there, and `read` says that name. What is applied is undone after ROLLBACK seconds unless it is
 confirmed; what is confirmed is loaded at boot. Locally: `boot` and `rollback`, called by units.
 
 Answers are one line of JSON; an error is {"error": {"code", "message"}} with exit code 1.
@@ -38,6 +39,7 @@ HASH = re.compile(r"[0-9a-f]{64}")
 # The lines of our table. A rule begins with a match of ours, so that no `include` and no set passes, and has no `;`
 # and only closed braces, so that it closes neither its chain nor the table.
 LINES = {
+    "n": r"# ([\w./-]+ [\w:.$/-]+)",
     "t": r"table inet qhs \{",
     "c": r"\tchain (input|forward|output) \{",
     "h": r"\t\ttype filter hook (input|forward|output) priority filter; policy drop;",
@@ -46,7 +48,7 @@ LINES = {
     "e": r"\t\}",
     "x": r"\}",
 }
-ORDER = r"t(chr*e){3}x"
+ORDER = r"n?t(chr*e){3}x"
 
 
 class RefusedError(Exception):
@@ -133,6 +135,7 @@ def read() -> dict[str, Any]:
         waiting = pending()
         return {
             "confirmed": hash_of(CONFIRMED),
+            "resource": resource(),
             "pending": waiting["hash"] if waiting else None,
             "nft": json.loads(nft("-j", "list", "table", "inet", "qhs")) if exists() else None,
         }
@@ -146,21 +149,21 @@ def rollback() -> dict[str, Any]:
 
 
 def boot() -> dict[str, Any]:
-    """Loads the confirmed ruleset; the first-boot one where none loads; denies everything where neither does."""
+    """Loads the confirmed ruleset; the first-boot one where none loads; denies everything where neither does.
+
+    The network does not start after an error: so it is none that the first-boot ruleset, which lets in who can repair
+    the other, was loaded instead. Whoever reads the machine sees that it does not enforce what is confirmed.
+    """
     faults = []
     for path in (CONFIRMED, FIRST_BOOT):
         try:
-            load(ours(path.read_text()))
-        except FileNotFoundError:
+            load(ours(path.read_text("ascii")))
+        except (OSError, UnicodeDecodeError, RefusedError) as fault:
+            faults.append(f"{path}: {fault}")
             continue
-        except RefusedError as refused:
-            faults.append(f"{path}: {refused}")
-            continue
-        if faults:
-            raise RefusedError("boot", f"{path} was loaded instead of {'; '.join(faults)}")
-        return {"loaded": str(path)}
+        return {"loaded": str(path), "faults": faults}
     load(DENY_ALL)
-    raise RefusedError("boot", f"everything is denied: {'; '.join(faults) or f'no {CONFIRMED} and no {FIRST_BOOT}'}")
+    raise RefusedError("boot", f"everything is denied: {'; '.join(faults)}")
 
 
 Verb = Callable[..., dict[str, Any]]
@@ -213,7 +216,24 @@ def current() -> str:
     """The table that is enforced now, as text; what a boot would load where there is none."""
     if exists():
         return nft("--stateless", "list", "table", "inet", "qhs")
-    return next((path.read_text() for path in (CONFIRMED, FIRST_BOOT) if path.exists()), DENY_ALL)
+    return next((text for path in (CONFIRMED, FIRST_BOOT) if (text := stored(path))), DENY_ALL)
+
+
+def stored(path: Path) -> "str | None":
+    """A ruleset on the disk, or nothing where it is none."""
+    try:
+        return ours(path.read_text("ascii"))
+    except (OSError, UnicodeDecodeError, RefusedError):
+        return None
+
+
+def resource() -> "str | None":
+    """The name in the first line of the confirmed ruleset, or nothing where it has none."""
+    if not CONFIRMED.exists():
+        return None
+    first = CONFIRMED.read_text(errors="replace").partition("\n")[0]
+    named = re.fullmatch(LINES["n"], first)
+    return named[1] if named else None
 
 
 def exists() -> bool:

@@ -2,6 +2,7 @@
 
 from qhs.engine.environment import Engine, prepare
 from qhs.engine.run import EngineError, run_pulumi
+from qhs.engine.said import Said, heard
 from qhs.engine.stack import configure, ensure_stack
 
-__all__ = ["Engine", "EngineError", "configure", "ensure_stack", "prepare", "run_pulumi"]
+__all__ = ["Engine", "EngineError", "Said", "configure", "ensure_stack", "heard", "prepare", "run_pulumi"]

@@ -18,12 +18,16 @@ _READ_SETTINGS = {"config", "destroy", "import", "preview", "refresh", "up"}
 
 
 class EngineError(Exception):
-    """The engine ended with another exit code than 0. `output` is the end of what it said."""
+    """The engine ended with another exit code than 0.
 
-    def __init__(self, command: str, code: int, output: str) -> None:
+    `output` is the end of what it said on both streams, `said` all of its standard output.
+    """
+
+    def __init__(self, command: str, code: int, output: str, said: str) -> None:
         super().__init__(f"`pulumi {command}` ended with exit code {code}:\n{output}")
         self.code = code
         self.output = output
+        self.said = said
 
 
 def run_pulumi(
@@ -77,7 +81,7 @@ def run_pulumi(
     if interrupted:
         raise KeyboardInterrupt
     if process.returncode:
-        raise EngineError(" ".join(args), process.returncode, "\n".join(tail))
+        raise EngineError(" ".join(args), process.returncode, "\n".join(tail), "\n".join(said))
     return "\n".join(said)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import tempfile
 from pathlib import Path
 
 import yaml
@@ -29,9 +30,18 @@ def ensure_stack(engine: Engine, stack: str, project: Path = CLONE, on_line: Pro
         return
     own.unlink(missing_ok=True)
     # The engine writes a new stack's settings beside the project file: this one stands in for it.
-    (own.parent / "Pulumi.yaml").write_text(f"name: {name}\nruntime: python\n")
+    _put(own.parent / "Pulumi.yaml", f"name: {name}\nruntime: python\n")
     (backend / "stacks" / name / f"{stack}.json").unlink(missing_ok=True)
     run_pulumi(engine, ["stack", "init", stack], cwd=own.parent, on_line=on_line)
+
+
+def _put(file: Path, text: str) -> None:
+    """Write a file unless it is there, in one piece: stacks are made side by side, and each engine reads it."""
+    if file.exists() and file.read_text() == text:
+        return
+    with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}-", delete=False) as fresh:
+        fresh.write(text)
+    Path(fresh.name).replace(file)
 
 
 def configure(engine: Engine, stack: str, key: str, value: str) -> None:

@@ -16,11 +16,12 @@ from qhs.net import docs as documents
 from qhs.net.diff import difference, markdown, text
 from qhs.net.map import draw
 from qhs.net.probe import run as probing
+from qhs.net.probe.vantage import vantages
 from qhs.net.prove.live import prove_live
 from qhs.net.prove.plan import prove_plan
 from qhs.net.prove.report import report, table
 from qhs.twin.names import Twin
-from stacks.model import checks, load
+from stacks.model import load
 from stacks.model.source import REPO
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
@@ -39,10 +40,14 @@ def prove(
 
     Exit code 3: a machine could not be asked, so nothing is decided.
     """
+    if live and env is not Environment.TWIN:
+        raise UserError(
+            f"found --live with --env {env}; wanted the twin: nothing else runs here", "leave one of them out"
+        )
     now = datetime.now(UTC)
-    estate = load(Environment.TWIN if live else env, now)
+    estate = load(env, now)
     proof = prove_live(estate, Twin.here(), now) if live else prove_plan(estate, now)
-    done = report(proof, env, now, checks.expiring(estate, now))
+    done = report(proof, estate, now)
     if as_json:
         typer.echo(done.model_dump_json(indent=1))
     else:
@@ -59,7 +64,9 @@ def probe(
 
     Exit code 2: a packet got through that no flow allows, or did not get through although one does.
     """
-    results = probing.run(probing.probes(load(Environment.TWIN), Twin.here(), sample=sample))
+    now = datetime.now(UTC)
+    estate = load(Environment.TWIN, now)
+    results = probing.run(probing.probes(estate, vantages(estate, Twin.here()), now, sample=sample))
     if as_json:
         typer.echo(json.dumps([probing.row(one) for one in results], indent=1))
     else:

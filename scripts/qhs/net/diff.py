@@ -100,8 +100,7 @@ def _open(estate: Estate, now: datetime) -> _Open:
     flows = estate.catalogue.flows
     return {
         _Port(one.source.name, one.destination.name, one.target.service, port): (one.flow, flows[one.flow].owner)
-        for one in estate.conversations
-        if (expires := flows[one.flow].expires) is None or expires > now
+        for one in estate.alive(now)
         for port in one.target.ports
     }
 

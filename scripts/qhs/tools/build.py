@@ -43,30 +43,42 @@ class Build:
 
     def into(self, folder: Path) -> None:
         """Leave `folder/bin` with the programs. Raises UserError with Go's last words."""
-        go = self.go.ready(self.progress)
-        environ = os.environ | _SETTINGS | {"GOTMPDIR": str(folder)}
+        go, environ = self._go(folder)
         caches = [Path(self._ask(go, environ, folder, "env", name)) for name in ("GOCACHE", "GOMODCACHE")]
         store.require_space([cache(), *caches], self.spec.needs_mib, self.spec.name, self.free)
+        name, version = self.spec.name, self.spec.version
+        self.progress(f"{name}: building {version} from source with Go {self.go.version}; minutes the first time")
+        packages = self.resolve(folder)
+        self._compile(go, environ, folder, packages)
+        for file in self.spec.ships:
+            self._copy(go, environ, folder / "source", file, folder / "bin" / file.into)
+        store.remove(folder / "source")
+
+    def resolve(self, folder: Path) -> int:
+        """Leave all sources in `folder/source`, fetch every module, and return how many packages will be compiled.
+
+        Raises UserError where one is missing, or is not what go.sum says.
+        """
+        go, environ = self._go(folder)
         source = folder / "source"
         shutil.copytree(self.spec.folder, source)
         for file in self.spec.sources:
             self._copy(go, environ, source, file, source / file.into)
-        self._compile(go, environ, source, folder / "bin")
-        for file in self.spec.ships:
-            self._copy(go, environ, source, file, folder / "bin" / file.into)
-        store.remove(source)
-
-    def _compile(self, go: Path, environ: dict[str, str], source: Path, target: Path) -> None:
-        name, version = self.spec.name, self.spec.version
-        self.progress(f"{name}: building {version} from source with Go {self.go.version}; minutes the first time")
-        needed = _Counted(f"{name}: fetching modules", self.progress)
+        needed = _Counted(f"{self.spec.name}: fetching modules", self.progress)
         self._run([str(go), "list", "-deps", *self.spec.packages], environ, source, needed)
+        return needed.count
+
+    def _go(self, folder: Path) -> tuple[Path, dict[str, str]]:
+        """The `go` program and its environment."""
+        return self.go.ready(self.progress), os.environ | _SETTINGS | {"GOTMPDIR": str(folder)}
+
+    def _compile(self, go: Path, environ: dict[str, str], folder: Path, packages: int) -> None:
         stamps = " ".join(
-            f"-X {variable}={text.format(version=version)}" for variable, text in self.spec.stamps.items()
+            f"-X {variable}={text.format(version=self.spec.version)}" for variable, text in self.spec.stamps.items()
         )
-        command = ["nice", str(go), "build", "-v", f"-p={jobs()}", *_FLAGS, "-ldflags", stamps, "-o", f"{target}/"]
-        compiled = _Counted(f"{name}: compiled", self.progress, needed.count)
-        self._run([*command, *self.spec.packages], environ, source, compiled)
+        command = ["nice", str(go), "build", "-v", f"-p={jobs()}", *_FLAGS, "-ldflags", stamps, "-o", f"{folder}/bin/"]
+        compiled = _Counted(f"{self.spec.name}: compiled", self.progress, packages)
+        self._run([*command, *self.spec.packages], environ, folder / "source", compiled)
 
     def _run(self, command: list[str], environ: dict[str, str], cwd: Path, lines: "_Counted") -> None:
         code = follow(command, environ, cwd, lines)

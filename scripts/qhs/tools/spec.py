@@ -32,11 +32,12 @@ class OnPath(_Strict):
     probe: list[str] = Field(min_length=1)
     """A command that prints the version."""
     at_least: str
-    below: str | None = None
+    below: str
+    """Pre-releases of this one count as it."""
 
     def fits(self, version: Version) -> bool:
         """Whether `version` lies in the accepted range."""
-        return Version(self.at_least) <= version and (self.below is None or version < Version(self.below))
+        return Version(self.at_least) <= version and Version(version.base_version) < Version(self.below)
 
 
 class ToolSpec(_Strict):

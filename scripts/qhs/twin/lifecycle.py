@@ -55,8 +55,7 @@ def up(topology: Topology, progress: Progress = silent, twin: Twin | None = None
     twin = twin or Twin.here()
     started = time.monotonic()
     with alone(twin.lock, f"`up` or `down` of twin {twin.name}"):
-        running = [name for name in twin.machines() if state(twin, name) == "running"]
-        preflight.check(twin, max(0, len(topology.machines) - len(running)))
+        check(twin, len(topology.machines))
         image = images.ensure(progress)
         twin.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         wires.ensure_namespace(twin)
@@ -70,6 +69,12 @@ def up(topology: Topology, progress: Progress = silent, twin: Twin | None = None
         booted = _boot(twin, topology, due, image, progress)
         kept = tuple(machine.name for machine in topology.machines if machine not in due)
         return Up(image, booted, kept, time.monotonic() - started)
+
+
+def check(twin: Twin, machines: int) -> None:
+    """Raise UserError where this host cannot carry `machines` in all: those that run have what they need."""
+    running = [name for name in twin.machines() if state(twin, name) == "running"]
+    preflight.check(twin, max(0, machines - len(running)))
 
 
 def down(progress: Progress = silent, twin: Twin | None = None) -> None:

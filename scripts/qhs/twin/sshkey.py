@@ -11,7 +11,7 @@ def make(path: Path) -> Path:
         fresh = path.with_name(f"{path.name}.new")
         fresh.unlink(missing_ok=True)
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "qhs", "-f", str(fresh)]
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True, text=True)
         fresh.with_name(f"{fresh.name}.pub").rename(_half(path))
         fresh.rename(path)
     return path

@@ -217,4 +217,4 @@ def _netns(verb: str, name: str) -> None:
 
 def _shell(netns: str, script: str) -> None:
     path = NETNS_FOLDER / netns
-    subprocess.run(["nsenter", f"--net={path}", "--", "sh", "-euc", script], check=True)
+    subprocess.run(["nsenter", f"--net={path}", "--", "sh", "-euc", script], check=True, capture_output=True, text=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,8 @@ class Reading:
     table: Table
     confirmed: str | None
     """SHA-256 of the ruleset that its next boot loads."""
+    resource: str | None
+    """Key and URN of the resource that wrote that ruleset."""
 
 
 def digest(text: str) -> str:
@@ -45,10 +47,17 @@ class Client:
     def __init__(self, config: Path) -> None:
         self._config = config
 
+    def machines(self) -> list[str]:
+        """The machines that there are. Raises RulesetError where the configuration names none: it is no such file."""
+        found = list(dict.fromkeys(_named(self._config)))
+        if not found:
+            raise RulesetError(f"{self._config}: found no machine, wanted a line `Host NAME` for each")
+        return found
+
     def read(self, machine: str) -> Reading:
         """What a machine enforces now, and after a boot. Raises RulesetError."""
         answer = self._ask(machine, "read")
-        return Reading(parse(answer["nft"] or {"nftables": []}), answer["confirmed"])
+        return Reading(parse(answer["nft"] or {"nftables": []}), answer["confirmed"], answer["resource"])
 
     def list(self, machines: Sequence[str]) -> dict[str, Reading]:
         """What several machines enforce. Raises one RulesetError that names every machine that did not answer."""
@@ -71,7 +80,7 @@ class Client:
             ) from error
 
     def _all[T](self, machines: Sequence[str], do: Callable[[str], T]) -> dict[str, T]:
-        with ThreadPoolExecutor(len(machines)) as pool:
+        with ThreadPoolExecutor(max(1, len(machines))) as pool:
             waiting = {machine: pool.submit(do, machine) for machine in machines}
         faults = [fault for one in waiting.values() if (fault := one.exception())]
         if faults:
@@ -103,6 +112,18 @@ class Client:
         return (
             f"{machine} cannot be reached: {why}. Tried: {tried}. Way out: power it on, or see that this file names it"
         )
+
+
+def _named(config: Path) -> Iterator[str]:
+    """The names in an OpenSSH configuration, its includes and no patterns."""
+    for line in config.read_text().splitlines():
+        keyword, *words = line.split() or [""]
+        if keyword.lower() == "host":
+            yield from (word for word in words if not set(word) & set("*?!"))
+        elif keyword.lower() == "include":
+            for word in words:
+                for path in Path("/").glob(str(Path.home() / ".ssh" / word).lstrip("/")):
+                    yield from _named(path)
 
 
 def _last(lines: Iterable[str]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from stacks.provider.base import Checked, Handler, ProviderError
+from stacks.provider.base import Checked, Handler, ProviderError, Standing
 from stacks.provider.ruleset.client import Client, Reading, RulesetError, digest
 from stacks.provider.ruleset.nft import OddRule, Table, rule_of
 from stacks.provider.ruleset.spec import RulesetSpec, faults, shown, text
@@ -44,36 +46,48 @@ class RulesetHandler(Handler):
     def key(self, inputs: Plain) -> str:
         return f"{inputs['site']}/{inputs['target']}"
 
-    def outputs(self, inputs: Plain) -> Plain:
+    def outputs(self, urn: str, inputs: Plain) -> Plain:
         table = RulesetSpec.model_validate(inputs).table()
-        return _outputs(table, digest(text(table)))
+        return _outputs(table, digest(text(table, self._resource(urn, inputs))))
 
-    def write(self, inputs: Plain) -> None:
-        self._write(inputs["members"], text(RulesetSpec.model_validate(inputs).table()))
+    def write(self, urn: str, inputs: Plain) -> None:
+        table = RulesetSpec.model_validate(inputs).table()
+        with _told():
+            self._client().write(inputs["members"], text(table, self._resource(urn, inputs)))
 
-    def read(self, key: str, inputs: Plain) -> tuple[Plain, Plain]:
-        members = _names(inputs)
-        try:
-            readings = self._client().list(members)
-        except RulesetError as error:
-            raise ProviderError(f"{key}: {error}") from error
-        views = {member: _view(one, {**inputs, "members": members}) for member, one in readings.items()}
-        pattern = next((member for member, view in views.items() if not view.edited), members[0])
-        told = [_told(member, views[member].against(views[pattern]), pattern) for member in members]
-        # What was changed by hand is what the plan must show.
-        view = next((one for one in views.values() if one.edited), views[pattern])
-        return {**view.inputs, "members": told}, view.outputs
+    def read(self, key: str, inputs: Plain) -> tuple[Plain, Plain] | None:
+        """A machine that the SSH configuration does not name is gone, and its ruleset with it."""
+        with _told(f"{key}: "):
+            client = self._client()
+            readings = client.list(_there(client, inputs))
+        return _as_one(readings, inputs) if readings else None
 
-    def remove(self, inputs: Plain) -> None:
-        """Leaves the guards alone: a machine that no ruleset describes any more stays closed and manageable."""
+    def list(self) -> list[Standing]:
+        """Every machine's, those that enforce one resource's together. Without a resource the key is the machine."""
+        with _told():
+            client = self._client()
+            readings = client.list(client.machines())
+        own: dict[str, dict[str, Reading]] = {}
+        for machine, reading in readings.items():
+            own.setdefault(reading.resource or machine, {})[machine] = reading
+        found = []
+        for resource, members in own.items():
+            key, _, urn = resource.partition(" ")
+            inputs, outputs = _as_one(members, {"flows": {}})
+            found.append(Standing(key, urn or None, {**inputs, **outputs}))
+        return found
+
+    def remove(self, urn: str, inputs: Plain) -> None:
+        """Leaves the guards, where it is this resource's: a machine without a ruleset stays closed and manageable."""
         guards = [(guard["name"], rule_of(guard["rule"])) for guard in inputs["guards"]]
-        self._write(_names(inputs), text(Table(tuple(guards))))
+        with _told():
+            client = self._client()
+            there = client.list(_there(client, inputs))
+            own = [member for member, reading in there.items() if reading.resource == self._resource(urn, inputs)]
+            client.write(own, text(Table(tuple(guards)), None))
 
-    def _write(self, members: list[str], ruleset: str) -> None:
-        try:
-            self._client().write(members, ruleset)
-        except RulesetError as error:
-            raise ProviderError(str(error)) from error
+    def _resource(self, urn: str, inputs: Plain) -> str:
+        return f"{self.key(inputs)} {urn}"
 
     def _client(self) -> Client:
         config = self.settings.ssh_config
@@ -85,11 +99,31 @@ class RulesetHandler(Handler):
         return Client(config)
 
 
+@contextmanager
+def _told(where: str = "") -> Iterator[None]:
+    """A machine's fault is the user's news."""
+    try:
+        yield
+    except RulesetError as error:
+        raise ProviderError(f"{where}{error}") from error
+
+
+def _as_one(readings: dict[str, Reading], described: Plain) -> tuple[Plain, Plain]:
+    """What members enforce, as one ruleset: where they differ, `members` says so."""
+    members = list(readings)
+    views = {member: _view(one, {**described, "members": members}) for member, one in readings.items()}
+    pattern = next((member for member, view in views.items() if not view.edited), members[0])
+    told = [_compared(member, views[member].against(views[pattern]), pattern) for member in members]
+    # What was changed by hand is what the plan must show.
+    view = next((one for one in views.values() if one.edited), views[pattern])
+    return {**view.inputs, "members": told}, view.outputs
+
+
 def _view(reading: Reading, described: Plain) -> View:
     table = reading.table
     rules = [rule for _, rule in table.guards] + [rule for flow in table.flows.values() for rule in flow.rules]
     odd = table.foreign or any(isinstance(rule, OddRule) for rule in rules)
-    edited = bool(odd) or digest(text(table)) != reading.confirmed
+    edited = bool(odd) or digest(text(table, reading.resource)) != reading.confirmed
     return View(shown(table, described), _outputs(table, reading.confirmed), edited)
 
 
@@ -97,10 +131,11 @@ def _outputs(table: Table, confirmed: str | None) -> Plain:
     return {"sequence": table.sequence, "foreign": list(table.foreign), "confirmed": confirmed or ""}
 
 
-def _names(inputs: Plain) -> list[str]:
-    """The members, without what an earlier refresh told about them."""
-    return [member.partition(" ")[0] for member in inputs["members"]]
+def _there(client: Client, inputs: Plain) -> list[str]:
+    """The members that there are, without what an earlier refresh told about them."""
+    machines = client.machines()
+    return [name for member in inputs["members"] if (name := member.partition(" ")[0]) in machines]
 
 
-def _told(member: str, differs: str, pattern: str) -> str:
+def _compared(member: str, differs: str, pattern: str) -> str:
     return f"{member} (differs from {pattern}: {differs})" if differs else member

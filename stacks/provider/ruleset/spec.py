@@ -130,9 +130,9 @@ def shown(table: Table, described: Mapping[str, Any]) -> dict[str, Any]:
     return {**described, "guards": guards, "flows": flows}
 
 
-def text(table: Table) -> str:
-    """The ruleset for nft."""
-    return render(table.guards, table.flows)
+def text(table: Table, resource: str | None) -> str:
+    """The ruleset for nft. It begins with the resource that it is of, so that no other takes it away."""
+    return (f"# {resource}\n" if resource else "") + render(table.guards, table.flows)
 
 
 def _flow(flow: Flow, described: Mapping[str, Any]) -> dict[str, Any]:

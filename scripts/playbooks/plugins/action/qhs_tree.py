@@ -2,6 +2,9 @@
 
 The role's owns.yml says which files, with owner, group, mode and a check; their content lies at the same path as on
 the machine under templates/ (with `.j2`), or under files/ at `from`.
+
+The result's `due` says that somebody has yet to act on them: from before the first one is written until
+`qhs_tree: {acted: true}`, also over a run that was killed in between.
 """
 
 from __future__ import annotations
@@ -19,21 +22,26 @@ OVERRIDES = {"trim_blocks": True, "lstrip_blocks": True}
 
 
 class ActionModule(ActionBase):
-    """`qhs_tree:`, without arguments."""
+    """`qhs_tree:` writes; `qhs_tree: {acted: true}` says that what it wrote is in effect."""
 
-    _VALID_ARGS: frozenset[str] = frozenset()
+    _VALID_ARGS = frozenset({"acted"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Render on the controller, write on the machine."""
         variables = task_vars or {}
         result: dict[str, Any] = super().run(tmp, variables)
         role = Path(variables["role_path"])
+        if self._task.args.get("acted"):
+            return result | self._on_machine({"role": role.name, "acted": True}, variables)
         owned: list[dict[str, str]] = yaml.safe_load((role / "owns.yml").read_text())["files"]
         files = [DEFAULTS | one | {"content": self._content(role, one, variables)} for one in owned]
-        result.update(
-            self._execute_module(module_name="qhs_tree_write", module_args={"files": files}, task_vars=variables)
+        return result | self._on_machine({"role": role.name, "files": files}, variables)
+
+    def _on_machine(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        done: dict[str, Any] = self._execute_module(
+            module_name="qhs_tree_write", module_args=arguments, task_vars=variables
         )
-        return result
+        return done
 
     def _content(self, role: Path, file: dict[str, str], variables: dict[str, Any]) -> str:
         path, plain = file["path"], file.get("from")

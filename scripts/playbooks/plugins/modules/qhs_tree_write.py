@@ -14,11 +14,17 @@ module: qhs_tree_write
 short_description: Writes the files of a role
 description: Called by the action qhs_tree, which renders them. Each file is replaced whole or not at all.
 options:
+  role:
+    description: The role that owns them.
+    type: str
+    required: true
   files:
     description: Each with path, content, owner, group, mode and, where one is wanted, check, a command with %s.
     type: list
     elements: dict
-    required: true
+  acted:
+    description: Writes nothing, but takes note that what was written before is in effect.
+    type: bool
 """
 
 RETURN = """
@@ -26,20 +32,42 @@ written:
   description: The paths whose content changed.
   returned: always
   type: list
+due:
+  description: Whether something was written that nobody has acted on yet.
+  returned: always
+  type: bool
 """
 
 type File = dict[str, str]
 
+# A boot acts on every file, so the note need not outlive one.
+DUE = Path("/run/qhs-roles")
+
 
 def main() -> None:
     """Entry point of the module."""
-    module = AnsibleModule({"files": {"type": "list", "elements": "dict", "required": True}}, supports_check_mode=True)
+    module = AnsibleModule(
+        {
+            "role": {"type": "str", "required": True},
+            "files": {"type": "list", "elements": "dict"},
+            "acted": {"type": "bool"},
+        },
+        required_one_of=[("files", "acted")],
+        supports_check_mode=True,
+    )
+    due = DUE / module.params["role"]
+    if module.params["acted"]:
+        if not module.check_mode:
+            due.unlink(missing_ok=True)
+        module.exit_json(changed=False, written=[], due=False)
     files: list[File] = module.params["files"]
     before = {one["path"]: _content(one["path"]) for one in files}
     fresh = [one for one in files if before[one["path"]] != one["content"]]
     for one in fresh:
         _check(module, one)
-    if not module.check_mode:
+    if fresh and not module.check_mode:
+        DUE.mkdir(mode=0o700, exist_ok=True)
+        due.touch()
         for one in fresh:
             _write(one)
     changed = [_attributes(module, one) for one in files if Path(one["path"]).exists()]
@@ -48,7 +76,12 @@ def main() -> None:
         for one in fresh
         for path in [one["path"]]
     ]
-    module.exit_json(changed=bool(fresh) or any(changed), written=[one["path"] for one in fresh], diff=diff)
+    module.exit_json(
+        changed=bool(fresh) or any(changed),
+        written=[one["path"] for one in fresh],
+        due=bool(fresh) or due.exists(),
+        diff=diff,
+    )
 
 
 def _content(path: str) -> str | None:

@@ -3,41 +3,55 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import selectors
 import socket
 import threading
 from collections.abc import Iterator
 
+from qhs.errors import UserError
 from qhs.net.probe.vantage import Vantage
 
 
 @contextlib.contextmanager
-def listening(vantage: Vantage, protocol: str, addresses: tuple[str, ...], port: int) -> Iterator[None]:
-    """Hold `port` on these addresses of a machine while the block runs; a port that a service holds is left to it."""
-    sockets = vantage.inside(lambda: list(_bound(protocol, addresses, port)))
+def listening(vantage: Vantage, protocol: str, addresses: tuple[str, ...], port: int) -> Iterator[frozenset[str]]:
+    """Hold `port` on these addresses of a machine while the block runs; the addresses where a service holds it already.
+
+    Those are left to the service. Raises UserError where the machine does not have an address.
+    """
+    sockets = vantage.inside(lambda: {one: _bound(vantage, protocol, one, port) for one in addresses})
+    own = [sock for sock in sockets.values() if sock is not None]
     over = threading.Event()
-    thread = threading.Thread(target=_serve, args=(sockets, over))
+    thread = threading.Thread(target=_serve, args=(own, over))
     thread.start()
     try:
-        yield
+        yield frozenset(address for address, sock in sockets.items() if sock is None)
     finally:
         over.set()
         thread.join()
-        for sock in sockets:
+        for sock in own:
             sock.close()
 
 
-def _bound(protocol: str, addresses: tuple[str, ...], port: int) -> Iterator[socket.socket]:
+def _bound(vantage: Vantage, protocol: str, address: str, port: int) -> socket.socket | None:
+    """A socket there; none where a service holds the port."""
     kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
-    for address in addresses:
-        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with contextlib.suppress(OSError):  # in use: the service itself answers
-            sock.bind((address, port))
-            if kind == socket.SOCK_STREAM:
-                sock.listen(64)
-        sock.setblocking(False)
-        yield sock
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+    sock.setblocking(False)
+    try:
+        if kind == socket.SOCK_STREAM:  # of UDP it would take a service's datagrams away
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address, port))
+        if kind == socket.SOCK_STREAM:
+            sock.listen(64)
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            return None
+        raise UserError(
+            f"{vantage.name} cannot listen on {address} {protocol}/{port}: {error.strerror}", "qhs up"
+        ) from None
+    return sock
 
 
 def _serve(sockets: list[socket.socket], over: threading.Event) -> None:

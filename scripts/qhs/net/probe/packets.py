@@ -1,4 +1,4 @@
-"""One packet's fate: open, rejected, dropped, or without a route. Each told apart, in both families."""
+"""One packet's fate: open, rejected, dropped, without a route or a wire. Each told apart, in both families."""
 
 from __future__ import annotations
 
@@ -18,16 +18,21 @@ class Fate(StrEnum):
     REJECT = "reject"
     DROP = "drop"
     NO_ROUTE = "no-route"
+    NO_WIRE = "no-wire"
+    """The place itself is cut off: its own address or its neighbour is gone, and nothing was sent."""
 
 
 _REJECTED = {errno.ECONNREFUSED, errno.EACCES, errno.EPERM, errno.ECONNRESET}
-_NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL}
+_NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH}
 
 
-def send(protocol: str, address: str, port: int, source: str) -> Fate:
-    """Send from `source` to `address`; call it inside the namespace that the packet must leave from."""
+def send(protocol: str, address: str, port: int, source: str, *, echo: bool = True) -> Fate:
+    """Send from `source` to `address`; call it inside the namespace that the packet must leave from.
+
+    Without `echo` a service of its own is there, which answers as it likes: a TCP handshake, or any datagram, is open.
+    """
     try:
-        return _tcp(address, port, source) if protocol == "tcp" else _udp(address, port, source)
+        return _tcp(address, port, source, echo) if protocol == "tcp" else _udp(address, port, source, echo)
     except TimeoutError:
         return Fate.DROP
     except OSError as error:
@@ -35,38 +40,38 @@ def send(protocol: str, address: str, port: int, source: str) -> Fate:
             return Fate.REJECT
         if error.errno in _NO_ROUTE:
             return Fate.NO_ROUTE
+        if error.errno == errno.EADDRNOTAVAIL:
+            return Fate.NO_WIRE
         raise
 
 
-def _tcp(address: str, port: int, source: str) -> Fate:
+def _tcp(address: str, port: int, source: str, echo: bool) -> Fate:
+    token = os.urandom(8)
     with _socket(address, socket.SOCK_STREAM, source) as sock:
         sock.connect((address, port))
-        return _asked(sock, *question("tcp", port))
+        if not echo:
+            return Fate.OPEN
+        sock.sendall(token)
+        return Fate.OPEN if sock.recv(len(token)) == token else Fate.REJECT
 
 
-def _udp(address: str, port: int, source: str) -> Fate:
+def _udp(address: str, port: int, source: str, echo: bool) -> Fate:
+    asked, mark = question(port)
     with _socket(address, socket.SOCK_DGRAM, source) as sock:
         sock.connect((address, port))
-        return _asked(sock, *question("udp", port))
+        sock.send(asked)
+        return Fate.OPEN if mark in sock.recv(512) or not echo else Fate.REJECT
 
 
-def _asked(sock: socket.socket, asked: bytes, mark: bytes) -> Fate:
-    sock.sendall(asked)
-    return Fate.OPEN if mark in sock.recv(512) else Fate.REJECT
-
-
-def question(protocol: str, port: int) -> tuple[bytes, bytes]:
-    """What a service at this port answers, and the mark that its answer bears, as that of a listener's echo does."""
-    match protocol, port:
-        case "tcp", 22:
-            return b"SSH-2.0-qhs-probe\r\n", b"SSH-2.0-"
-        case "udp", 123:  # a client's request of version 4; its time of sending comes back as the origin's
+def question(port: int) -> tuple[bytes, bytes]:
+    """A datagram that a service at this port answers, and the mark that its answer bears, as an echo of it does."""
+    match port:
+        case 123:  # a client's request of version 4; its time of sending comes back as the origin's
             token = os.urandom(8)
             return b"\x23" + bytes(39) + token, token
-        case _, 53:  # the name servers of the root, which ours refuse to tell
+        case 53:  # the name servers of the root, which ours refuse to tell
             token = os.urandom(2)
-            query = token + b"\x01\x00\x00\x01" + bytes(7) + b"\x00\x02\x00\x01"
-            return (query if protocol == "udp" else len(query).to_bytes(2) + query), token
+            return token + b"\x01\x00\x00\x01" + bytes(7) + b"\x00\x02\x00\x01", token
     token = os.urandom(8)
     return token, token
 

@@ -6,15 +6,17 @@ import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 
 from rich.table import Table
 
 from qhs.net.probe.listener import listening
+from qhs.net.probe.neighbour import answers
 from qhs.net.probe.packets import Fate, send
-from qhs.net.probe.vantage import Vantage, vantages
-from qhs.twin.names import Twin
-from stacks.model import Estate
-from stacks.model.estate import ServiceAt
+from qhs.net.probe.vantage import Vantage
+from stacks.model import Estate, addresses
+from stacks.model.addresses import Pair
+from stacks.model.estate import MANAGEMENT_PORTS, ServiceAt
 
 SENDERS = 16
 
@@ -31,6 +33,10 @@ class Probe:
     port: int
     allowed_by: str | None
     """The flow that allows it; none: it must not get through."""
+    neighbour: str | None
+    """The first address on its way, which answers while the wire works; none: its place has no such thing."""
+    routed: bool
+    """Its place has a gateway, so that rules stop it, not the want of a route."""
 
 
 @dataclass(frozen=True)
@@ -42,31 +48,32 @@ class Result:
 
     @property
     def as_wanted(self) -> bool:
-        """Allowed packets are answered, all others never."""
-        return (self.fate is Fate.OPEN) == (self.probe.allowed_by is not None)
+        """Allowed packets are answered; all others are stopped by a rule, so by one that they came to."""
+        if self.probe.allowed_by is not None:
+            return self.fate is Fate.OPEN
+        return self.fate in (Fate.DROP, Fate.REJECT) or (self.fate is Fate.NO_ROUTE and not self.probe.routed)
 
     def __str__(self) -> str:
         probe = self.probe
-        wanted = f"open by flow {probe.allowed_by}" if probe.allowed_by else "no way through"
+        wanted = f"open by flow {probe.allowed_by}" if probe.allowed_by else "stopped by a rule"
         to = f"{probe.target.place} {probe.address} {probe.protocol}/{probe.port} ({probe.target.service})"
         return f"{probe.source.place} ({probe.source.name}) -> {to}: found {self.fate}; wanted {wanted}"
 
 
-def probes(estate: Estate, twin: Twin, *, sample: bool = False) -> list[Probe]:
-    """A packet from every place that something stands in to every service that a machine holds, in both families.
+def probes(estate: Estate, places: list[Vantage], now: datetime, *, sample: bool = False) -> list[Probe]:
+    """A packet from every place to every service that a machine holds, in both families, and what is wanted `now`.
 
     A sample is, for each service and family, the first that is allowed and the first that is not.
     """
-    every = list(_every(estate, twin))
+    every = list(_every(estate, places, now))
     if not sample:
         return every
     first = {(one.target.service, ":" in one.address, one.allowed_by is None): one for one in reversed(every)}
     return list(first.values())
 
 
-def _every(estate: Estate, twin: Twin) -> Iterator[Probe]:
-    places = vantages(estate, twin)
-    allowed = {(c.source.name, c.target.service, c.target.place): c.flow for c in estate.conversations}
+def _every(estate: Estate, places: list[Vantage], now: datetime) -> Iterator[Probe]:
+    allowed = {(c.source.name, c.target.service, c.target.place): c.flow for c in estate.alive(now)}
     holders = [
         (service, holder)
         for machine in estate.machines.values()
@@ -78,31 +85,59 @@ def _every(estate: Estate, twin: Twin) -> Iterator[Probe]:
         for source in places:
             if source.name != holder.name:
                 flow = allowed.get((source.place, service.service, service.place))
+                first, routed = _first_hop(estate, source, str(estate.places[service.place].site))
                 for address in _addresses(service):
+                    hop = str(first.both[":" in address].network_address) if first else None
                     for protocol, port in _ports(service):
-                        yield Probe(source, service, holder, address, protocol, port, flow)
+                        yield Probe(source, service, holder, address, protocol, port, flow, hop, routed)
+
+
+def _first_hop(estate: Estate, source: Vantage, site: str) -> tuple[Pair | None, bool]:
+    """Whom a packet to a site comes to first, and whether that one routes: a gateway, or the operator's own port."""
+    place = estate.places[source.place]
+    if place.zone is None:
+        reached = site in estate.entry_sites(place)
+        return (estate.transit(site, place.leg, addresses.GATEWAY), True) if reached else (None, False)
+    if estate.catalogue.zones[place.zone].firewall == "gateway":
+        return addresses.host(place.prefix, addresses.GATEWAY), True
+    return (estate.operator(str(place.site)) if place.zone == MANAGEMENT_PORTS else None), False
 
 
 def run(chosen: list[Probe]) -> list[Result]:
-    """Send every probe, several at a time, with listeners where they are due."""
+    """Send every probe, several at a time, with listeners where they are due. Raises UserError.
+
+    First each neighbour is asked: where it is silent, nothing is sent, and that is wanted of no packet.
+    """
     with contextlib.ExitStack() as stack:
-        for holder, protocol, port, addresses in _listeners(chosen):
-            stack.enter_context(listening(holder, protocol, addresses, port))
+        held = {
+            (holder, protocol, port, address)
+            for (holder, protocol, port), due in _listeners(chosen).items()
+            for address in stack.enter_context(listening(holder, protocol, tuple(due), port))
+        }
+
+        def fate(probe: Probe) -> Result:
+            if (probe.source, probe.neighbour) in silent:
+                return Result(probe, Fate.NO_WIRE)
+            own = probe.source.addresses[":" in probe.address]
+            echo = (probe.holder, probe.protocol, probe.port, probe.address) not in held
+            found = probe.source.inside(lambda: send(probe.protocol, probe.address, probe.port, own, echo=echo))
+            return Result(probe, found)
+
         with ThreadPoolExecutor(SENDERS) as pool:
-            return list(pool.map(_fate, chosen))
+            asked = {(probe.source, probe.neighbour) for probe in chosen if probe.neighbour}
+            silent = {pair for pair, heard in zip(asked, pool.map(_heard, asked), strict=True) if not heard}
+            return list(pool.map(fate, chosen))
 
 
-def _fate(probe: Probe) -> Result:
-    own = probe.source.addresses[":" in probe.address]
-    return Result(probe, probe.source.inside(lambda: send(probe.protocol, probe.address, probe.port, own)))
+def _heard(asked: tuple[Vantage, str]) -> bool:
+    return answers(*asked)
 
 
-def _listeners(chosen: list[Probe]) -> Iterator[tuple[Vantage, str, int, tuple[str, ...]]]:
+def _listeners(chosen: list[Probe]) -> dict[tuple[Vantage, str, int], dict[str, None]]:
     due: dict[tuple[Vantage, str, int], dict[str, None]] = {}
     for probe in chosen:
         due.setdefault((probe.holder, probe.protocol, probe.port), {})[probe.address] = None
-    for (holder, protocol, port), addresses in due.items():
-        yield holder, protocol, port, tuple(addresses)
+    return due
 
 
 def _addresses(service: ServiceAt) -> Iterator[str]:

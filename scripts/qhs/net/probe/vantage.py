@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qhs.errors import UserError
-from qhs.layout import client_address
+from qhs.layout import CLIENT_PORT, client_address
 from qhs.twin import boot, inside
 from qhs.twin.names import Twin
 from stacks.model import Estate
@@ -22,6 +22,8 @@ class Vantage:
     place: str
     addresses: tuple[str, str]
     """Its own, IPv4 and IPv6."""
+    port: str
+    """Its interface there."""
     namespace: Path
 
     def inside[T](self, function: Callable[[], T]) -> T:
@@ -38,10 +40,10 @@ def vantages(estate: Estate, twin: Twin) -> list[Vantage]:
         namespace = _namespace(twin, machine.name)
         for port in machine.interfaces:
             ipv4, ipv6 = (str(one.network_address) for one in port.address.both)
-            found.append(Vantage(machine.name, port.place, (ipv4, ipv6), namespace))
+            found.append(Vantage(machine.name, port.place, (ipv4, ipv6), port.name, namespace))
     for name, client in estate.inventory.clients.items():
         ipv4, ipv6 = (str(one.network_address) for one in client_address(estate, name).both)
-        found.append(Vantage(name, client.place, (ipv4, ipv6), twin.netns_path(name)))
+        found.append(Vantage(name, client.place, (ipv4, ipv6), CLIENT_PORT, twin.netns_path(name)))
     return found
 
 

@@ -13,11 +13,11 @@ from datetime import datetime
 from itertools import product
 from typing import Literal, NamedTuple
 
-from qhs.net.prove.facts import FAMILIES, Area, Facts, Leg, Node, Target
+from qhs.net.prove.facts import Area, Facts, Leg, Node, Target
 from qhs.net.prove.filters import Filter, View
 from qhs.net.prove.intent import Alive, Intent, intend, local_view
 from qhs.net.prove.paths import Hop, Paths, Way
-from qhs.net.prove.space import Box, anything, both, meet, rest, sample
+from qhs.net.prove.space import FAMILIES, Box, anything, both, meet, rest, sample
 
 Answer = Literal["allow", "deny", "part"]
 TRACKED: tuple[Literal["established", "related"], ...] = ("established", "related")

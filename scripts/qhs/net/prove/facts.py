@@ -1,25 +1,35 @@
 """What the prover knows besides rules: where things lie, who forwards, and what is meant to be allowed.
 
-It comes from the estate's places, machines and conversations; nothing here knows how a rule is made.
+It comes from the estate's places and machines and from `declared.py`; nothing here knows how a rule is made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 
-from qhs.net.prove.space import ANY_ADDRESS, ANY_SERVICE, PROTOCOLS, Box, Spans, minus, service, union
+from qhs.net.prove.declared import built, managers, offers, pairings
+from qhs.net.prove.space import (
+    ANY_ADDRESS,
+    ANY_SERVICE,
+    FAMILIES,
+    PROTOCOLS,
+    Box,
+    ByFamily,
+    Spans,
+    minus,
+    service,
+    spans_of,
+    union,
+)
 from stacks.model import Estate
 from stacks.model.addresses import Pair
-from stacks.model.estate import FIREWALL, INTER_SITE, MANAGEMENT_PORTS, SYNC, Machine, Place, ServiceAt
+from stacks.model.catalogue import Flow
+from stacks.model.estate import FIREWALL, INTER_SITE, MANAGEMENT_PORTS, SYNC, Machine, Place
 
-FAMILIES = (4, 6)
 NEIGHBOURS = (135, 136)
 SSH = 22
-
-type ByFamily[T] = dict[int, T]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +93,9 @@ class Target:
 class Talk:
     """One conversation that somebody declared."""
 
-    flow: str
+    flow: Flow
     source: str
     target: Target
-    expires: datetime | None
 
     def box(self, facts: Facts, family: int) -> Box:
         """Its packets."""
@@ -135,17 +144,18 @@ class Facts:
 
 def facts(estate: Estate, forwards: Iterable[str] = ()) -> Facts:
     """The facts of an estate; `forwards` names further machines that were found forwarding."""
-    built = set(estate.active_sites)
-    areas = {place.name: _area(estate, place, built) for place in estate.places.values()}
-    targets = {(one.service, one.place): _target(estate, one) for one in estate.services if one.targets}
+    ready = set(built(estate))
+    areas = {place.name: _area(estate, place, ready) for place in estate.places.values()}
+    targets = {(name, place): _target(estate, name, place, dst) for name, place, dst in offers(estate)}
     also = set(forwards)
-    nodes = {machine.name: _node(machine, also) for machine in estate.machines.values() if machine.site in built}
+    nodes = {machine.name: _node(machine, also) for machine in estate.machines.values() if machine.site in ready}
     talks = tuple(
-        Talk(c.flow, c.source.name, targets[c.target.service, c.target.place], estate.catalogue.flows[c.flow].expires)
-        for c in estate.conversations
+        Talk(estate.catalogue.flows[one.flow], one.source, targets[one.service, one.place])
+        for one in pairings(estate)
+        if (one.service, one.place) in targets  # no machine carries it yet
     )
     own = tuple(one for name in nodes for one in _locals(estate, estate.machines[name]))
-    unbuilt = tuple(site for site in estate.inventory.sites if site not in built)
+    unbuilt = tuple(site for site in estate.inventory.sites if site not in ready)
     return Facts(areas, nodes, tuple(targets.values()), talks, own, _routes(estate, areas), INTER_SITE, unbuilt)
 
 
@@ -153,16 +163,16 @@ def _area(estate: Estate, place: Place, built: set[str]) -> Area:
     catalogue = estate.catalogue
     kind = catalogue.zones[place.zone].kind if place.zone else catalogue.externals[str(place.external)].medium
     wire = place.name if place.site in built else INTER_SITE if place.site else str(place.external)
-    return Area(place.name, wire, _spans([place.prefix]), str(kind), place.site is None, place.site)
+    return Area(place.name, wire, spans_of([place.prefix]), str(kind), place.site is None, place.site)
 
 
 def _routes(estate: Estate, areas: dict[str, Area]) -> dict[str, ByFamily[Spans]]:
     """A segment takes its own addresses, the inter-site link those of every site, the Internet what is left."""
-    networks = {name: _spans([Pair(one.ipv4, one.ipv6)]) for name, one in estate.inventory.externals.items()}
-    sites = _spans(Pair(site.ipv4, site.ipv6) for site in estate.inventory.sites.values())
+    networks = {name: spans_of([Pair(one.ipv4, one.ipv6)]) for name, one in estate.inventory.externals.items()}
+    sites = spans_of(Pair(site.ipv4, site.ipv6) for site in estate.inventory.sites.values())
     networks[INTER_SITE] = {f: union((*networks[INTER_SITE][f], *sites[f])) for f in FAMILIES}
     internet = [name for name, one in estate.catalogue.externals.items() if one.medium == "internet"]
-    known = [spans for name, spans in networks.items() if name not in internet]
+    known = [own for name, own in networks.items() if name not in internet]
     for name in internet:
         networks[name] = {f: minus(ANY_ADDRESS[f], union(s for one in known for s in one[f])) for f in FAMILIES}
     return {
@@ -175,15 +185,15 @@ def _node(machine: Machine, forwards: set[str]) -> Node:
     legs = []
     for port in machine.interfaces:
         held = [target for one in machine.services if one.place == port.place for target in one.targets]
-        legs.append(Leg(port.name, port.place, _spans([port.address, *held])))
+        legs.append(Leg(port.name, port.place, spans_of([port.address, *held])))
     firewall = FIREWALL in machine.roles
     return Node(machine.name, machine.site, firewall, firewall or machine.name in forwards, tuple(legs))
 
 
-def _target(estate: Estate, one: ServiceAt) -> Target:
-    breaks = bool(estate.catalogue.services[one.service].breaks)
+def _target(estate: Estate, name: str, place: str, dst: ByFamily[Spans]) -> Target:
+    one = estate.catalogue.services[name]
     svc = {family: union(_service(port, family) for port in one.ports) for family in FAMILIES}
-    return Target(one.service, one.place, _spans(one.targets), svc, one.ports, breaks)
+    return Target(name, place, dst, svc, tuple(one.ports), bool(one.breaks))
 
 
 def _service(port: str, family: int) -> tuple[int, int]:
@@ -195,14 +205,14 @@ def _service(port: str, family: int) -> tuple[int, int]:
 
 
 def _locals(estate: Estate, machine: Machine) -> Iterator[Local]:
-    managers = _spans(estate.managers(machine.site))
+    known = managers(estate, machine.site)
     for family in FAMILIES:
         anywhere = ANY_ADDRESS[family]
         for hook in ("input", "output"):
             yield Local("loopback", machine.name, hook, "lo", family, Box(anywhere, anywhere, ANY_SERVICE))
         for port in machine.interfaces:
             if port.name == MANAGEMENT_PORTS:
-                box = Box(managers[family], anywhere, service(PROTOCOLS["tcp"], SSH, SSH))
+                box = Box(known[family], anywhere, service(PROTOCOLS["tcp"], SSH, SSH))
                 yield Local("management", machine.name, "input", port.name, family, box)
             for hook in ("input", "output"):
                 if family == FAMILIES[1]:
@@ -211,11 +221,3 @@ def _locals(estate: Estate, machine: Machine) -> Iterator[Local]:
                 if FIREWALL in machine.roles and port.name == SYNC:
                     box = Box(anywhere, anywhere, service(PROTOCOLS["vrrp"]))
                     yield Local("vrrp", machine.name, hook, port.name, family, box)
-
-
-def _spans(pairs: Iterable[Pair]) -> ByFamily[Spans]:
-    both = [pair.both for pair in pairs]
-    return {
-        family: union((int(n[index].network_address), int(n[index].broadcast_address)) for n in both)
-        for index, family in enumerate(FAMILIES)
-    }

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from functools import cache
 
+from policies.baseline import load
+from policies.rules.reach import Limits, NoWayIn
 from qhs.net.prove.cells import Cell, Judge, Packet
-from qhs.net.prove.facts import FAMILIES, Area, Target
+from qhs.net.prove.facts import Area, Target
 from qhs.net.prove.paths import Hop, Way
-from qhs.net.prove.space import ANY_ADDRESS, Box, both, rest, sample
+from qhs.net.prove.space import ANY_ADDRESS, FAMILIES, Box, both, rest, sample
 
-PROTECTED = ("data", "signing", "management", "soc", "backup")
-INTERNET = "internet"
+
+@cache
+def limits() -> Limits:
+    """Where chains start without a firewall between, and where none may end: the control's own thresholds."""
+    return Limits.model_validate(load().thresholds(NoWayIn.control))
 
 
 def chains(judge: Judge) -> Iterator[Cell]:
@@ -25,7 +31,7 @@ def chains(judge: Judge) -> Iterator[Cell]:
     for target in facts.targets:
         if target.breaks:
             targets.setdefault(target.area, []).append(target)
-    protected = [area for area in facts.areas.values() if area.kind in PROTECTED]
+    protected = [area for area in facts.areas.values() if area.kind in limits().protected]
     for start in facts.areas.values():
         for family in FAMILIES if start.outside else ():
             found = _spread(judge, start, family, targets)
@@ -48,7 +54,7 @@ def _spread(judge: Judge, start: Area, family: int, breaking: dict[str, list[Tar
         for area in judge.facts.areas.values():
             if area.outside or area.name in found or area.network == here.network:
                 continue
-            strict = here.kind == INTERNET and area.kind in PROTECTED
+            strict = here.kind in limits().open_media and area.kind in limits().protected
             cuts = [] if strict else [_box(target, family) for target in breaking.get(area.name, ())]
             way = next(_arriving(judge, (here, area), family, cuts), None)
             if way is not None:

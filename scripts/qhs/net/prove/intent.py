@@ -6,10 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 
-from qhs.net.prove.facts import FAMILIES, Facts, Talk
+from qhs.net.prove.facts import Facts, Talk
 from qhs.net.prove.filters import View
 from qhs.net.prove.paths import Paths, Step
-from qhs.net.prove.space import ANY_ADDRESS, ANY_SERVICE, Box, both
+from qhs.net.prove.space import ANY_ADDRESS, ANY_SERVICE, FAMILIES, Box, both
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def intend(facts: Facts, paths: Paths, now: datetime) -> Intent:
     alive: list[Alive] = []
     for talk in facts.talks:
         ways = paths.routed(facts.areas[talk.source], facts.areas[talk.target.area])
-        if ways is not None and (talk.expires is None or talk.expires > now):
+        if ways is not None and not talk.flow.expired(now):
             alive.append(Alive(talk, {family: talk.box(facts, family) for family in FAMILIES}, tuple(ways)))
     between: dict[tuple[str, str, int], list[Box]] = defaultdict(list)
     at: dict[tuple[str, View], list[Box]] = defaultdict(list)

@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.table import Table
 
 from qhs.net.prove import Cell, Proof
+from stacks.model import Estate, checks
 
 SHOWN = 5  # violations of a kind on the terminal
 KINDS = {
@@ -68,20 +69,22 @@ class ProveReport(BaseModel):
     missing: list[str] = Field(description="machines whose rules could not be had; then nothing is decided")
     unbuilt: list[str] = Field(description="sites without firewalls: what is inside them is not asked")
     warnings: list[str]
+    limits: list[str] = Field(description="what this environment cannot do, and what stands in for it")
     code: Literal[0, 2, 3]
 
 
-def report(proof: Proof, environment: str, at: datetime, warnings: list[str]) -> ProveReport:
-    """The proof as data."""
+def report(proof: Proof, estate: Estate, at: datetime) -> ProveReport:
+    """The proof of an estate as data."""
     return ProveReport(
-        environment=environment,
+        environment=estate.inventory.environment,
         at=at,
         total=len(proof.cells),
         kinds={kind: _count([cell for cell in proof.cells if cell.kind == kind]) for kind in KINDS},
         violations=[one for cell in proof.violations for one in _violation(cell)],
         missing=list(proof.missing),
         unbuilt=list(proof.unbuilt),
-        warnings=warnings,
+        warnings=checks.expiring(estate, at),
+        limits=estate.inventory.limit_lines(),
         code=proof.code,
     )
 
@@ -103,7 +106,7 @@ def table(done: ProveReport) -> Group:
         lines.append(f"incomplete, no rules from: {', '.join(done.missing)}")
     if done.unbuilt:
         lines.append(f"no firewalls yet at {', '.join(done.unbuilt)}: what passes inside was not asked")
-    return Group(counts, *lines, *done.warnings)
+    return Group(counts, *lines, *done.warnings, *done.limits)
 
 
 def _count(cells: list[Cell]) -> Count:

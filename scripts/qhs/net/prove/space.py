@@ -9,8 +9,13 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import NamedTuple
 
+from stacks.model.addresses import Pair
+
 type Spans = tuple[tuple[int, int], ...]
 """Sorted, disjoint, both ends included."""
+type ByFamily[T] = dict[int, T]
+
+FAMILIES = (4, 6)
 
 PORTS = 1 << 16
 ANY_SERVICE: Spans = ((0, 256 * PORTS - 1),)
@@ -52,6 +57,15 @@ def union(spans: Iterable[tuple[int, int]]) -> Spans:
         else:
             merged.append((low, high))
     return tuple(merged)
+
+
+def spans_of(pairs: Iterable[Pair]) -> ByFamily[Spans]:
+    """The addresses of networks, in each family."""
+    both = [pair.both for pair in pairs]
+    return {
+        family: union((int(n[index].network_address), int(n[index].broadcast_address)) for n in both)
+        for index, family in enumerate(FAMILIES)
+    }
 
 
 def meet(one: Spans, two: Spans) -> Spans:

@@ -1,0 +1,90 @@
+"""No rule passes because what it judges is not there: a renamed or forgotten part of a plan is a fault."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from policies.baseline import Baseline
+from policies.facts import OURS, TYPES, PlanFacts, Raw
+from policies.rules import REGISTRY, run
+from policies.verdicts import Outcome
+from tests.policies.plans import Plan, facts, put, said
+from tests.policies.recorded import recorded
+
+
+@pytest.fixture(scope="module")
+def twin() -> list[Raw]:
+    return recorded("twin", "qhdc")
+
+
+def test_every_rule_judges_something_of_the_real_plan(twin: list[Raw], baseline: Baseline) -> None:
+    plan = PlanFacts.of(twin)
+    assert plan.malformed == ()
+    report = run(REGISTRY, plan, baseline)
+    assert said(report.verdicts if not report.clean else ()) == []
+    judged = Counter(one.control for one in report.verdicts)
+    assert [rule.control for rule in REGISTRY if not judged[rule.control]] == []
+
+
+def test_every_type_of_ours_is_in_the_real_plan(twin: list[Raw]) -> None:
+    assert {raw.type for raw in twin if raw.type.startswith(OURS)} == TYPES.keys()
+
+
+NEEDED = {
+    "qhs:network:Site": ["site", "sites", "externals"],
+    "qhs:network:Segment": ["site", "zone", "kind"],
+    "qhs:network:Enforcement": ["target"],
+    "qhs:network:Ruleset": ["target", "site", "kind", "guards", "flows"],
+}
+
+
+@pytest.mark.parametrize("renamed", [True, False], ids=["renamed", "null"])
+@pytest.mark.parametrize(("token", "key"), [(token, key) for token, keys in NEEDED.items() for key in keys])
+def test_a_value_that_rules_need_is_malformed_where_it_is_missing(
+    twin: list[Raw], token: str, key: str, renamed: bool
+) -> None:
+    def without(raw: Raw) -> Raw:
+        if raw.type != token:
+            return raw
+        rest = {name: value for name, value in raw.props.items() if name != key}
+        return replace(raw, props=rest | ({f"{key}2": raw.props[key]} if renamed else {key: None}))
+
+    wrong = PlanFacts.of(map(without, twin)).malformed
+    assert {(one.urn, one.field) for one in wrong} == {(raw.urn, key) for raw in twin if raw.type == token}
+
+
+@pytest.mark.parametrize(
+    "at",
+    [["qhdc-network", "externals", "internet", "medium"], ["qhdc-fw", "flows", "edge-to-app", "rules"]],
+    ids=["medium", "rules"],
+)
+def test_a_value_inside_another_is_malformed_where_it_is_missing(clean: Plan, at: list[Any]) -> None:
+    put(clean, at, None)
+    wrong = [(one.field, one.found, one.wanted) for one in facts(clean).malformed]
+    assert wrong == [(".".join(at[1:]), "nothing", "a value")]
+
+
+def test_a_renamed_type_is_malformed(twin: list[Raw]) -> None:
+    renamed = [replace(raw, type=raw.type.replace("Ruleset", "RuleSet")) for raw in twin]
+    wrong = PlanFacts.of(renamed).malformed
+    assert {(one.field, one.found) for one in wrong} == {("type", "'qhs:network:RuleSet'")}
+    assert len(wrong) == sum(raw.type == "qhs:network:Ruleset" for raw in twin)
+
+
+def test_a_site_without_rulesets_is_refused(twin: list[Raw], baseline: Baseline) -> None:
+    bare = PlanFacts.of(raw for raw in twin if raw.type != "qhs:network:Ruleset")
+    assert said(run(REGISTRY, bare, baseline).of(Outcome.VIOLATION)) == [
+        "C-NET-02 qhdc-network: firewall pair: found no ruleset of a firewall pair; wanted one beneath the site; "
+        "fix: declare the rulesets of the site"
+    ]
+
+
+def test_a_pair_of_another_site_does_not_count(twin: list[Raw], baseline: Baseline) -> None:
+    other = Raw("urn:pulumi:s::p::qhs:network:Site::ndc-network", "qhs:network:Site", "ndc-network", None, {})
+    other.props.update(next(raw.props for raw in twin if raw.type == "qhs:network:Site") | {"site": "ndc"})
+    found = run(REGISTRY, PlanFacts.of([*twin, other]), baseline).of(Outcome.VIOLATION)
+    assert [(one.control, one.urn) for one in found] == [("C-NET-02", other.urn)]

@@ -1,0 +1,90 @@
+"""What stands has the addresses that the estate derives, and no others (T-F16)."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from qhs.layout import topology
+from qhs.twin import inside
+from qhs.twin.names import Twin
+from stacks.model import Estate, load
+from stacks.model.estate import FIREWALL, Machine
+from tests.twin.test_estate import ssh
+
+pytestmark = pytest.mark.live
+
+type Held = tuple[str, str]
+"""An interface and an address with its length."""
+
+SHOW = ("ip", "-json", "address", "show")
+
+
+@pytest.fixture(scope="module")
+def estate() -> Estate:
+    return load("twin")
+
+
+@pytest.fixture(scope="module")
+def live(twin: Twin, estate: Estate, first_up: dict[str, Any]) -> dict[str, list[Held]]:
+    """What every machine holds."""
+    return {name: _global(ssh(twin, name, *SHOW)) for name in estate.machines}
+
+
+def test_live_addresses_are_those_of_the_estate(estate: Estate, live: dict[str, list[Held]]) -> None:
+    """On a host its own and its services'; on a firewall its own, beside the gateways of the pair."""
+    for machine in estate.machines.values():
+        shared = _gateways(machine) if FIREWALL in machine.roles else set()
+        assert sorted(held for held in live[machine.name] if held not in shared) == sorted(_own(machine)), machine.name
+
+
+def test_a_pair_holds_each_of_its_gateways_once(estate: Estate, live: dict[str, list[Held]]) -> None:
+    for site in estate.active_sites:
+        members = [estate.machines[name] for name in estate.firewalls(site)]
+        gateways = {held for member in members for held in _gateways(member)}
+        assert gateways, site
+        counted = Counter(held for member in members for held in live[member.name] if held in gateways)
+        assert counted == Counter(gateways), site
+
+
+def test_live_addresses_of_clients_are_those_of_the_estate(
+    twin: Twin, estate: Estate, first_up: dict[str, Any]
+) -> None:
+    clients = topology(estate).clients
+    assert {client.name for client in clients} == set(estate.inventory.clients)
+    for client in clients:
+        shown = inside.run(twin, SHOW, client=client.name)
+        assert shown.returncode == 0, shown.stderr
+        wanted = [(leg.interface, address) for leg in client.legs for address in leg.addresses]
+        assert sorted(_global(shown.stdout)) == sorted(wanted), client.name
+
+
+def _own(machine: Machine) -> Iterator[Held]:
+    for port in machine.interfaces:
+        yield from ((port.name, cidr) for cidr in port.cidrs)
+        for service in machine.services:
+            if service.place == port.place:
+                yield from ((port.name, str(net)) for target in service.targets for net in target.both)
+
+
+def _gateways(member: Machine) -> set[Held]:
+    """The pair's own addresses: as long as the member's on the same leg."""
+    return {
+        (port.name, f"{gateway.network_address}/{cidr.partition('/')[2]}")
+        for port in member.interfaces
+        if port.gateway
+        for gateway, cidr in zip(port.gateway.both, port.cidrs, strict=True)
+    }
+
+
+def _global(shown: str) -> list[Held]:
+    return [
+        (link["ifname"], f"{one['local']}/{one['prefixlen']}")
+        for link in json.loads(shown)
+        for one in link["addr_info"]
+        if one["scope"] == "global"
+    ]

@@ -1,0 +1,90 @@
+"""No secret is where anyone could come across it (T-A09): files, streams, command lines, environments."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+
+from qhs import ruleset_access
+from qhs.twin.names import Twin
+from tests.twin.conftest import WatchedUp
+
+pytestmark = pytest.mark.live
+
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----"
+LARGEST = 20_000_000
+
+
+def secrets(twin: Twin) -> dict[Path, bytes]:
+    """Every file that is one, with the part of it that gives it away."""
+    return {path: mark(path.read_text()) for path in (twin.state / "passphrase", *_keys(twin))}
+
+
+def mark(secret: str) -> bytes:
+    """The secret itself; of a key the line that holds its seed: the others show what is public."""
+    lines = secret.strip().splitlines()
+    return (lines[4] if lines[0] == KEY else lines[-1]).encode()
+
+
+def _keys(twin: Twin) -> Iterator[Path]:
+    yield twin.state / "ssh" / "id_ed25519"
+    yield ruleset_access.write(twin).with_name("id_ruleset")
+    yield from (twin.state / "machines").glob("*/ssh_host_ed25519_key")
+
+
+def test_the_mark_of_a_key_is_its_seed(tmp_path: Path) -> None:
+    """An Ed25519 key is its seed; the rest of the file is known to whoever has the public half."""
+    file = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "qhs", "-f", file], check=True)
+    key = load_ssh_private_key(file.read_bytes(), None)
+    assert isinstance(key, Ed25519PrivateKey)
+    # A line is 52.5 bytes of the file: this one begins in the middle of a group of four characters.
+    assert key.private_bytes_raw() in base64.b64decode(mark(file.read_text())[2:])
+
+
+def test_no_secret_is_anywhere_but_in_its_own_file(twin: Twin, from_nothing: WatchedUp, second_up: WatchedUp) -> None:
+    marks = secrets(twin)
+    assert len(marks) >= 3
+    assert all(len(one) >= 32 for one in marks.values())
+    found = [(path, owner) for path in _files(twin, from_nothing.started) for owner in _holds(marks, path)]
+    # A machine's own key lies on its disk too.
+    homes = {(twin.machine(owner.parent.name).upper / "etc/ssh" / owner.name, owner) for owner in marks}
+    assert {(path, owner) for path, owner in found if path != owner} - homes == set()
+    assert {owner for path, owner in found if path == owner} == marks.keys(), "the search finds what is there"
+
+
+@pytest.mark.parametrize("which", ["from_nothing", "second_up"])
+def test_no_secret_was_to_be_seen_meanwhile(which: str, twin: Twin, request: pytest.FixtureRequest) -> None:
+    """The state's passphrase too: the engine gets the name of its file."""
+    run: WatchedUp = request.getfixturevalue(which)
+    marks = secrets(twin)
+    assert any(b"PULUMI_CONFIG_PASSPHRASE_FILE=" in shown for shown in run.processes), "the engine was not seen"
+    assert any(b"ansible-playbook" in shown for shown in run.processes), "Ansible was not seen"
+    assert [str(path) for path, one in marks.items() if any(one in shown for shown in run.processes)] == []
+    assert run.said
+    assert [str(path) for path, one in marks.items() if one.decode() in run.said] == []
+
+
+def _files(twin: Twin, since: float) -> Iterator[Path]:
+    """The state, and what came to lie in /tmp meanwhile."""
+    yield from (path for path in twin.state.rglob("*") if path.is_file() and not path.is_symlink())
+    for path in Path("/tmp").rglob("*"):  # noqa: S108 - where leaks would lie
+        try:
+            if path.is_file() and path.stat().st_mtime >= since and path.stat().st_size <= LARGEST:
+                yield path
+        except OSError:
+            continue  # gone meanwhile
+
+
+def _holds(marks: dict[Path, bytes], path: Path) -> Iterator[Path]:
+    try:
+        text = path.read_bytes()
+    except OSError:
+        return
+    yield from (owner for owner, one in marks.items() if one in text)
