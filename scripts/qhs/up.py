@@ -157,15 +157,15 @@ _COUNT = re.compile(r"^\s+(?:[+~-]{1,2} ?)?(\d+) (created|updated|replaced|delet
 
 def counted(said: str, stack: str) -> tuple[int, int]:
     """How many resources changed, and how many there are. Raises UserError where the engine does not say so."""
-    counts = {verb: int(number) for number, verb in _COUNT.findall(said)}
-    if not counts:
+    by_verb = {verb: int(number) for number, verb in _COUNT.findall(said)}
+    if not by_verb:
         last = (said.strip().splitlines() or ["nothing"])[-1]
         raise UserError(
             f"pulumi up of {stack}: found {last!r} at its end, wanted how many resources were created or unchanged",
             f"`qhs shell -- pulumi up -s {stack}` shows all that it says",
         )
-    there = sum(number for verb, number in counts.items() if verb != "deleted")
-    return sum(number for verb, number in counts.items() if verb != "unchanged"), there
+    there = sum(number for verb, number in by_verb.items() if verb != "deleted")
+    return sum(number for verb, number in by_verb.items() if verb != "unchanged"), there
 
 
 def _probe(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:

@@ -123,10 +123,7 @@ class QhsProvider(api.Provider):
             found = _kinds(differences({k: v for k, v in old.items() if k in wanted}, wanted), input_diff=False)
         replaces = ["target"] if handler.key(new) != request.resource_id else []
         diffs = sorted({path.partition(".")[0] for path in found})
-        # Replaced under its own key (tainted, `--replace`): deleted last, it would take its successor with it.
-        return api.DiffResponse(
-            bool(found), replaces, delete_before_replace=not replaces, diffs=diffs, detailed_diff=found
-        )
+        return api.DiffResponse(bool(found), replaces, diffs=diffs, detailed_diff=found)
 
     async def create(self, request: api.CreateRequest) -> api.CreateResponse:
         handler, inputs = self._handler(request.type), plain(request.properties)

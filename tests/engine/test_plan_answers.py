@@ -24,7 +24,7 @@ def planned(copied: CloneCopy, code: int) -> dict[str, Any]:
     """The one plan of the twin, and nothing but JSON on standard output."""
     done = copied.qhs("plan", "twin", "--json")
     assert done.returncode == code, done.stdout + done.stderr
-    (plan,) = json.loads(done.stdout)
+    (plan,) = json.loads(done.stdout)["plans"]
     assert plan["stack"] == STACK
     return dict(plan)
 

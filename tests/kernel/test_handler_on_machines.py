@@ -129,12 +129,6 @@ def test_another_target_takes_over_only_the_members_that_it_has(
     assert "app-to-postgres" not in machines[SECOND].names()
 
 
-def test_a_resource_replaced_under_its_own_key_is_deleted_first(provider: QhsProvider) -> None:
-    state = create(provider)
-    request = api.DiffRequest(URN, KEY, marshalled(state), marshalled(given()), [])
-    assert asyncio.run(provider.diff(request)).delete_before_replace
-
-
 def test_a_machine_that_is_no_longer_named_is_gone(
     provider: QhsProvider, config: Path, machines: dict[str, Place]
 ) -> None:

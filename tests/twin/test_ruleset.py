@@ -90,6 +90,14 @@ def test_a_pair_with_a_dead_member_is_not_written_at_all(qhs: Run, twin: Twin, s
     assert "dport 23 " not in operator(twin, "qhdc-fw1", "sudo nft list table inet qhs")
 
 
+def test_a_ruleset_replaced_by_itself_still_stands(qhs: Run, twin: Twin, second_up: WatchedUp) -> None:
+    told = qhs("shell", "--", "pulumi", "stack", "-s", STACK, "--show-urns").stdout
+    (urn,) = {word for word in told.split() if word.endswith("Ruleset::qhdc-db1")}
+    done = qhs("shell", "--", "pulumi", "up", "-s", STACK, "--yes", "--skip-preview", "--target-replace", urn)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "app-to-postgres" in operator(twin, "qhdc-db1", "sudo nft list table inet qhs")
+
+
 def test_a_machine_taken_out_of_the_estate_does_not_block_a_refresh(qhs: Run, twin: Twin, second_up: WatchedUp) -> None:
     operators = access.config(twin)
     named = operators.read_text()

@@ -66,7 +66,10 @@ class Ruleset(pulumi.CustomResource):
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None, **inputs: Unpack[RulesetInputs]) -> None:
         outputs = {"sequence": None, "foreign": None, "confirmed": None}
-        super().__init__(self.TYPE, name, {**inputs, **outputs}, opts)
+        # Replaced under its own key (tainted, `--target-replace`) and deleted last, it would take its successor along.
+        # Such a replacement does not ask the provider, so the program says it.
+        first = pulumi.ResourceOptions(delete_before_replace=True)
+        super().__init__(self.TYPE, name, {**inputs, **outputs}, pulumi.ResourceOptions.merge(first, opts))
 
 
 def ruleset_inputs(
