@@ -8,15 +8,19 @@ from typing import Any
 
 from stacks.model import Estate, ModelError, load
 from stacks.model.addresses import Pair, with_length
-from stacks.model.estate import FIREWALL, Machine
+from stacks.model.estate import FIREWALL, Interface, Machine
+
+# As many as a machine's resolv.conf is read for.
+RESOLVERS = 3
 
 
 def inventory(estate: Estate) -> dict[str, Any]:
-    """What `ansible-inventory --list` prints: groups by site and by role, and each machine's variables."""
+    """What `ansible-inventory --list` prints: groups by site, role and held service, and each machine's variables."""
     groups: dict[str, dict[str, list[str]]] = {}
     for machine in estate.machines.values():
-        for group in (f"site_{machine.site}", *(f"role_{role.replace('-', '_')}" for role in machine.roles)):
-            groups.setdefault(group, {"hosts": []})["hosts"].append(machine.name)
+        held = (f"service_{one.service}" for one in machine.services)
+        for group in (f"site_{machine.site}", *(f"role_{role}" for role in machine.roles), *held):
+            groups.setdefault(group.replace("-", "_"), {"hosts": []})["hosts"].append(machine.name)
     hostvars = {name: _variables(estate, machine) for name, machine in estate.machines.items()}
     return {"_meta": {"hostvars": hostvars}, "all": {"children": sorted(groups)}, **groups}
 
@@ -25,11 +29,53 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
     common = {
         "qhs_environment": estate.inventory.environment,
         "qhs_site": machine.site,
+        "qhs_domain": estate.inventory.domain,
+        "qhs_limits": list(estate.inventory.limits),
+        "qhs_time_sources": [one for one in nearest(estate, machine.site, "time") if one not in _held(machine)],
+        "qhs_resolvers": nearest(estate, machine.site, "names")[:RESOLVERS],
         "qhs_management_sources": [
             str(one.network_address) for pair in estate.managers(machine.site) for one in pair.both
         ],
     }
-    return {**common, **(_pair_member(estate, machine) if FIREWALL in machine.roles else {})}
+    if "time" in (one.service for one in machine.services):
+        common["qhs_time_clock"] = estate.inventory.sites[machine.site].clock
+    names = _names(estate, machine) if any(one.service == "names-primary" for one in machine.services) else {}
+    return {**common, **names, **(_pair_member(estate, machine) if FIREWALL in machine.roles else {})}
+
+
+def _names(estate: Estate, machine: Machine) -> dict[str, Any]:
+    held = {one.service: one.targets[0].texts() for one in machine.services}
+    return {"dns_records": records(estate), "dns_primary": held["names-primary"], "dns_resolver": held["names"]}
+
+
+def records(estate: Estate) -> dict[str, list[str]]:
+    """Every name below the domain with its addresses: machines, their management ports, the services of each site."""
+    found: dict[str, list[str]] = {}
+    for machine in estate.machines.values():
+        found[machine.name] = _first_port(machine).address.texts()
+        found[f"{machine.name}.mgmt"] = machine.management.address.texts()
+        for one in machine.services:
+            found[f"{one.service}.{machine.site}"] = one.targets[0].texts()
+    return found
+
+
+def _first_port(machine: Machine) -> Interface:
+    """The port of a machine's zone; of a firewall, the one towards the infrastructure of its site."""
+    wanted = f"{machine.site}.infra"
+    return next((port for port in machine.interfaces if port.place == wanted), machine.interfaces[0])
+
+
+def _held(machine: Machine) -> set[str]:
+    """The IPv4 addresses of the services that a machine holds."""
+    return {str(one.targets[0].ipv4.network_address) for one in machine.services}
+
+
+def nearest(estate: Estate, site: str, service: str) -> list[str]:
+    """The IPv4 address of a service at every site that has it: at `site` first, then in turn, so that load spreads."""
+    sites = list(estate.inventory.sites)
+    turn = sites[sites.index(site) :] + sites[: sites.index(site)]
+    at = {estate.places[one.place].site: one for one in estate.services if one.service == service}
+    return [str(at[name].targets[0].ipv4.network_address) for name in turn if name in at]
 
 
 def _pair_member(estate: Estate, machine: Machine) -> dict[str, Any]:

@@ -74,6 +74,10 @@ class Site(Prefixes):
     serves: list[DemandId] = Field([], description="demands or controls that this site as a whole serves")
     carriers: list[Name] = Field(min_length=2, description="two, distinct (C-NET-06, C-DR-07)")
     externals: list[LegName] = Field(description="external networks its firewalls have a leg into")
+    clock: str = Field(
+        pattern=r"^(host|PHC /dev/\S+|SHM \d)$",
+        description="what its time server follows: a reference clock in chrony's words, or `host`, the machine's own",
+    )
     racks: dict[Name, Rack]
     groups: dict[Name, Group]
 
@@ -102,6 +106,7 @@ class Environment(Strict):
     """An inventory."""
 
     environment: Literal["twin", "prod"]
+    domain: str = Field(pattern=r"^([a-z][a-z0-9-]*\.)+internal$", description="of all names of the estate")
     delegation_offices: int = Field(ge=1, le=99, description="N: no text gives the number; a parameter")
     externals: dict[LegName, ExternalNetwork]
     sites: dict[Name, Site]
@@ -113,7 +118,9 @@ class Environment(Strict):
         return [f"limit {name}: {limit}" for name, limit in self.limits.items()]
 
     @model_validator(mode="after")
-    def _no_limits_in_prod(self) -> Self:
+    def _prod_is_whole(self) -> Self:
         if self.environment == "prod" and (self.limits or self.clients):
             raise ValueError("no limits and no clients in prod: they belong to the twin")
+        if self.environment == "prod" and (own := [name for name, site in self.sites.items() if site.clock == "host"]):
+            raise ValueError(f"a reference clock at every site of prod: {', '.join(own)} would follow a machine's own")
         return self

@@ -15,9 +15,22 @@ BUILT_IN = "ansible.builtin."
 # Only qhs_tree writes files, those of owns.yml; a unit and a user are checked against it below.
 MODULES = {"qhs_tree"} | {BUILT_IN + name for name in ("assert", "command", "import_tasks", "systemd_service", "user")}
 # What a role may run: each only reads, or acts on files that the role owns.
-COMMANDS = ("ip -json ", "sysctl ", "sshd -T ", "/usr/local/sbin/qhs-ruleset read")
+COMMANDS = (
+    "/usr/lib/systemd/systemd-sysctl ",
+    "/usr/local/sbin/qhs-ruleset read",
+    "chronyc -n -c ",
+    "dpkg-query --show ",
+    "ip -json ",
+    "kdig ",
+    "sshd -T",
+    "sysctl ",
+    "systemd-sysusers ",
+)
 SHARED_UNITS = {"ssh.service"}  # the image's own; a role may have it read its configuration again
-KEYWORDS = {"name", "when", "register", "changed_when", "check_mode", "until", "retries", "delay", "vars"}
+KEYWORDS = {
+    "name", "when", "register", "changed_when", "failed_when", "check_mode",
+    "until", "retries", "delay", "vars", "no_log",
+}  # fmt: skip
 ANSIBLE = {"inventory_hostname", "hostvars", "ansible_check_mode", "role_path"}
 
 

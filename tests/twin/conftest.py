@@ -18,6 +18,8 @@ import pytest
 
 from qhs import image, tools
 from qhs.twin.names import Twin
+from stacks.model import load
+from tests.twin.hosts import Hosts
 
 NAME = "test"
 QHS = Path(sys.executable).with_name("qhs")
@@ -64,6 +66,12 @@ def from_nothing(qhs: Run) -> Iterator[WatchedUp]:
     yield _watched_up(qhs)
     gone = qhs("down")
     assert gone.returncode == 0, gone.stderr[-2000:]
+
+
+@pytest.fixture(scope="session")
+def hosts(twin: Twin, first_up: dict[str, Any]) -> Hosts:
+    """All machines of the suite's twin, to be asked in parallel."""
+    return Hosts(twin, tuple(load("twin").machines))
 
 
 @pytest.fixture(scope="session")

@@ -204,6 +204,10 @@ CASES = {
         "environment: prod\nlimits: { no-x: { what: a, why: b, instead: c } }", "environment: prod",
         "wanted no limits and no clients in prod: they belong to the twin",
     ),
+    "a site of prod that follows a machine's own clock": Case(
+        "estate.yaml", "environment: prod", "clock: PHC /dev/ptp0", "clock: host", "environment: prod",
+        "wanted a reference clock at every site of prod: qhdc would follow a machine's own",
+    ),
 }  # fmt: skip
 
 

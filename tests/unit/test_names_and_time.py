@@ -1,0 +1,42 @@
+"""Who answers for names and time, and what the names are: derived from the estate alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from qhs.inventory import inventory, nearest, records
+from stacks.model import load
+from stacks.model.estate import Estate
+
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module", params=["twin", "prod"])
+def estate(request: pytest.FixtureRequest) -> Estate:
+    return load(request.param, NOW)
+
+
+def test_a_machine_asks_its_own_site_first_and_another_after(estate: Estate) -> None:
+    for name, variables in inventory(estate)["_meta"]["hostvars"].items():
+        own, *others = variables["qhs_resolvers"]
+        assert own == nearest(estate, estate.machines[name].site, "names")[0], name
+        assert others, name
+        assert len(set(variables["qhs_time_sources"])) >= 2, name
+
+
+def test_a_time_server_does_not_follow_itself(estate: Estate) -> None:
+    found = inventory(estate)["_meta"]["hostvars"]
+    for site in estate.inventory.sites:
+        own = nearest(estate, site, "time")[0]
+        servers = [name for name, one in found.items() if one["qhs_site"] == site and "qhs_time_clock" in one]
+        assert len(servers) == 1
+        assert own not in found[servers[0]]["qhs_time_sources"]
+
+
+def test_every_machine_and_every_held_service_has_a_name_in_both_families(estate: Estate) -> None:
+    known = records(estate)
+    held = {f"{one.service}.{machine.site}" for machine in estate.machines.values() for one in machine.services}
+    assert known.keys() == {*estate.machines, *(f"{name}.mgmt" for name in estate.machines), *held}
+    assert all([":" in address for address in addresses] == [False, True] for addresses in known.values())
