@@ -44,11 +44,13 @@ def built(estate: Estate) -> tuple[str, ...]:
 
 
 def managers(estate: Estate, site: str) -> ByFamily[Spans]:
-    """Who may manage the machines of a site: its bastions, or else the operator at the first address of the wire."""
+    """Who may manage the machines of a site: its bastions; the operator too, at the wire's first address, in the twin."""
     wire = f"{site}.{MANAGEMENT_PORTS}"
     bastions = [machine for machine in estate.machines.values() if machine.site == site and BASTION in machine.roles]
     ports = [port.address for machine in bastions for port in machine.interfaces if port.place == wire]
-    return spans_of(ports or [host(estate.places[wire].prefix, GATEWAY)])
+    if estate.inventory.environment == "twin" or not ports:
+        ports.append(host(estate.places[wire].prefix, GATEWAY))
+    return spans_of(ports)
 
 
 def offers(estate: Estate) -> Iterator[tuple[str, str, ByFamily[Spans]]]:
