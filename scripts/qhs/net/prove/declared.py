@@ -44,7 +44,7 @@ def built(estate: Estate) -> tuple[str, ...]:
 
 
 def managers(estate: Estate, site: str) -> ByFamily[Spans]:
-    """Who may manage the machines of a site: its bastions; the operator too, at the wire's first address, in the twin."""
+    """Who may manage the machines of a site: its bastions; in the twin the operator too, at the first address."""
     wire = f"{site}.{MANAGEMENT_PORTS}"
     bastions = [machine for machine in estate.machines.values() if machine.site == site and BASTION in machine.roles]
     ports = [port.address for machine in bastions for port in machine.interfaces if port.place == wire]
