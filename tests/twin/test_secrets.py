@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
-from qhs import ruleset_access
+from qhs import names_access, ruleset_access
 from qhs.twin.names import Twin
 from tests.twin.conftest import WatchedUp
 
@@ -34,6 +34,7 @@ def mark(secret: str) -> bytes:
 
 def _keys(twin: Twin) -> Iterator[Path]:
     yield twin.state / "ssh" / "id_ed25519"
+    yield names_access.key_file(twin)
     yield ruleset_access.write(twin).with_name("id_ruleset")
     yield from (twin.state / "machines").glob("*/ssh_host_ed25519_key")
 
