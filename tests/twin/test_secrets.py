@@ -56,6 +56,9 @@ def test_no_secret_is_anywhere_but_in_its_own_file(twin: Twin, from_nothing: Wat
     found = [(path, owner) for path in _files(twin, from_nothing.started) for owner in _holds(marks, path)]
     # A machine's own key lies on its disk too.
     homes = {(twin.machine(owner.parent.name).upper / "etc/ssh" / owner.name, owner) for owner in marks}
+    # And the key of name updates on the machines that judge them.
+    names = names_access.key_file(twin)
+    homes |= {(path, names) for path in twin.state.glob("machines/*-infra1/disk/upper/etc/knot/keys.conf")}
     assert {(path, owner) for path, owner in found if path != owner} - homes == set()
     assert {owner for path, owner in found if path == owner} == marks.keys(), "the search finds what is there"
 
