@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
-from qhs import ruleset_access
+from qhs import names_access, ruleset_access
 from qhs.twin import endpoint
 from qhs.twin.names import Twin
 from tests.twin.conftest import WatchedUp
@@ -35,6 +35,7 @@ def mark(secret: str) -> bytes:
 
 def _keys(twin: Twin) -> Iterator[Path]:
     yield twin.state / "ssh" / "id_ed25519"
+    yield names_access.key_file(twin)
     yield ruleset_access.write(twin).with_name("id_ruleset")
     yield from (twin.state / "machines").glob("*/ssh_host_ed25519_key")
 
@@ -56,6 +57,9 @@ def test_no_secret_is_anywhere_but_in_its_own_file(twin: Twin, from_nothing: Wat
     found = [(path, owner) for path in _files(twin, from_nothing.started) for owner in _holds(marks, path)]
     # A machine's own key lies on its disk too.
     homes = {(twin.machine(owner.parent.name).upper / "etc/ssh" / owner.name, owner) for owner in marks}
+    # And the key of name updates on the machines that judge them.
+    names = names_access.key_file(twin)
+    homes |= {(path, names) for path in twin.state.glob("machines/*-infra1/disk/upper/etc/knot/keys.conf")}
     assert {(path, owner) for path, owner in found if path != owner} - homes == set()
     assert {owner for path, owner in found if path == owner} == marks.keys(), "the search finds what is there"
 
