@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import importlib.metadata
 import json
+import logging
 import os
 import signal
 import stat
@@ -190,7 +191,20 @@ def main() -> None:
     parser.add_argument("--tracing", default="")
     parser.add_argument("engine")
     known, _ = parser.parse_known_args()
-    asyncio.run(serve(Host(known.bootstrap, known.engine, known.tracing)))
+    # A call that the engine cancelled is no news, and its traceback would drown the result.
+    if logging.lastResort:
+        logging.lastResort.addFilter(_no_cancellation)
+    asyncio.run(_serve_and_leave(Host(known.bootstrap, known.engine, known.tracing)))
+
+
+async def _serve_and_leave(host: Host) -> None:
+    """Serve, then end at once: unwinding the calls that are still open would print a traceback for each."""
+    await serve(host)
+    os._exit(0)
+
+
+def _no_cancellation(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 if __name__ == "__main__":
