@@ -41,13 +41,13 @@ def test_everything_comes_up_and_packets_agree(first_up: dict[str, Any]) -> None
     assert first_up["machines"] == len(load("twin").machines)
     assert first_up["probes"] > 0
     assert first_up["disagreements"] == []
-    assert first_up["seconds"]["in all"] <= 120, first_up["seconds"]
+    assert first_up["seconds"]["in all"] <= 300, first_up["seconds"]
 
 
 def test_a_second_run_changes_nothing(second_up: WatchedUp) -> None:
     """T-A03."""
     assert second_up.report["changes"] == 0
-    assert second_up.report["seconds"]["in all"] <= 30, second_up.report["seconds"]
+    assert second_up.report["seconds"]["in all"] <= 90, second_up.report["seconds"]
 
 
 def test_a_plain_pulumi_finds_nothing_to_change(qhs: Run, second_up: WatchedUp) -> None:
