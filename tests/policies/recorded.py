@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,6 +49,12 @@ def recorded(environment: str, site: str) -> list[Raw]:
     """Every resource of a site's network, from the real catalogue."""
     estate = load(environment, NOW)
     recorder = _Recorder()
-    pulumi.runtime.set_mocks(_Echo(), "qhs", f"{environment}.{site}.network", preview=True, monitor=recorder)
-    pulumi.runtime.test(lambda: network.declare(estate, site))()
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)  # the SDK asks for the thread's own, which an earlier test may have closed
+    try:
+        pulumi.runtime.set_mocks(_Echo(), "qhs", f"{environment}.{site}.network", preview=True, monitor=recorder)
+        pulumi.runtime.test(lambda: network.declare(estate, site))()
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
     return list(recorder.raws.values())
