@@ -100,10 +100,13 @@ def test_what_the_smallest_twin_is_known_by() -> None:
     estate = load("twin")
     app, db, fw = (estate.machines[name] for name in ("qhdc-app1", "qhdc-db1", "qhdc-fw1"))
     assert [port.cidrs for port in app.interfaces] == [
-        ("10.16.65.30/20", "fd51:1:0:4::11e/64"),
-        ("10.18.129.30/20", "fd51:1:0:28::11e/64"),
+        ("10.16.65.50/20", "fd51:1:0:4::132/64"),
+        ("10.18.129.50/20", "fd51:1:0:28::132/64"),
     ]
-    assert [one.targets[0].texts() for one in db.services] == [["10.16.80.17", "fd51:1:0:5::11"]]
+    assert [one.targets[0].texts() for one in db.services] == [
+        ["10.16.80.18", "fd51:1:0:5::12"],
+        ["10.16.80.17", "fd51:1:0:5::11"],
+    ]
     ports = {port.name: port for port in fw.interfaces}
     assert ports["app"].cidrs == ("10.16.64.2/20", "fd51:1:0:4::2/64")
     assert ports["app"].gateway is not None
