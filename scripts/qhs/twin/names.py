@@ -46,6 +46,11 @@ class Twin:
         """Beside the state folder, so that it outlives it."""
         return folders.state() / f"{self.name}.lock"
 
+    @property
+    def up_lock(self) -> Path:
+        """Held by `qhs up` and `qhs down` as a whole; `lock` only while machines come and go."""
+        return folders.state() / f"{self.name}.up.lock"
+
     def client_netns(self, client: str) -> str:
         return f"{self.netns}.{client}"
 
