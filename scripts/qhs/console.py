@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 
 _started = time.monotonic()
-screen = Console(width=None if sys.stdout.isatty() else 140)
-_side = Console(stderr=True, highlight=False)
+# Without emoji: `:a:` in an IPv6 address would become one.
+screen = Console(width=None if sys.stdout.isatty() else 140, emoji=False)
+_side = Console(stderr=True, highlight=False, emoji=False)
 
 
 def progress(line: str) -> None:

@@ -66,7 +66,7 @@ def up(environment: str, progress: Progress) -> Report:
     """Bring the twin and all its stacks up. Raises UserError; the next run goes on where this one stopped."""
     twin = Twin.here()
     report = Report(environment)
-    with alone(twin.lock.with_name(f"{twin.name}.up.lock"), f"`qhs up` of twin {twin.name}"):
+    with alone(twin.up_lock, f"`qhs up` of twin {twin.name}"):
         started = time.monotonic()
         estate = load(environment)
         report.limits = estate.inventory.limit_lines()
@@ -180,6 +180,6 @@ def _probe(report: Report, estate: Estate, twin: Twin, progress: Progress) -> No
 def down(progress: Progress) -> None:
     """Take the twin away, with everything that was known about it: nothing of it outlives its machines."""
     twin = Twin.here()
-    with alone(twin.lock.with_name(f"{twin.name}.up.lock"), f"`qhs up` of twin {twin.name}"):
+    with alone(twin.up_lock, f"`qhs up` of twin {twin.name}"):
         lifecycle.down(progress, twin)
         shutil.rmtree(twin.state, ignore_errors=True)

@@ -104,9 +104,14 @@ def _known(
             yield Finding(source.at(*path), f"unknown {what} {name}", f"one of {_some(known)}")
 
 
+NAMED = 12
+"""Names that a message lists before it says how many more there are."""
+
+
 def _some(known: Iterable[Any]) -> str:
     names = sorted(map(str, known))
-    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")  # noqa: PLR2004
+    left = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {left} more" if left > 0 else "")
 
 
 def _names(estate: Estate, source: Source) -> Iterator[Finding]:

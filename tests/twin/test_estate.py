@@ -155,8 +155,7 @@ def test_the_state_folder_is_closed_to_others(twin: Twin, first_up: dict[str, An
 
 
 def test_a_second_up_at_once_is_refused(qhs: Run, twin: Twin, first_up: dict[str, Any]) -> None:
-    lock = twin.lock.with_name(f"{twin.name}.up.lock")
-    with lock.open("a") as held:
+    with twin.up_lock.open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         done = qhs("up")
     assert done.returncode == 1

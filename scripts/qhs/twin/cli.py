@@ -7,13 +7,16 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from qhs.console import screen
 from qhs.errors import UserError
 from qhs.twin import access, console, inside, lifecycle, links, outage_cli, wires
 from qhs.twin.names import Twin
 from qhs.twin.standing import Standing
+
+SHOWN = 6
+"""Addresses of a machine in the table."""
 
 app = typer.Typer(help="The estate on this machine.", no_args_is_help=True)
 app.add_typer(outage_cli.app)
@@ -80,10 +83,15 @@ def _show(twin: Twin, machines: list[lifecycle.MachineStatus], clients: list[str
             "" if it.boot_seconds is None else f"{it.boot_seconds:.1f} s",
             "" if it.memory_bytes is None else f"{it.memory_bytes / 1e6:.0f} MB",
             "" if it.cpu_seconds is None else f"{it.cpu_seconds:.1f} s",
-            ", ".join(it.addresses),
+            _short(it.addresses),
         )
-    screen = Console()
     screen.print(table)
     screen.print(f"clients: {', '.join(clients) or 'none'}")
     if cut:
         screen.print(f"cut: {', '.join(cut)}")
+
+
+def _short(addresses: tuple[str, ...]) -> str:
+    """A firewall has dozens: the table shows some, the JSON all."""
+    left = len(addresses) - SHOWN
+    return ", ".join(addresses[:SHOWN]) + (f" and {left} more" if left > 0 else "")

@@ -61,6 +61,11 @@ class Twin:
         """The folder of the power endpoint: password, certificate, key, log."""
         return self.state / "redfish"
 
+    @property
+    def up_lock(self) -> Path:
+        """Held by `qhs up` and `qhs down` as a whole; `lock` only while machines come and go."""
+        return folders.state() / f"{self.name}.up.lock"
+
     def client_netns(self, client: str) -> str:
         return f"{self.netns}.{client}"
 

@@ -18,6 +18,7 @@ from stacks.model.estate import Conversation
 WIDTH, MARGIN, TOP = 1280, 24, 176
 ROW, GAP, CELL = 27, 8, 19
 RAIL, NAMES, SITES, SITE = 32, 140, 462, 66
+RAIL_TITLE = 14  # characters that fit above a rail; a longer title gives way to the name
 FITS = 44  # letters of a zone's title in its row, at the usual size
 GREY, FAINT, LINE = "#52616e", "#f4f6f8", "#dde3e8"
 
@@ -80,7 +81,7 @@ def _rails(picture: Picture, estate: Estate, rows: list[Row], bottom: int) -> No
         x, colour = MARGIN + 12 + number * RAIL, RAILS[estate.catalogue.externals[name].medium]
         title = estate.catalogue.externals[name].title
         picture.line((x, TOP - 6), (x, bottom), colour, 3)
-        picture.turned(x - 3, TOP - 12, title.vi if len(title.vi) <= 14 else name.upper(), fill=colour)  # noqa: PLR2004
+        picture.turned(x - 3, TOP - 12, title.vi if len(title.vi) <= RAIL_TITLE else name.upper(), fill=colour)
         incoming, outgoing = defaultdict(set), defaultdict(set)
         for one in estate.conversations:
             if one.source.leg == name and one.destination.zone:
