@@ -29,12 +29,15 @@ def play(twin: Twin, estate: Estate, playbook: str, machines: set[str], progress
     Raises UserError with the tail of Ansible's own output, or where it passed over a machine; the log keeps all.
     """
     sites = [{one for one in machines if estate.machines[one].site == site} for site in estate.active_sites]
+    environ = variables(twin)  # it makes keys at first use, so it is asked once
     with ThreadPoolExecutor(len(sites)) as pool:
-        runs = pool.map(lambda site: _play_site(twin, estate, playbook, site, progress), filter(None, sites))
+        runs = pool.map(lambda site: _play_site(twin, estate, playbook, site, environ, progress), filter(None, sites))
         return {machine: number for run in runs for machine, number in run.items()}
 
 
-def _play_site(twin: Twin, estate: Estate, playbook: str, machines: set[str], progress: Progress) -> dict[str, int]:
+def _play_site(
+    twin: Twin, estate: Estate, playbook: str, machines: set[str], environ: dict[str, str], progress: Progress
+) -> dict[str, int]:  # noqa: PLR0917
     site = estate.machines[min(machines)].site
     log = twin.state / "log" / f"ansible-{Path(playbook).stem}-{site}.log"
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -48,7 +51,7 @@ def _play_site(twin: Twin, estate: Estate, playbook: str, machines: set[str], pr
     ]
     progress(f"ansible: {playbook} on {len(machines)} machines at {site}")
     done = subprocess.run(
-        inside.command(twin, argv), env=variables(twin), cwd=CLONE, capture_output=True, text=True, check=False
+        inside.command(twin, argv), env=environ, cwd=CLONE, capture_output=True, text=True, check=False
     )
     log.write_text(done.stdout + done.stderr)
     if done.returncode != 0:
