@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,7 +72,7 @@ def up(environment: str, progress: Progress, *, changed: bool = False) -> Report
     """
     twin = Twin.here()
     report = Report(environment)
-    with alone(twin.up_lock, f"`qhs up` of twin {twin.name}"):
+    with _alone(twin):
         started = time.monotonic()
         estate = load(environment)
         report.limits = estate.inventory.limit_lines()
@@ -190,9 +190,14 @@ def _probe(report: Report, estate: Estate, twin: Twin, progress: Progress) -> No
     progress(f"probe: {len(results)} packets, {len(report.disagreements)} disagree with the catalogue")
 
 
+def _alone(twin: Twin) -> AbstractContextManager[None]:
+    """Neither another `qhs up` nor a `qhs down` runs beside this one. Raises UserError."""
+    return alone(twin.up_lock, f"`qhs up` of twin {twin.name}")
+
+
 def down(progress: Progress) -> None:
     """Take the twin away, with everything that was known about it: nothing of it outlives its machines."""
     twin = Twin.here()
-    with alone(twin.up_lock, f"`qhs up` of twin {twin.name}"):
+    with _alone(twin):
         lifecycle.down(progress, twin)
         shutil.rmtree(twin.state, ignore_errors=True)

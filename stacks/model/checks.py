@@ -15,6 +15,8 @@ from stacks.model.source import Finding, Source
 
 DR_SITE = "ndc"
 LAST_PARTNER = 255
+NAMED = 12
+"""Names that a message lists before it says how many more there are."""
 
 
 def run(estate: Estate, catalogue: Source, inventory: Source, now: datetime) -> Iterator[Finding]:
@@ -102,10 +104,6 @@ def _known(
     for name in names:
         if name not in known:
             yield Finding(source.at(*path), f"unknown {what} {name}", f"one of {_some(known)}")
-
-
-NAMED = 12
-"""Names that a message lists before it says how many more there are."""
 
 
 def _some(known: Iterable[Any]) -> str:
