@@ -29,17 +29,17 @@ def play(twin: Twin, estate: Estate, playbook: str, machines: set[str], progress
     Raises UserError with the tail of Ansible's own output, or where it passed over a machine; the log keeps all.
     """
     sites = [{one for one in machines if estate.machines[one].site == site} for site in estate.active_sites]
+    progress(f"ansible: {playbook} on {len(machines)} machines, a run a site")
     environ = variables(twin)  # it makes keys at first use, so it is asked once
     with ThreadPoolExecutor(len(sites)) as pool:
-        runs = pool.map(lambda site: _play_site(twin, estate, playbook, site, environ, progress), filter(None, sites))
+        runs = pool.map(lambda site: _play_site(twin, estate, playbook, site, environ), filter(None, sites))
         return {machine: number for run in runs for machine, number in run.items()}
 
 
 def _play_site(
-    twin: Twin, estate: Estate, playbook: str, machines: set[str], environ: dict[str, str], progress: Progress
-) -> dict[str, int]:  # noqa: PLR0917
-    site = estate.machines[min(machines)].site
-    log = twin.state / "log" / f"ansible-{Path(playbook).stem}-{site}.log"
+    twin: Twin, estate: Estate, playbook: str, machines: set[str], environ: dict[str, str]
+) -> dict[str, int]:
+    log = twin.state / "log" / f"ansible-{Path(playbook).stem}-{estate.machines[min(machines)].site}.log"
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     argv = [
         str(Path(sys.executable).with_name("ansible-playbook")),
@@ -49,7 +49,6 @@ def _play_site(
         "--limit",
         ",".join(sorted(machines)),
     ]
-    progress(f"ansible: {playbook} on {len(machines)} machines at {site}")
     done = subprocess.run(
         inside.command(twin, argv), env=environ, cwd=CLONE, capture_output=True, text=True, check=False
     )
