@@ -49,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer with the certificates, or with why not."""
         authority = self.server.authority
-        shown = x509.load_der_x509_certificate(self.connection.getpeercert(binary_form=True))  # type: ignore[attr-defined]
+        shown = x509.load_der_x509_certificate(self.connection.getpeercert(binary_form=True))
         try:
             names = entitled(shown, authority.certificate.subject)
             self._answer(200, authority.issue(self._request(), names, datetime.now(UTC)))

@@ -38,4 +38,5 @@ def revoke(
         own = files.ensure(twin)
         said = "revoked" if users.revoke(own, number) else "was revoked before"
         progress(f"serial {number} {said}; telling the machines")
-        ansible.play(twin, load(Environment.TWIN), "certificates.yml", progress)
+        estate = load(Environment.TWIN)
+        ansible.play(twin, estate, "certificates.yml", set(estate.machines), progress)

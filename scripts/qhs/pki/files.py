@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from qhs.pki import root
@@ -51,7 +52,8 @@ def trust_hosts(own: Path, site: str, authority: str) -> None:
 
 def write(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Whole or not at all, with its mode from the first moment."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    with open(fresh, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as stream:
+    handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "wb") as stream:
+        os.fchmod(handle, mode)
         stream.write(content)
-    fresh.rename(path)
+    Path(fresh).rename(path)
