@@ -1,4 +1,4 @@
-"""Machines hold certificates of their site's authority and renew them; what has run out or was revoked opens nothing."""
+"""Machines hold certificates of their site and renew them; what has run out or was revoked opens nothing."""
 
 from __future__ import annotations
 

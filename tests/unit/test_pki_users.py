@@ -57,10 +57,8 @@ def test_a_revoked_certificate_is_on_openssh_s_list_and_replaced(own: Path, key:
     def listed(certificate: Path) -> bool:
         krl = str(tmp_path / "krl")
         subprocess.run(["ssh-keygen", "-q", "-k", "-f", krl, "-s", own / "users.pub", own / "revoked"], check=True)
-        return (
-            0
-            != subprocess.run(["ssh-keygen", "-Q", "-f", krl, certificate], capture_output=True, check=False).returncode
-        )
+        asked = subprocess.run(["ssh-keygen", "-Q", "-f", krl, certificate], capture_output=True, check=False)
+        return asked.returncode != 0
 
     old = tmp_path / "old-cert.pub"
     old.write_bytes(current(own, key, "qhs", NOW).read_bytes())
