@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
-from qhs import names_access, ruleset_access
+from qhs import names_access, pki, ruleset_access
 from qhs.errors import UserError
 from qhs.folders import CLONE
 from qhs.progress import Progress
@@ -87,5 +87,6 @@ def variables(twin: Twin) -> dict[str, str]:
         "ANSIBLE_FORCE_COLOR": "0",
         "ANSIBLE_LOCALHOST_WARNING": "0",
         "QHS_RULESET_KEY": ruleset_access.public_key(twin),
+        "QHS_PKI": str(pki.ensure(twin)),
         "QHS_NAMES_KEY_FILE": str(names_access.key_file(twin)),
     }

@@ -10,6 +10,7 @@ from stacks.model import Estate, ModelError, load
 from stacks.model.addresses import Pair, with_length
 from stacks.model.estate import FIREWALL, Interface, Machine
 
+PKI = "pki"
 # As many as a machine's resolv.conf is read for.
 RESOLVERS = 3
 
@@ -36,16 +37,48 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
         "qhs_management_sources": [
             str(one.network_address) for pair in estate.managers(machine.site) for one in pair.both
         ],
+        **_certificates(estate, machine),
     }
     if "time" in (one.service for one in machine.services):
         common["qhs_time_clock"] = estate.inventory.sites[machine.site].clock
-    names = _names(estate, machine) if any(one.service == "names-primary" for one in machine.services) else {}
-    return {**common, **names, **(_pair_member(estate, machine) if FIREWALL in machine.roles else {})}
+    held = {one.service for one in machine.services}
+    names = _names(estate, machine) if "names-primary" in held else {}
+    authority = _authority(estate, machine) if PKI in held else {}
+    return {**common, **names, **authority, **(_pair_member(estate, machine) if FIREWALL in machine.roles else {})}
 
 
 def _names(estate: Estate, machine: Machine) -> dict[str, Any]:
     held = {one.service: one.targets[0].texts() for one in machine.services}
     return {"dns_records": records(estate), "dns_primary": held["names-primary"], "dns_resolver": held["names"]}
+
+
+def _certificates(estate: Estate, machine: Machine) -> dict[str, Any]:
+    """The names of a machine's certificates, its own first, and the authority of its site that signs them."""
+    domain = estate.inventory.domain
+    addresses = [port.address for port in machine.interfaces] + [one.targets[0] for one in machine.services]
+    services = [f"{one.service}.{machine.site}.{domain}" for one in machine.services]
+    holder, service = next(
+        (other, one)
+        for other in estate.machines.values()
+        for one in other.services
+        if other.site == machine.site and one.service == PKI
+    )
+    return {
+        "pki_names": [machine.name, f"{machine.name}.{domain}", *services, *(t for a in addresses for t in a.texts())],
+        "pki_machine": holder.name,
+        "pki_address": service.targets[0].texts()[0],
+    }
+
+
+def _authority(estate: Estate, machine: Machine) -> dict[str, Any]:
+    """What the authority of a site listens on, and the networks whose addresses it may put into certificates."""
+    site = estate.inventory.sites[machine.site]
+    networks = [site, *(estate.inventory.externals[name] for name in site.externals)]
+    service = next(one for one in machine.services if one.service == PKI)
+    return {
+        "pki_authority_addresses": service.targets[0].texts(),
+        "pki_authority_networks": [str(one) for network in networks for one in (network.ipv4, network.ipv6)],
+    }
 
 
 def records(estate: Estate) -> dict[str, list[str]]:

@@ -16,6 +16,7 @@ from qhs.console import complain, progress, screen
 from qhs.environments import Environment
 from qhs.errors import UserError, explained
 from qhs.net.cli import app as net
+from qhs.pki.cli import app as pki
 from qhs.tools.cli import app as tools
 from qhs.twin.cli import app as twin
 from stacks.model import ModelError
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(twin, name="twin")
 app.add_typer(net, name="net")
+app.add_typer(pki, name="pki")
 app.add_typer(tools, name="tools")
 
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, on standard output.")]

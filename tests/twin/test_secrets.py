@@ -19,6 +19,7 @@ from tests.twin.conftest import WatchedUp
 pytestmark = pytest.mark.live
 
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----"
+PEM = "-----BEGIN PRIVATE KEY-----"
 LARGEST = 20_000_000
 
 
@@ -30,7 +31,7 @@ def secrets(twin: Twin) -> dict[Path, bytes]:
 def mark(secret: str) -> bytes:
     """The secret itself; of a key the line that holds its seed: the others show what is public."""
     lines = secret.strip().splitlines()
-    return (lines[4] if lines[0] == KEY else lines[-1]).encode()
+    return lines[{KEY: 4, PEM: 2}.get(lines[0], -1)].encode()
 
 
 def _keys(twin: Twin) -> Iterator[Path]:
@@ -38,6 +39,10 @@ def _keys(twin: Twin) -> Iterator[Path]:
     yield names_access.key_file(twin)
     yield ruleset_access.write(twin).with_name("id_ruleset")
     yield from (twin.state / "machines").glob("*/ssh_host_ed25519_key")
+    yield from (twin.state / "pki" / name for name in ("root.key", "users"))
+    # Made on the machines, and never to leave them.
+    yield from (twin.state / "machines").glob("*/disk/upper/etc/qhs/tls/machine.key")
+    yield from (twin.state / "machines").glob("*/disk/upper/var/lib/qhs-pki/*.key")
 
 
 def test_the_mark_of_a_key_is_its_seed(tmp_path: Path) -> None:

@@ -1,8 +1,14 @@
-"""How the operator reaches machines: one SSH key, every host key known beforehand, one configuration."""
+"""How the operator reaches machines: a certificate of some hours, hosts known by their sites' authorities.
+
+A machine that no role has been on yet takes the key behind the certificate, and is known by the host key that it was
+made with; so is one whose host certificate has run out, or nothing could put it right.
+"""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+from qhs import pki
 from qhs.image.recipe import AUTOMATION_USER
 from qhs.twin.names import Twin
 from qhs.twin.sshkey import make, public
@@ -23,7 +29,8 @@ def operator_public_key(twin: Twin) -> str:
 
 
 def config(twin: Twin) -> Path:
-    """What `ssh -F` takes, inside the twin's namespace: machines by name."""
+    """What `ssh -F` takes, inside the twin's namespace: machines by name. The certificate in it is good for hours."""
+    pki.current(pki.ensure(twin), key(twin), AUTOMATION_USER)
     return folder(twin) / "config"
 
 
@@ -38,17 +45,25 @@ def write(twin: Twin, topology: Topology) -> None:
         f"  User {AUTOMATION_USER}\n"
         f"  IdentityFile {key(twin)}\n"
         "  IdentitiesOnly yes\n"
-        f"  UserKnownHostsFile {known_hosts(twin)}\n"
+        f"  CertificateFile {key(twin)}-cert.pub\n"
+        f"  UserKnownHostsFile {' '.join(map(str, (known_hosts(twin), *_authorities(twin, topology))))}\n"
         "  GlobalKnownHostsFile none\n"
         "  StrictHostKeyChecking yes\n"
     ]
     hosts = []
     for machine in topology.managed:
         address = topology.management(machine)
-        blocks.append(f"Host {machine.name}\n  HostName {address}\n")
-        hosts.append(f"{machine.name},{address} {public(twin.machine(machine.name).host_key)}\n")
+        # Known by its name alone: that is what a site's authority is taken for.
+        blocks.append(f"Host {machine.name}\n  HostName {address}\n  HostKeyAlias {machine.name}\n")
+        hosts.append(f"{machine.name} {public(twin.machine(machine.name).host_key)}\n")
     _replace(config(twin), "".join(blocks))
     _replace(known_hosts(twin), "".join(hosts))
+
+
+def _authorities(twin: Twin, topology: Topology) -> Iterator[Path]:
+    """Where each site's authority for host certificates is written down once it is known."""
+    for site in sorted({machine.site for machine in topology.managed}):
+        yield pki.hosts(pki.folder(twin)) / site
 
 
 def forget(twin: Twin) -> None:

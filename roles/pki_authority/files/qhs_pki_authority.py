@@ -1,0 +1,142 @@
+#!/usr/bin/python3
+"""The certificate authority of a site, on the site's infrastructure machine.
+
+    request        print a request for the certificate of this authority, as JSON; keys are made here on first use
+    install        take the certificate that the root answered with, from standard input
+    check          say on standard output why a certificate is needed, and exit with 2; or nothing
+    issue NAME...  sign the request of a machine on standard input for exactly these names: its first certificate
+    serve          sign requests of machines that show a certificate of this site, for the names that stand in it
+
+A machine gets two certificates with one request: X.509 for its TLS key, OpenSSH's for its host key. The journal has a
+line for each one that was issued, and for each request that was refused, with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import sys
+import syslog
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_ssh_private_key,
+)
+from cryptography.x509.oid import NameOID
+from issuing import Authority, RefusedError, audit, private
+from serving import serve
+
+USER = "qhs-pki"
+FOLDER = Path("/var/lib/qhs-pki")
+CONFIGURATION = Path("/etc/qhs/pki-authority.json")
+ROOT = Path("/etc/qhs/pki-root.crt")
+RENEW_AT = 2 / 3
+
+
+def load() -> Authority:
+    """Raises OSError where the root has not answered yet."""
+    (certificate,) = x509.load_pem_x509_certificates((FOLDER / "authority.crt").read_bytes())
+    return Authority(_key(), certificate, _host_key())
+
+
+def configuration() -> Any:
+    """`title`, the name of the authority; `names`, those of the service."""
+    return json.loads(CONFIGURATION.read_text())
+
+
+def request() -> None:
+    """The public halves; of the host authority too, which the operator's known hosts name."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, configuration()["title"])])
+    csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(_key(), hashes.SHA256())
+    print(json.dumps({"csr": csr.public_bytes(Encoding.PEM).decode(), "hosts": _openssh(_host_key())}))
+
+
+def install() -> None:
+    """The certificate that the root gave."""
+    _write(FOLDER / "authority.crt", sys.stdin.buffer.read())
+
+
+def due(now: datetime) -> str:
+    """Why this authority needs a certificate of the root; empty: it does not."""
+    try:
+        authority = load()
+        authority.certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(ROOT.read_bytes()))
+    except Exception as error:
+        return f"no certificate of the root: {error!r}"
+    begins, ends = authority.certificate.not_valid_before_utc, authority.certificate.not_valid_after_utc
+    if authority.certificate.public_key() != authority.key.public_key():
+        return "the certificate is for another key"
+    return "" if now < begins + (ends - begins) * RENEW_AT else f"valid until {ends} only"
+
+
+def _key() -> ec.EllipticCurvePrivateKey:
+    path = FOLDER / "authority.key"
+    if not path.exists():
+        _write(path, private(ec.generate_private_key(ec.SECP256R1())))
+    return cast(ec.EllipticCurvePrivateKey, load_pem_private_key(path.read_bytes(), None))
+
+
+def _host_key() -> ed25519.Ed25519PrivateKey:
+    path = FOLDER / "hosts.key"
+    if not path.exists():
+        key = ed25519.Ed25519PrivateKey.generate()
+        _write(path, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    return cast(ed25519.Ed25519PrivateKey, load_ssh_private_key(path.read_bytes(), None))
+
+
+def _openssh(key: ed25519.Ed25519PrivateKey) -> str:
+    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all, and for nobody else to read."""
+    handle, fresh = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(content)
+        os.fsync(stream.fileno())
+    Path(fresh).replace(path)
+
+
+def main() -> None:
+    """Entry point. All is done as the authority's own user, also where root calls."""
+    syslog.openlog("qhs-pki-authority")
+    if os.getuid() == 0:
+        own = pwd.getpwnam(USER)
+        os.setgroups([])
+        os.setgid(own.pw_gid)
+        os.setuid(own.pw_uid)
+    match sys.argv[1:]:
+        case ["serve"]:
+            serve(load(), configuration()["names"], ROOT)
+        case ["request"]:
+            request()
+        case ["install"]:
+            install()
+        case ["check"]:
+            if reason := due(datetime.now(UTC)):
+                print(reason)
+                sys.exit(2)
+        case ["issue", *names] if names:
+            try:
+                print(json.dumps(load().issue(json.load(sys.stdin), names, datetime.now(UTC))))
+            except RefusedError as error:
+                audit("refused", client="root", reason=error)
+                sys.exit(str(error))
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main()

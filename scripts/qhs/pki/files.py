@@ -1,0 +1,59 @@
+"""Where the bootstrap authority lies."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from qhs.pki import root
+from qhs.twin.names import Twin
+from qhs.twin.sshkey import make
+
+
+def folder(twin: Twin) -> Path:
+    return twin.state / "pki"
+
+
+def ensure(twin: Twin) -> Path:
+    """The folder with all that is made at first use; a killed run leaves whole files or none."""
+    own = folder(twin)
+    hosts(own).mkdir(parents=True, exist_ok=True, mode=0o700)
+    own.chmod(0o700)
+    if not root.certificate(own).is_file():
+        key, certificate = root.made()
+        write(root.key(own), key, 0o600)
+        write(root.certificate(own), certificate)
+    make(user_authority(own))
+    if not revoked(own).is_file():
+        write(revoked(own), b"# Serials of user certificates that are not to be taken any more, for ssh-keygen -k.\n")
+    return own
+
+
+def user_authority(own: Path) -> Path:
+    """The key that signs user certificates; its public half lies beside it."""
+    return own / "users"
+
+
+def revoked(own: Path) -> Path:
+    """Serials of revoked user certificates, a line each."""
+    return own / "revoked"
+
+
+def hosts(own: Path) -> Path:
+    """A file a site in the format of known_hosts, with the authority of its machines' host keys."""
+    return own / "hosts"
+
+
+def trust_hosts(own: Path, site: str, authority: str) -> None:
+    """From now on a host key of this site's machines that the authority has signed is believed, and no other site's."""
+    write(hosts(own) / site, f"@cert-authority {site}-* {authority}\n".encode())
+
+
+def write(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Whole or not at all, with its mode from the first moment."""
+    handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "wb") as stream:
+        os.fchmod(handle, mode)
+        stream.write(content)
+    Path(fresh).rename(path)
