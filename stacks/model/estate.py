@@ -23,7 +23,7 @@ INTER_SITE = "dci"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a conversation starts or ends: a segment, an external network, a partner or a site's own firewalls in one."""
+    """Where a conversation starts or ends: a segment; an external network, or a partner or firewalls of ours in one."""
 
     name: str
     leg: str
@@ -198,8 +198,8 @@ class Estate:
             elif external.medium == "dci":
                 for site_name, site in self.inventory.sites.items():
                     if name in site.externals:
-                        own = addresses.pair(prefix, site.index)
-                        yield Place(f"{name}.{site_name}", name, own, site=site_name, external=name)
+                        firewalls = addresses.pair(prefix, site.index)
+                        yield Place(f"{name}.{site_name}", name, firewalls, site=site_name, external=name)
         for name, partner in self.catalogue.partners.items():
             count = 1 if partner.count == "one" else self.inventory.delegation_offices
             for position in range(count):
