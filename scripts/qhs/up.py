@@ -127,7 +127,7 @@ def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress, sites
         said = pool.map(lambda stack: _up(engine, twin, stack, progress), stacks)
         for stack, output in zip(stacks, said, strict=True):
             _note(report, stack, output)
-    report.segments = sum(1 for place in estate.places.values() if place.site in estate.active_sites)
+    report.segments = sum(1 for place in estate.places.values() if place.zone and place.site in estate.active_sites)
     report.flows, report.rules = counts([one for site in estate.active_sites for one in rulesets(estate, site)])
 
 

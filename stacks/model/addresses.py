@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 
 SEGMENT_LENGTH = {4: 20, 6: 64}
 PARTNER_LENGTH = {4: 24, 6: 64}
+PAIR_LENGTH = {4: 28, 6: 124}
 GATEWAY = 1
 FIREWALL = 1  # members are .2 and .3: FIREWALL + 1, FIREWALL + 2
 SERVICE = 16
@@ -52,6 +53,11 @@ def segment(site: Pair, index: int) -> Pair:
 def partner(external: Pair, index: int) -> Pair:
     """The prefix of the partner with this index in an external network."""
     return _cut(external, index, PARTNER_LENGTH)
+
+
+def pair(external: Pair, index: int) -> Pair:
+    """The prefix of the firewall pair of the site with this index in an external network."""
+    return _cut(external, index, PAIR_LENGTH)
 
 
 def host(prefix: Pair, offset: int) -> Pair:

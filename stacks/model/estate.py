@@ -23,7 +23,7 @@ INTER_SITE = "dci"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a conversation starts or ends: a segment, an external network or a partner in one."""
+    """Where a conversation starts or ends: a segment; an external network, or a partner or firewalls of ours in one."""
 
     name: str
     leg: str
@@ -35,6 +35,11 @@ class Place:
     partner: str | None = None
     sample: Pair | None = None
     """Where its prefix is everywhere: the part of it that a test may use."""
+
+    @property
+    def of_pair(self) -> bool:
+        """Whether it is where a site's own firewalls speak from to other sites."""
+        return self.site is not None and self.external is not None
 
 
 @dataclass(frozen=True)
@@ -190,6 +195,11 @@ class Estate:
                 yield Place(name, name, EVERYWHERE, external=name, sample=prefix)
             elif external.medium == "tslcd":
                 yield Place(name, name, prefix, external=name)
+            elif external.medium == "dci":
+                for site_name, site in self.inventory.sites.items():
+                    if name in site.externals:
+                        firewalls = addresses.pair(prefix, site.index)
+                        yield Place(f"{name}.{site_name}", name, firewalls, site=site_name, external=name)
         for name, partner in self.catalogue.partners.items():
             count = 1 if partner.count == "one" else self.inventory.delegation_offices
             for position in range(count):
@@ -252,7 +262,7 @@ class Estate:
     def transit(self, site: str, external: str, offset: int) -> Pair:
         """An address of a site's firewalls in an external network: offset 1 is the pair's own."""
         network = _pair(self.inventory.externals[external])
-        return addresses.host(network, 16 * self.inventory.sites[site].index + offset)
+        return addresses.host(addresses.pair(network, self.inventory.sites[site].index), offset)
 
     def _service_address(self, site: str, zone: str, service: Service) -> Pair:
         return addresses.host(self.places[f"{site}.{zone}"].prefix, addresses.SERVICE + (service.number or 0))

@@ -141,9 +141,10 @@ def _pair_flows(estate: Estate, site: str) -> dict[str, FlowRules]:
 
 
 def _own_rules(estate: Estate, conversation: Conversation, site: str) -> Iterator[Rule]:
-    """What the members of a pair say themselves, on their leg in the segment that both ends lie in."""
+    """What the members of a pair say themselves: between the sites, or on their leg in the segment of both ends."""
     source, destination = conversation.source, conversation.destination
-    if source.name == destination.name and source.site == site and estate.catalogue.flows[conversation.flow].firewalls:
+    within = source.name == destination.name and estate.catalogue.flows[conversation.flow].firewalls
+    if source.site == site and (source.of_pair or within):
         yield from _expanded(conversation, "output", "", source.leg)
 
 
@@ -175,7 +176,7 @@ def _flow_rules(estate: Estate, name: str, rules: list[Rule], conversations: lis
 
 def _forward_rules(estate: Estate, conversation: Conversation, site: str) -> Iterator[Rule]:
     source, destination = conversation.source, conversation.destination
-    if source.name == destination.name:
+    if source.name == destination.name or (source.of_pair and source.site == site):
         return
     legs = _legs(estate, source, destination, site)
     if legs:

@@ -15,6 +15,7 @@ from qhs import names_access, ruleset_access
 from qhs.twin import endpoint
 from qhs.twin.names import Twin
 from tests.twin.conftest import WatchedUp
+from tests.twin.hosts import Hosts
 
 pytestmark = pytest.mark.live
 
@@ -67,6 +68,15 @@ def test_no_secret_is_anywhere_but_in_its_own_file(twin: Twin, from_nothing: Wat
     homes |= {(path, names) for path in twin.state.glob("machines/*-infra1/disk/upper/etc/knot/keys.conf")}
     assert {(path, owner) for path, owner in found if path != owner} - homes == set()
     assert {owner for path, owner in found if path == owner} == marks.keys(), "the search finds what is there"
+
+
+def test_no_machine_has_a_secret_in_its_journal(twin: Twin, hosts: Hosts, second_up: WatchedUp) -> None:
+    """Ansible writes what a module is told into the journal of the machine, unless the module forbids it."""
+    keepers = [name for name in hosts.names if name.endswith("-infra1")]
+    marks = secrets(twin)
+    for name, said in hosts.say("journalctl --no-pager --all --output=cat", keepers).items():
+        assert "ansible" in said, "modules write there"
+        assert [str(path) for path, one in marks.items() if one.decode() in said] == [], name
 
 
 @pytest.mark.parametrize("which", ["from_nothing", "second_up"])

@@ -57,6 +57,7 @@ def main() -> None:
             "units": {"type": "list", "elements": "str"},
             "acted": {"type": "bool"},
         },
+        no_log=True,  # the content of files would go into the machine's journal
         required_one_of=[("files", "acted")],
         supports_check_mode=True,
     )

@@ -15,7 +15,7 @@ from qhs.net.prove.space import ByFamily, Spans, spans_of
 from stacks.model import Estate
 from stacks.model.addresses import GATEWAY, SERVICE, host
 from stacks.model.catalogue import Flow, Service
-from stacks.model.estate import BASTION, FIREWALL, MANAGEMENT_PORTS
+from stacks.model.estate import BASTION, FIREWALL, INTER_SITE, MANAGEMENT_PORTS
 
 
 class Spot(NamedTuple):
@@ -82,6 +82,10 @@ def _spots(estate: Estate) -> dict[str, list[Spot]]:
         for name, zone in catalogue.zones.items()
     }
     externals = {name: [Spot(name, "", name)] if name in estate.places else [] for name in catalogue.externals}
+    # Between the sites nobody stands but their firewalls.
+    externals[INTER_SITE] = [
+        Spot(f"{INTER_SITE}.{name}", name, "") for name, site in inventory.sites.items() if INTER_SITE in site.externals
+    ]
     partners = {
         name: [Spot(f"{one.via}.{name}", "", one.via)]
         if one.count == "one"

@@ -162,7 +162,7 @@ def facts(estate: Estate, forwards: Iterable[str] = ()) -> Facts:
 def _area(estate: Estate, place: Place, built: set[str]) -> Area:
     catalogue = estate.catalogue
     kind = catalogue.zones[place.zone].kind if place.zone else catalogue.externals[str(place.external)].medium
-    wire = place.name if place.site in built else INTER_SITE if place.site else str(place.external)
+    wire = str(place.external) if place.external else place.name if place.site in built else INTER_SITE
     return Area(place.name, wire, spans_of([place.prefix]), str(kind), place.site is None, place.site)
 
 

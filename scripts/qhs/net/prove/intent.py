@@ -72,7 +72,8 @@ def _at_hosts(facts: Facts, alive: list[Alive], at: dict[tuple[str, View], list[
         source, target = facts.areas[one.talk.source].network, facts.areas[one.talk.target.area].network
         for family, box in one.box.items():
             for node, port, _ in by_network[source]:
-                if not node.firewall or (one.talk.flow.firewalls and source == target):
+                theirs = source == facts.link and facts.areas[one.talk.source].site == node.site
+                if not node.firewall or theirs or (one.talk.flow.firewalls and source == target):
                     at[node.name, local_view("output", port, family)].append(box)
             for node, port, own in by_network[target]:
                 mine = None if node.firewall else both(box, own[family])
