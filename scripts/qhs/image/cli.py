@@ -6,7 +6,7 @@ import json
 import platform
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -28,10 +28,10 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = Fal
     place = build.shelf() / f"machine-{recipe_.key(platform.machine())}"
     if not place.is_dir():
         raise typer.Exit(_not_built(place))
-    report: dict[str, Any] = json.loads((place / "build.json").read_text())
+    report = build.Report.read(place / "build.json")
     found = lock.difference(recipe_.pins, lock.read(place / "packages.lock").values())
     if as_json:
-        told = {**report, "bill": str(place / "bill.cdx.json"), "difference": asdict(found)}
+        told = {**asdict(report), "bill": str(place / "bill.cdx.json"), "difference": asdict(found)}
         typer.echo(json.dumps(told, indent=1))
     else:
         screen.print(_report(place, report))
@@ -64,12 +64,12 @@ def table(found: Difference, title: str, now: str) -> Table:
     return rows
 
 
-def _report(place: Path, report: dict[str, Any]) -> Table:
-    rows = Table("", "", title=f"image {report['key']}", show_header=False)
-    rows.add_row("digest", report["digest"])
-    rows.add_row("packages", f"{report['packages']} of {report['suite']}, {report['packages_bytes'] / 1e6:.0f} MB")
-    rows.add_row("root", f"{report['root_bytes'] / 1e6:.0f} MB")
-    rows.add_row("built in", ", ".join(f"{phase} {seconds} s" for phase, seconds in report["seconds"].items()))
+def _report(place: Path, report: build.Report) -> Table:
+    rows = Table("", "", title=f"image {report.key}", show_header=False)
+    rows.add_row("digest", report.digest)
+    rows.add_row("packages", f"{report.packages} of {report.suite}, {report.packages_bytes / 1e6:.0f} MB")
+    rows.add_row("root", f"{report.root_bytes / 1e6:.0f} MB")
+    rows.add_row("built in", ", ".join(f"{phase} {seconds} s" for phase, seconds in report.seconds.items()))
     rows.add_row("bill of materials", str(place / "bill.cdx.json"))
     return rows
 
