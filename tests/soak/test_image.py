@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -31,10 +33,11 @@ LIES = {"LD_PRELOAD": FAKETIME, "FAKETIME": "+2000d", "NO_FAKE_STAT": "1", "FAKE
 
 
 @pytest.fixture
-def shelf() -> Path:
-    """On the disk of the pool, since packages are hard links into it; `ensure` clears away what a killed test left."""
+def shelf() -> Iterator[Path]:
+    """On the disk of the pool, since packages are hard links into it."""
     ensure(print)  # the pool holds what this recipe needs: the only step that may ask a mirror
-    return folders.cache() / "images"
+    with TemporaryDirectory(dir=folders.cache(), prefix="soak-") as folder:
+        yield Path(folder)
 
 
 def built(desk: Path, umask: str, environment: dict[str, str]) -> int:
@@ -46,20 +49,17 @@ def built(desk: Path, umask: str, environment: dict[str, str]) -> int:
 
 
 def test_two_builds_far_apart_give_one_tree(shelf: Path, figures: dict[str, float]) -> None:
-    here, there = shelf / ".building-soak-a", shelf / ".building-soak-b" / "further" / "down"
+    here, there = shelf / "a", shelf / "b" / "further" / "down"
     started = time.monotonic()
-    try:
-        years = built(here, "022", {}), built(there, "077", LIES)
-        assert years[1] - years[0] > 4, "the second clock was not another one"
-        differing = set(tree.entries(here / "root")) ^ set(tree.entries(there / "root"))
-        reports = [Report.read(desk / "build.json") for desk in (here, there)]
-        assert sorted(differing)[:20] == []
-        assert reports[0].digest == reports[1].digest
-        assert (here / "bill.cdx.json").read_bytes() == (there / "bill.cdx.json").read_bytes()
-        assert (here / "packages.lock").read_bytes() == recipe.load().lock.read_bytes()
-        figures["builds"] = len(reports)
-        figures["differing files"] = len(differing)
-        figures["packages"] = len(bill.installed(here / "root"))
-        figures["seconds a build"] = round((time.monotonic() - started) / len(reports), 1)
-    finally:
-        subprocess.run(["rm", "-rf", str(here), str(shelf / ".building-soak-b")], check=True)
+    years = built(here, "022", {}), built(there, "077", LIES)
+    assert years[1] - years[0] > 4, "the second clock was not another one"
+    differing = set(tree.entries(here / "root")) ^ set(tree.entries(there / "root"))
+    assert sorted(differing)[:20] == []
+    reports = [Report.read(desk / "build.json") for desk in (here, there)]
+    assert reports[0].digest == reports[1].digest
+    assert (here / "bill.cdx.json").read_bytes() == (there / "bill.cdx.json").read_bytes()
+    assert (here / "packages.lock").read_bytes() == recipe.load().lock.read_bytes()
+    figures["builds"] = len(reports)
+    figures["differing files"] = len(differing)
+    figures["packages"] = len(bill.installed(here / "root"))
+    figures["seconds a build"] = round((time.monotonic() - started) / len(reports), 1)
