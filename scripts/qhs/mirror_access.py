@@ -1,0 +1,64 @@
+"""The signed index of the packages that the twin's machines are made of.
+
+The key is made on first use and never leaves the operator's state folder: machines that serve packages hold what it has
+signed, machines that install them its public half.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from pathlib import Path
+
+from pysequoia import SignatureMode, Tsk, sign
+
+from qhs.image import Image
+from qhs.twin.names import Twin
+
+USER_ID = "packages of the estate"
+ORIGIN = "qhs"
+"""What the machines' upgrades look for."""
+
+
+def folder(twin: Twin, image: Image) -> Path:
+    """The folder with Packages, InRelease and key.asc for an image; made anew where that of another image lies there."""
+    key = _key(twin)
+    place = twin.state / "packages"
+    place.mkdir(exist_ok=True, mode=0o700)
+    index = image.packages.with_name("Packages").read_bytes()
+    _write(place / "key.asc", str(key.extract_certificate()).encode())
+    if not (place / "Packages").is_file() or (place / "Packages").read_bytes() != index:
+        # Signed last and so found last: what a killed run leaves is done again.
+        (place / "InRelease").unlink(missing_ok=True)
+        _write(place / "Packages", index)
+    if not (place / "InRelease").is_file():
+        _write(place / "InRelease", sign(key.signer(), _release(index), mode=SignatureMode.CLEAR))
+    return place
+
+
+def _release(index: bytes) -> bytes:
+    """What apt checks the index against. Without an end date: a machine is to be mended also when nobody signed lately."""
+    date = format_datetime(datetime.now(UTC), usegmt=True).replace("GMT", "UTC")
+    digest = hashlib.sha256(index).hexdigest()
+    return (
+        f"Origin: {ORIGIN}\nLabel: {ORIGIN}\nSuite: stable\nCodename: {ORIGIN}\nDate: {date}\n"
+        f"Description: {USER_ID}\nSHA256:\n {digest} {len(index)} Packages\n"
+    ).encode()
+
+
+def _key(twin: Twin) -> Tsk:
+    path = twin.state / "secrets" / "packages"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write(path, bytes(Tsk.generate(USER_ID)), mode=0o600)
+    return Tsk.from_bytes(path.read_bytes())
+
+
+def _write(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """The whole file or the old one."""
+    fresh = path.with_name(f"{path.name}.new")
+    with open(fresh, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as stream:
+        stream.write(content)
+    fresh.rename(path)
