@@ -15,6 +15,8 @@ from pathlib import Path
 from pysequoia import SignatureMode, Tsk, sign
 
 from qhs.image import Image
+from qhs.lock import in_turn
+from qhs.progress import silent
 from qhs.twin.names import Twin
 
 USER_ID = "packages of the estate"
@@ -23,10 +25,15 @@ ORIGIN = "qhs"
 
 
 def folder(twin: Twin, image: Image) -> Path:
-    """The folder with Packages, InRelease and key.asc for an image; made anew where that of another image lies there."""
-    key = _key(twin)
+    """The folder with Packages, InRelease and key.asc for an image; made anew where another image's lie there."""
     place = twin.state / "packages"
-    place.mkdir(exist_ok=True, mode=0o700)
+    with in_turn(place / ".lock", "packages", silent):
+        _renew(twin, image, place)
+    return place
+
+
+def _renew(twin: Twin, image: Image, place: Path) -> None:
+    key = _key(twin)
     index = image.packages.with_name("Packages").read_bytes()
     _write(place / "key.asc", str(key.extract_certificate()).encode())
     if not (place / "Packages").is_file() or (place / "Packages").read_bytes() != index:
@@ -35,11 +42,10 @@ def folder(twin: Twin, image: Image) -> Path:
         _write(place / "Packages", index)
     if not (place / "InRelease").is_file():
         _write(place / "InRelease", sign(key.signer(), _release(index), mode=SignatureMode.CLEAR))
-    return place
 
 
 def _release(index: bytes) -> bytes:
-    """What apt checks the index against. Without an end date: a machine is to be mended also when nobody signed lately."""
+    """What apt checks the index against. No end date: it must work also when nobody signed lately."""
     date = format_datetime(datetime.now(UTC), usegmt=True).replace("GMT", "UTC")
     digest = hashlib.sha256(index).hexdigest()
     return (
