@@ -70,9 +70,6 @@ chroot "$root" systemctl --quiet set-default multi-user.target
 rm -f "$root"/etc/ssh/ssh_host_* "$root"/etc/hostname "$root"/etc/resolv.conf
 rm -f "$root"/etc/apt/sources.list "$root"/etc/apt/sources.list.d/*
 rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/cache/debconf/*-old
-# What tells when and where it was built; nothing of it is asked for again.
-rm -f "$root"/var/cache/ldconfig/aux-cache "$root"/var/lib/dpkg/*-old "$root"/var/lib/systemd/random-seed
-find "$root"/var/log -type f -delete
 : > "$root"/etc/machine-id
 """
 
