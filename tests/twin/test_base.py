@@ -81,8 +81,8 @@ def test_the_kernel_has_the_settings_of_the_network(hosts: Hosts) -> None:
 
 def test_updates_come_from_the_packages_of_the_site_and_from_nowhere_else(hosts: Hosts) -> None:
     command = (
-        "apt-config dump Unattended-Upgrade; apt-config dump APT::Periodic; find /etc/apt -name '*.list'; "
-        "grep -rh ^URIs: /etc/apt; systemctl is-active apt-daily.timer apt-daily-upgrade.timer"
+        "apt-config dump Unattended-Upgrade; apt-config dump APT::Periodic; "
+        "grep -rhsE '^(deb|URIs:)' /etc/apt; systemctl is-active apt-daily.timer apt-daily-upgrade.timer"
     )
     estate = load("twin")
     for name, said in hosts.say(command).items():

@@ -12,7 +12,8 @@ from tests.twin.hosts import Hosts
 
 pytestmark = pytest.mark.live
 
-SERVED = "/srv/qhs-packages/Packages"
+SERVED = "/srv/qhs-packages"
+MIRROR = "qhdc-infra1"
 # One machine of each way to the packages: through the firewalls, on the same machine, from a firewall, at the hall.
 ASKED = ("qhdc-app1", "qhdc-infra1", "ndc-fw1", "hall-infra1")
 
@@ -34,16 +35,27 @@ def test_unattended_upgrades_would_take_what_the_site_has(hosts: Hosts) -> None:
         assert "No packages found that can be upgraded unattended" in said, f"{name}: {said}"
 
 
-@pytest.fixture
-def altered(hosts: Hosts) -> Iterator[str]:
-    """A mirror whose index says something else than was signed."""
-    name = "qhdc-infra1"
-    hosts.say(f"cp --preserve {SERVED} {SERVED}.kept && sed -i 's/^Package: nginx$/Package: nginy/' {SERVED}", [name])
-    yield name
-    hosts.say(f"mv {SERVED}.kept {SERVED}", [name])
+ALTER = {
+    "index": "sed -i 's/^Package: nginx$/Package: nginy/' Packages",
+    # An index that the release names, in a release that nobody signed.
+    "release": "was=$(sha256sum <Packages) && sed -i 's/^Package: nginx$/Package: nginy/' Packages && "
+    'sed -i "s/${was%% *}/$(sha256sum <Packages | cut -d" " -f1)/" InRelease',
+}
+REFUSED = {"index": "Hash Sum mismatch", "release": "not signed"}
+
+
+@pytest.fixture(params=ALTER)
+def altered(request: pytest.FixtureRequest, hosts: Hosts) -> Iterator[str]:
+    """What of a mirror says something else than was signed."""
+    what: str = request.param
+    hosts.say(f"cd {SERVED} && cp --preserve Packages InRelease /run && {ALTER[what]}", [MIRROR])
+    yield what
+    hosts.say(f"mv /run/Packages /run/InRelease {SERVED}", [MIRROR])
 
 
 def test_an_altered_repository_is_refused(hosts: Hosts, altered: str) -> None:
-    said = hosts.say("rm -rf /var/lib/apt/lists/* && apt-get update 2>&1 || echo refused", ["qhdc-app1"])["qhdc-app1"]
+    asked = ASKED[0]
+    said = hosts.say("rm -rf /var/lib/apt/lists/*; apt-get update 2>&1 || echo refused", [asked])[asked]
     assert said.splitlines()[-1] == "refused", said
-    assert "Hash Sum mismatch" in said or "unexpected size" in said, said
+    assert REFUSED[altered] in said, said
+    assert hosts.say("apt-cache policy nginy", [asked])[asked] == ""
