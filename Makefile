@@ -6,7 +6,7 @@ QHS := .venv/bin/qhs
 ROOT := $(shell [ "$$(uname -s) $$(id -u)" != "Linux 0" ] || echo yes)
 NO_SKIP := $(if $(ROOT),QHS_NO_SKIP=1)
 
-.PHONY: help env host up down test lint unit live
+.PHONY: help env host up down test lint unit live soak
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -38,3 +38,6 @@ unit: env $(if $(ROOT),host) ## unit, policy, role and meta tests; without root 
 live: env $(if $(ROOT),host) ## the engine's tests; as root on Linux also the live suite, on a twin of its own
 	@$(NO_SKIP) .venv/bin/pytest -q tests/engine $(if $(ROOT),tests/kernel tests/twin)
 	$(if $(ROOT),,@echo "skipped: tests/kernel and tests/twin need root on Linux")
+
+soak: env host ## rows that take longer, with the figures that are kept of them; ROW=T-A16 for one (root)
+	@$(NO_SKIP) .venv/bin/python -m qhs.soak $(ROW)

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/setup.sh
 declare -A packages=([mmdebstrap]=mmdebstrap [systemd-nspawn]=systemd-container [nft]=nftables [ssh]=openssh-client
-  [ip]=iproute2 [unshare]=util-linux [strace]=strace [git]=git)
+  [ip]=iproute2 [unshare]=util-linux [strace]=strace [git]=git [apt-ftparchive]=apt-utils)
 look() {
   missing=()
   local program

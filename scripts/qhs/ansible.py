@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
-from qhs import names_access, pki, ruleset_access
+from qhs import mirror_access, names_access, pki, ruleset_access
 from qhs.errors import UserError
 from qhs.folders import CLONE
 from qhs.progress import Progress
 from qhs.twin import access, inside
 from qhs.twin.names import Twin
+from qhs.twin.standing import Standing
 from stacks.model import Estate
 
 # Ansible's closing recap, a line a host.
@@ -88,5 +89,6 @@ def variables(twin: Twin) -> dict[str, str]:
         "ANSIBLE_LOCALHOST_WARNING": "0",
         "QHS_RULESET_KEY": ruleset_access.public_key(twin),
         "QHS_PKI": str(pki.ensure(twin)),
+        "QHS_PACKAGES": str(mirror_access.folder(twin, Standing.load(twin).image)),
         "QHS_NAMES_KEY_FILE": str(names_access.key_file(twin)),
     }

@@ -34,11 +34,15 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
         "qhs_limits": list(estate.inventory.limits),
         "qhs_time_sources": [one for one in nearest(estate, machine.site, "time") if one not in _held(machine)],
         "qhs_resolvers": nearest(estate, machine.site, "names")[:RESOLVERS],
+        "qhs_packages": nearest(estate, machine.site, "packages")[0],
         "qhs_management_sources": [
             str(one.network_address) for pair in estate.managers(machine.site) for one in pair.both
         ],
         **_certificates(estate, machine),
     }
+    for one in machine.services:
+        if one.service == "packages":
+            common["package_mirror_addresses"] = one.targets[0].texts()
     if "time" in (one.service for one in machine.services):
         common["qhs_time_clock"] = estate.inventory.sites[machine.site].clock
     held = {one.service for one in machine.services}

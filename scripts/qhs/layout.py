@@ -71,6 +71,7 @@ def _machine(estate: Estate, host: Host) -> Machine:
         legs=legs,
         routes=tuple(routes),
         sysctl={} if firewall else STANDS_ALONE,
+        packages=any(service.service == "packages" for service in host.services),
     )
 
 

@@ -15,6 +15,7 @@ from qhs import up as ups
 from qhs.console import complain, progress, screen
 from qhs.environments import Environment
 from qhs.errors import UserError, explained
+from qhs.image.cli import app as image
 from qhs.net.cli import app as net
 from qhs.pki.cli import app as pki
 from qhs.tools.cli import app as tools
@@ -25,6 +26,7 @@ app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
 app.add_typer(twin, name="twin")
+app.add_typer(image, name="image")
 app.add_typer(net, name="net")
 app.add_typer(pki, name="pki")
 app.add_typer(tools, name="tools")

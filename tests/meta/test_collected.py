@@ -16,8 +16,9 @@ TESTS = REPO / "tests"
 
 
 def suites(makefile: str) -> list[str]:
-    """The folders that pytest runs on."""
-    lines = [line for line in makefile.splitlines() if re.search(r"\bpytest\b", line)]
+    """The folders that pytest runs on; qhs.soak runs it on tests/soak."""
+    text = makefile.replace("qhs.soak", "pytest tests/soak")
+    lines = [line for line in text.splitlines() if re.search(r"\bpytest\b", line)]
     return sorted({suite for line in lines for suite in re.findall(r"\btests/\w+", line)})
 
 
@@ -65,8 +66,9 @@ def test_every_test_is_collected() -> None:
 
 
 def test_a_suite_is_a_folder_on_a_line_that_runs_pytest() -> None:
-    assert suites("unit:\n\t@pytest -q -n 2 tests/unit tests/meta\n\techo tests/other\n") == [
+    assert suites("unit:\n\t@pytest -q -n 2 tests/unit tests/meta\n\techo tests/other\n\tpython -m qhs.soak\n") == [
         "tests/meta",
+        "tests/soak",
         "tests/unit",
     ]
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from qhs.inventory import nearest
 from qhs.twin import access, inside
 from qhs.twin.names import Twin
+from stacks.model import load
 from tests.twin.hosts import Hosts
 
 pytestmark = pytest.mark.live
@@ -77,13 +79,19 @@ def test_the_kernel_has_the_settings_of_the_network(hosts: Hosts) -> None:
     assert wrong == []
 
 
-def test_updates_come_from_the_mirror_of_the_site_and_from_nowhere_else(hosts: Hosts) -> None:
-    command = "apt-config dump Unattended-Upgrade; apt-config dump APT::Periodic; ls -A /etc/apt/sources.list.d"
+def test_updates_come_from_the_packages_of_the_site_and_from_nowhere_else(hosts: Hosts) -> None:
+    command = (
+        "apt-config dump Unattended-Upgrade; apt-config dump APT::Periodic; "
+        "grep -rhsE '^(deb|URIs:)' /etc/apt; systemctl is-active apt-daily.timer apt-daily-upgrade.timer"
+    )
+    estate = load("twin")
     for name, said in hosts.say(command).items():
         origins = [line for line in said.splitlines() if re.match(r"Unattended-Upgrade::(Origins|Allowed).*:: ", line)]
         assert origins == ['Unattended-Upgrade::Origins-Pattern:: "origin=qhs";'], name
         assert 'APT::Periodic::Unattended-Upgrade "1";' in said, name
-        assert said.splitlines()[-1].endswith('";'), f"{name} has a source: {said.splitlines()[-1]}"
+        own = nearest(estate, estate.machines[name].site, "packages")[0]
+        assert said.splitlines()[-3:] == [f"URIs: https://{own}/", "active", "active"], name
+        assert said.splitlines()[-4].endswith('";'), f"{name} has a source: {said.splitlines()[-4]}"
 
 
 def test_nothing_listens_but_what_a_role_owns(hosts: Hosts) -> None:

@@ -67,7 +67,7 @@ def test_debians_keys_are_installed_where_the_host_has_none(clone: Path, tmp_pat
     """In a mount namespace where the keyring is missing, as it is on Ubuntu."""
     log = tmp_path / "log"
     _program(tmp_path / "bin" / "apt-get", f'#!/bin/sh\necho "$@" >>"{log}"\n')
-    for name in ("mmdebstrap", "systemd-nspawn", "nft", "ssh", "ip", "strace"):
+    for name in ("mmdebstrap", "systemd-nspawn", "nft", "ssh", "ip", "strace", "apt-ftparchive"):
         _program(tmp_path / "bin" / name, "#!/bin/sh\n")
     hidden = f'mount -t tmpfs none {KEYRING.parent} && exec "$@"'
     command = ["unshare", "--map-root-user", "--mount", "sh", "-c", hidden, "sh", str(clone / "scripts" / "host.sh")]

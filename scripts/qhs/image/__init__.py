@@ -1,5 +1,5 @@
 """The golden image of every machine, built once and cached by what it is built from."""
 
-from qhs.image.build import Image, ensure
+from qhs.image.build import Image, Report, ensure
 
-__all__ = ["Image", "ensure"]
+__all__ = ["Image", "Report", "ensure"]

@@ -1,19 +1,21 @@
 """Build the golden image with mmdebstrap, once for each set of inputs."""
 
+from __future__ import annotations
+
 import json
 import os
 import platform
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from qhs import folders
 from qhs.errors import UserError
+from qhs.image import bill, lock, pool, tree
 from qhs.image import recipe as recipes
-from qhs.image import sources
 from qhs.image.recipe import Recipe
 from qhs.lock import in_turn
 from qhs.progress import Progress
@@ -21,10 +23,11 @@ from qhs.progress import Progress
 NEEDED_BYTES = 2 * 1024**3
 """Room for the packages, the unpacked tree and apt's lists of one build."""
 
-# Mounts and processes of its own, all of which the kernel ends when we are killed.
+# Mounts and processes of its own, all of which the kernel ends when we are killed; and no network, so that an image
+# is made of the packages that were chosen and of nothing else.
 _ALONE = [
     *("setpriv", "--pdeathsig=KILL"),
-    *("unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child"),
+    *("unshare", "--mount", "--propagation=private", "--net", "--pid", "--fork", "--kill-child"),
 ]
 
 
@@ -37,6 +40,50 @@ class Image:
     how: Literal["cached", "built"]
     seconds: float
 
+    @property
+    def packages(self) -> Path:
+        """The .deb files that it was built from, with an index of them (`Packages`) beside the folder."""
+        return self.path.parent / "packages"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a build made, kept as build.json beside it; a folder's bytes are those of its files."""
+
+    key: str
+    suite: str
+    digest: str
+    """Over all of the root, see qhs.image.tree."""
+    packages: int
+    root_bytes: int
+    packages_bytes: int
+    seconds: dict[str, float]
+    """By phase."""
+
+    @classmethod
+    def read(cls, path: Path) -> Report:
+        """What a build.json says."""
+        return cls(**json.loads(path.read_text()))
+
+
+@dataclass
+class Clock:
+    """Seconds by phase."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    _since: float = field(default_factory=time.monotonic)
+
+    def lap(self, phase: str) -> None:
+        """The phase that ends now."""
+        now = time.monotonic()
+        self.seconds[phase] = round(now - self._since, 1)
+        self._since = now
+
+
+def shelf() -> Path:
+    """Where images lie."""
+    return folders.cache() / "images"
+
 
 def ensure(progress: Progress, recipe: Recipe | None = None) -> Image:
     """The image of `recipe` (default: images/machine), built if the cache lacks it.
@@ -46,31 +93,80 @@ def ensure(progress: Progress, recipe: Recipe | None = None) -> Image:
     started = time.monotonic()
     recipe = recipe or recipes.load()
     key = recipe.key(platform.machine())
-    shelf = folders.cache() / "images"
-    place = shelf / f"machine-{key}"
+    place = shelf() / f"machine-{key}"
     if place.is_dir():
         return Image(place / "root", key, "cached", time.monotonic() - started)
-    shelf.mkdir(parents=True, exist_ok=True)
-    with in_turn(shelf / ".lock", "image", progress):
+    shelf().mkdir(parents=True, exist_ok=True)
+    with in_turn(shelf() / ".lock", "image", progress):
         if place.is_dir():
             return Image(place / "root", key, "cached", time.monotonic() - started)
-        _preflight(shelf)
+        preflight(shelf())
         # Left by builds that were killed: whoever holds the lock is the only one who can be building.
-        for rest in shelf.glob(".building-*"):
+        for rest in shelf().glob(".building-*"):
             shutil.rmtree(rest)
-        desk = shelf / f".building-{key}"
+        desk = shelf() / f".building-{key}"
         desk.mkdir()
-        _bootstrap(recipe, desk, progress)
-        _record(desk, key, time.monotonic() - started)
+        report = build(recipe, desk, progress)
+        _tell(recipe, report, progress)
         desk.rename(place)
     return Image(place / "root", key, "built", time.monotonic() - started)
 
 
-def _preflight(shelf: Path) -> None:
+def build(recipe: Recipe, desk: Path, progress: Progress) -> Report:
+    """Build into an empty folder: root/, packages/, and what is told of them. Raises UserError, leaving no folder."""
+    clock = Clock()
+    try:
+        packages = pool.gather(recipe, desk, progress)
+        clock.lap("packages")
+        made = tree.newest(desk / "packages")
+        _bootstrap(recipe, desk, made, progress)
+        clock.lap("root")
+        # The kernel fills it; what mmdebstrap could make there depends on who builds.
+        shutil.rmtree(desk / "root/dev")
+        (desk / "root/dev").mkdir(mode=0o755)
+        (desk / "root/dev").chmod(0o755)
+        tree.clamp(desk / "root", made)
+        digest = tree.digest(desk / "root")
+        clock.lap("digest")
+        bill.write(desk / "bill.cdx.json", desk / "root", packages, digest, made)
+        lock.write(desk / "packages.lock", packages)
+        clock.lap("bill of materials")
+    except UserError:
+        shutil.rmtree(desk)
+        raise
+    for scratch in ("apt", "apt-mirrors"):
+        shutil.rmtree(desk / scratch, ignore_errors=True)
+    report = Report(
+        key=recipe.key(platform.machine()),
+        suite=recipes.SUITE,
+        digest=digest,
+        packages=len(packages),
+        root_bytes=_bytes(desk / "root"),
+        packages_bytes=_bytes(desk / "packages"),
+        seconds=clock.seconds,
+    )
+    (desk / "build.json").write_text(json.dumps(asdict(report), indent=2) + "\n")
+    return report
+
+
+def _tell(recipe: Recipe, report: Report, progress: Progress) -> None:
+    """Say what was built other than the lock says: a warning, never a refusal, as mirrors drop what they replace."""
+    found = lock.difference(recipe.pins, lock.read(shelf() / f".building-{report.key}" / "packages.lock").values())
+    if found.changed:
+        progress(f"image: {len(found.changed)} packages differ from {recipe.lock.name}; `qhs image show` lists them")
+
+
+def _bytes(folder: Path) -> int:
+    """What the files of a folder hold."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def preflight(shelf: Path) -> None:
     if os.geteuid() != 0:
         raise UserError("the machine image can only be built by root", "run the same command as root")
-    if not shutil.which("mmdebstrap"):
-        raise UserError("mmdebstrap is not installed", "apt-get install mmdebstrap")
+    for program, package in (("mmdebstrap", "mmdebstrap"), ("apt-ftparchive", "apt-utils")):
+        if not shutil.which(program):
+            raise UserError(f"{program} is not installed", f"apt-get install {package}")
     if not recipes.KEYRING.is_file():
         raise UserError(f"no Debian signing keys at {recipes.KEYRING}", "apt-get install debian-archive-keyring")
     free = shutil.disk_usage(shelf).free
@@ -81,45 +177,33 @@ def _preflight(shelf: Path) -> None:
         )
 
 
-def _bootstrap(recipe: Recipe, desk: Path, progress: Progress) -> None:
-    """Make `desk/root` from packages, then make it ours."""
-    pool = folders.cache() / "packages"
-    pool.mkdir(parents=True, exist_ok=True)
+def _bootstrap(recipe: Recipe, desk: Path, made: int, progress: Progress) -> None:
+    """Make `desk/root` from `desk/packages`, then make it ours; `made` stands for the time where a tool writes one."""
     script = desk / "customize"
     script.write_text(recipe.customize())
     script.chmod(0o755)
-    mirrors = sources.lines()
+    source = f"deb [trusted=yes] copy:{desk} ./"
     command = [
-        *_ALONE,
-        "mmdebstrap",
-        *recipe.arguments(),
-        # Packages stay in a pool of ours, so that a rebuild downloads only what is new.
-        *("--skip=download/empty", "--skip=essential/unlink"),
-        '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
-        f"--setup-hook=sync-in {pool} /var/cache/apt/archives",
-        f"--customize-hook=sync-out /var/cache/apt/archives {pool}",
-        f"--customize-hook={script}",
-        *(recipes.SUITE, str(desk / "root")),
-        *(("-",) if mirrors else ()),
+        *(*_ALONE, "mmdebstrap", *recipe.arguments(), f"--customize-hook={script}"),
+        *(recipes.SUITE, str(desk / "root"), source),
     ]
     log = desk / "build.log"
-    heard = desk / "sources"
-    heard.write_text("\n".join(mirrors))
-    with log.open("w") as file, heard.open() as said:
-        run = subprocess.Popen(command, stdin=said, stdout=file, stderr=subprocess.STDOUT)
+    environment = os.environ | {"SOURCE_DATE_EPOCH": str(made), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+    with log.open("w") as file:
+        run = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment, umask=0o022
+        )
         _follow(run, log, progress)
     if run.returncode:
         tail = "\n    ".join(log.read_text(errors="replace").splitlines()[-15:])
-        shutil.rmtree(desk)
         raise UserError(
             f"mmdebstrap ended with {run.returncode}; its last lines:\n    {tail}",
-            "see whether this host's own `apt-get update` works; then run the same command again",
+            "put right what they name; then run the same command again",
         )
     script.unlink()
-    heard.unlink()
 
 
-def _follow(run: "subprocess.Popen[bytes]", log: Path, progress: Progress) -> None:
+def _follow(run: subprocess.Popen[bytes], log: Path, progress: Progress) -> None:
     started = time.monotonic()
     shown = ""
     while True:
@@ -133,13 +217,3 @@ def _follow(run: "subprocess.Popen[bytes]", log: Path, progress: Progress) -> No
                 progress(f"image: {shown} ({time.monotonic() - started:.0f} s; about 60 s in all)")
         else:
             return
-
-
-def _record(desk: Path, key: str, seconds: float) -> None:
-    """Keep beside the image what it was built from, package by package."""
-    admin = desk / "root" / "var" / "lib" / "dpkg"
-    query = ["dpkg-query", f"--admindir={admin}", "--show", "--showformat=${Package}=${Version}\n"]
-    listed = subprocess.run(query, check=True, capture_output=True, text=True).stdout
-    (desk / "packages.lock").write_text("".join(sorted(listed.splitlines(keepends=True))))
-    built = {"key": key, "suite": recipes.SUITE, "seconds": round(seconds, 1), "packages": listed.count("\n")}
-    (desk / "build.json").write_text(json.dumps(built, indent=2) + "\n")

@@ -2,12 +2,15 @@
 
 import hashlib
 import shlex
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from qhs.folders import CLONE
+from qhs.image import lock
+from qhs.image.lock import Package
 
 SUITE = "trixie"
 """Debian 13."""
@@ -32,14 +35,23 @@ class Recipe:
     disabled: tuple[str, ...]
     masked: tuple[str, ...]
     rootfs: Path
+    lock: Path
+    """What was built last, by Debian's name of the architecture; the next build takes the same where it can."""
+
+    @property
+    def pins(self) -> dict[str, Package]:
+        """The lock, by package."""
+        return lock.read(self.lock)
 
     def arguments(self) -> list[str]:
         """What mmdebstrap is told, but for places on this host."""
         return [
-            *("--mode=root", "--format=directory", "--variant=apt", f"--keyring={KEYRING}"),
+            *("--mode=root", "--format=directory", "--variant=apt"),
             f"--include={','.join(self.packages)}",
             '--aptopt=APT::Install-Recommends "false"',
             *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in _LEFT_OUT),
+            # Licences go with what they are for, and into the bill of materials.
+            "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         ]
 
     def customize(self) -> str:
@@ -47,7 +59,7 @@ class Recipe:
         return f"""#!/bin/sh
 set -eu
 root=$1
-cp -R --no-preserve=ownership {shlex.quote(str(self.rootfs))}/. "$root"/
+cp -R --no-preserve=ownership,mode {shlex.quote(str(self.rootfs))}/. "$root"/
 chmod 0440 "$root"/etc/sudoers.d/10-qhs
 chroot "$root" useradd --system --create-home --shell /bin/bash {AUTOMATION_USER}
 chroot "$root" systemctl --quiet enable {" ".join(self.enabled)}
@@ -57,18 +69,24 @@ chroot "$root" systemctl --quiet set-default multi-user.target
 # Identity is given to each machine, never inherited; nor is the address of a mirror.
 rm -f "$root"/etc/ssh/ssh_host_* "$root"/etc/hostname "$root"/etc/resolv.conf
 rm -f "$root"/etc/apt/sources.list "$root"/etc/apt/sources.list.d/*
-rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/cache/debconf/*-old "$root"/var/log/*.log
+rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/cache/debconf/*-old
 : > "$root"/etc/machine-id
 """
 
     def key(self, architecture: str) -> str:
         """A short name that changes when, and only when, something changes that the image is built from."""
         script = self.customize().replace(str(self.rootfs), "rootfs")
-        digest = hashlib.sha256("\0".join((SUITE, architecture, *self.arguments(), script)).encode())
+        locked = self.lock.read_text() if self.lock.is_file() else ""
+        digest = hashlib.sha256("\0".join((SUITE, architecture, *self.arguments(), script, locked)).encode())
         for path in sorted(path for path in self.rootfs.rglob("*") if path.is_file()):
             content = path.read_bytes()
             digest.update(f"\0{path.relative_to(self.rootfs)} {len(content)}\0".encode() + content)
         return digest.hexdigest()[:16]
+
+
+def _architecture() -> str:
+    """Debian's name for this host's."""
+    return subprocess.run(["dpkg", "--print-architecture"], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def load(folder: Path = FOLDER) -> Recipe:
@@ -81,4 +99,5 @@ def load(folder: Path = FOLDER) -> Recipe:
         disabled=tuple(sorted(units["disabled"])),
         masked=tuple(sorted(units["masked"])),
         rootfs=folder / "rootfs",
+        lock=folder / f"{_architecture()}.lock",
     )

@@ -1,6 +1,7 @@
 """Where packages come from: the mirror that this host already uses, so that no address stands in the tree."""
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,14 @@ def lines(apt: Path = Path("/etc/apt")) -> list[str]:
             continue
         found[f"deb {uri} {SUITE}{match['pocket'] or ''} main"] = None
     return list(found)
+
+
+def of_mmdebstrap(desk: Path) -> list[str]:
+    """What mmdebstrap takes of itself, for a host that names no mirror of Debian."""
+    root = desk / "defaults"
+    command = ["mmdebstrap", "--quiet", "--simulate", "--mode=root", "--variant=custom", "--format=directory"]
+    subprocess.run([*command, SUITE, str(root)], check=True, capture_output=True, text=True)
+    return (root / "etc/apt/sources.list").read_text().splitlines()
 
 
 type _Source = tuple[str, str, list[str], str]

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qhs.errors import UserError
+from qhs.image import Image
 from qhs.twin import cgroup, wires
 from qhs.twin.cgroup import Group
 from qhs.twin.names import MachinePaths, Twin
 from qhs.twin.topology import Machine
+
+PACKAGES = "/srv/qhs-packages/packages"
+"""Where a machine that serves packages sees those of the image."""
 
 LOST_RIGHTS = ("CAP_SYS_RESOURCE", "CAP_SYS_TIME")
 """What no machine may do: raise limits that the host keeps, and steer the one clock that all share."""
@@ -66,14 +70,14 @@ def _end(machine: Group) -> None:
         machine.remove()
 
 
-def launch(twin: Twin, machine: Machine, image: Path) -> Launch:
+def launch(twin: Twin, machine: Machine, image: Image) -> Launch:
     """Start the machine's first process and return once its namespaces exist. Raises UserError."""
     paths = twin.machine(machine.name)
     own = group(twin, machine.name)
     own.create()
     ready, tell = os.pipe()
     wait, wake = os.pipe()
-    script = _script(image, paths, tell)
+    script = _script(image.path, paths, tell)
     with paths.console.open("wb") as console:
         process = subprocess.Popen(
             [
@@ -85,7 +89,7 @@ def launch(twin: Twin, machine: Machine, image: Path) -> Launch:
                 "bash",
                 "-euc",
                 script,
-                *_nspawn(machine, paths),
+                *_nspawn(machine, paths, image),
             ],
             stdin=wait,
             stdout=console,
@@ -137,7 +141,7 @@ exec "$0" "$@" </dev/null
 """
 
 
-def _nspawn(machine: Machine, paths: MachinePaths) -> list[str]:
+def _nspawn(machine: Machine, paths: MachinePaths, image: Image) -> list[str]:
     return [
         *("systemd-nspawn", "--quiet", "--boot", "--keep-unit", "--register=no", "--settings=no"),
         *(
@@ -146,5 +150,6 @@ def _nspawn(machine: Machine, paths: MachinePaths) -> list[str]:
             "--network-namespace-path=/proc/self/ns/net",
         ),
         *_RIGHTS,
+        *((f"--bind-ro={image.packages}:{PACKAGES}",) if machine.packages else ()),
         *("--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=read-only"),
     ]

@@ -22,7 +22,7 @@ def start(twin: Twin, standing: Standing, due: Sequence[Machine], progress: Prog
     launches = []
     for machine in due:
         progress(f"{machine.name}: power on")
-        launches.append(boot.launch(twin, machine, standing.image.path))
+        launches.append(boot.launch(twin, machine, standing.image))
     boot.wire(twin, launches, {machine.name: disk.mark(machine, standing.image) for machine in due})
     links.apply(twin, standing.topology)
     for launch in launches:

@@ -96,6 +96,8 @@ class Machine(Place):
     sysctl: dict[str, str] = {}
     files: dict[str, File] = {}
     island: bool = False
+    packages: bool = False
+    """It sees the packages that the image was built from, below /srv/qhs-packages."""
 
 
 class Client(Place):
