@@ -103,7 +103,7 @@ def _machines(report: Report, estate: Estate, twin: Twin, progress: Progress) ->
 
 def _configure(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
     with report.phase("ansible"):
-        report.changes += sum(ansible.play(twin, estate, "site.yml", progress).changed.values())
+        report.changes += sum(ansible.play(twin, estate, "site.yml", progress).values())
 
 
 def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:

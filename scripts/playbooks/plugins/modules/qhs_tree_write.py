@@ -22,6 +22,10 @@ options:
     description: Each with path, content, owner, group, mode and, where one is wanted, check, a command with %s.
     type: list
     elements: dict
+  units:
+    description: Those that are to be enabled and active, as their files say now.
+    type: list
+    elements: str
   acted:
     description: Writes nothing, but takes note that what was written before is in effect.
     type: bool
@@ -33,7 +37,7 @@ written:
   returned: always
   type: list
 due:
-  description: Whether something was written that nobody has acted on yet.
+  description: Whether something was written that nobody has acted on yet, or a unit does not run as it should.
   returned: always
   type: bool
 """
@@ -50,6 +54,7 @@ def main() -> None:
         {
             "role": {"type": "str", "required": True},
             "files": {"type": "list", "elements": "dict"},
+            "units": {"type": "list", "elements": "str"},
             "acted": {"type": "bool"},
         },
         required_one_of=[("files", "acted")],
@@ -70,7 +75,11 @@ def main() -> None:
         due.touch()
         for one in fresh:
             _write(one)
+    if due.exists() and not module.check_mode:
+        _let(module, "systemd-sysusers", files, "/etc/sysusers.d/")  # an owner must exist before it is given a file
     changed = [_attributes(module, one) for one in files if Path(one["path"]).exists()]
+    if due.exists() and not module.check_mode:
+        _let(module, "systemd-tmpfiles --create", files, "/etc/tmpfiles.d/")
     diff = [
         {"before_header": path, "after_header": path, "before": before[path] or "", "after": one["content"]}
         for one in fresh
@@ -79,9 +88,19 @@ def main() -> None:
     module.exit_json(
         changed=bool(fresh) or any(changed),
         written=[one["path"] for one in fresh],
-        due=bool(fresh) or due.exists(),
+        due=bool(fresh) or due.exists() or not _run(module, module.params["units"] or []),
         diff=diff,
     )
+
+
+def _run(module: AnsibleModule, units: list[str]) -> bool:
+    """Whether every unit is enabled and active, with what its files say."""
+    if not units:
+        return True
+    shown = ["systemctl", "show", "--property=ActiveState,UnitFileState,NeedDaemonReload", *units]
+    _, said, _ = module.run_command(shown, check_rc=True)
+    wanted = {"ActiveState=active", "UnitFileState=enabled", "NeedDaemonReload=no"}
+    return all(set(unit.split("\n")) == wanted for unit in said.strip().split("\n\n"))
 
 
 def _content(path: str) -> str | None:
@@ -113,6 +132,13 @@ def _write(file: File) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     Path(fresh).replace(path)
+
+
+def _let(module: AnsibleModule, program: str, files: list[File], folder: str) -> None:
+    """Have the program that a boot starts act on the files of a folder now."""
+    paths = [one["path"] for one in files if one["path"].startswith(folder)]
+    if paths:
+        module.run_command([*program.split(), *paths], check_rc=True)
 
 
 def _attributes(module: AnsibleModule, file: File) -> bool:
