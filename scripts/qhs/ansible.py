@@ -22,18 +22,20 @@ from stacks.model import Estate
 _RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 
 
-def play(twin: Twin, estate: Estate, playbook: str, progress: Progress) -> dict[str, int]:
-    """Run a playbook of scripts/playbooks on the whole inventory; how many tasks changed something, by machine.
+def play(twin: Twin, estate: Estate, playbook: str, machines: set[str], progress: Progress) -> dict[str, int]:
+    """Run a playbook of scripts/playbooks on some machines; how many tasks changed something, by machine.
 
     A run a site, side by side: no site needs another, and one run keeps only one processor busy.
     Raises UserError with the tail of Ansible's own output, or where it passed over a machine; the log keeps all.
     """
-    with ThreadPoolExecutor(len(estate.active_sites)) as pool:
-        runs = pool.map(lambda site: _play_site(twin, estate, site, playbook, progress), estate.active_sites)
+    sites = [{one for one in machines if estate.machines[one].site == site} for site in estate.active_sites]
+    with ThreadPoolExecutor(len(sites)) as pool:
+        runs = pool.map(lambda site: _play_site(twin, estate, playbook, site, progress), filter(None, sites))
         return {machine: number for run in runs for machine, number in run.items()}
 
 
-def _play_site(twin: Twin, estate: Estate, site: str, playbook: str, progress: Progress) -> dict[str, int]:
+def _play_site(twin: Twin, estate: Estate, playbook: str, machines: set[str], progress: Progress) -> dict[str, int]:
+    site = estate.machines[min(machines)].site
     log = twin.state / "log" / f"ansible-{Path(playbook).stem}-{site}.log"
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     argv = [
@@ -42,9 +44,9 @@ def _play_site(twin: Twin, estate: Estate, site: str, playbook: str, progress: P
         str(CLONE / "inventories" / estate.inventory.environment / "hosts.py"),
         str(CLONE / "scripts" / "playbooks" / playbook),
         "--limit",
-        f"site_{site}",
+        ",".join(sorted(machines)),
     ]
-    progress(f"ansible: {playbook} at {site}")
+    progress(f"ansible: {playbook} on {len(machines)} machines at {site}")
     done = subprocess.run(
         inside.command(twin, argv), env=variables(twin), cwd=CLONE, capture_output=True, text=True, check=False
     )
@@ -52,7 +54,7 @@ def _play_site(twin: Twin, estate: Estate, site: str, playbook: str, progress: P
     if done.returncode != 0:
         tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-25:])
         raise UserError(f"the playbook {playbook} failed ({log}):\n{tail}", "put right what it names, then `qhs up`")
-    return played(done.stdout, {one.name for one in estate.machines.values() if one.site == site}, log)
+    return played(done.stdout, machines, log)
 
 
 def played(said: str, machines: set[str], log: Path) -> dict[str, int]:

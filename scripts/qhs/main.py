@@ -34,9 +34,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="As JSON, on standard outpu
 
 
 @app.command()
-def up(as_json: AsJson = False) -> None:
+def up(
+    changed: Annotated[
+        bool, typer.Option("--changed", help="Leave alone what is described as it was in the last run.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Run the whole estate on this machine: image, machines, Ansible, Pulumi, packets."""
-    report = ups.up(Environment.TWIN, progress)
+    report = ups.up(Environment.TWIN, progress, changed=changed)
     if as_json:
         typer.echo(json.dumps(asdict(report), indent=1))
     else:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from qhs import ansible, image, ruleset_access, tools
+from qhs.applied import Applied
 from qhs.engine import Engine, EngineError, configure, ensure_stack, heard, prepare, run_pulumi
 from qhs.errors import UserError
 from qhs.layout import topology
@@ -35,6 +36,8 @@ class Report:
     environment: str
     seconds: dict[str, float] = field(default_factory=dict)
     """By phase; of each tool that had to be built too."""
+    configured: dict[str, int] = field(default_factory=dict)
+    """Machines that Ansible looked at, and how many tasks changed something there."""
     changes: int = 0
     """Machines booted, Ansible tasks and Pulumi resources that changed something."""
     machines: int = 0
@@ -62,8 +65,11 @@ class Report:
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
 
-def up(environment: str, progress: Progress) -> Report:
-    """Bring the twin and all its stacks up. Raises UserError; the next run goes on where this one stopped."""
+def up(environment: str, progress: Progress, *, changed: bool = False) -> Report:
+    """Bring the twin and all its stacks up. Raises UserError; the next run goes on where this one stopped.
+
+    With `changed`, Ansible and Pulumi look only at what is new or described otherwise than in the last run (T-A04).
+    """
     twin = Twin.here()
     report = Report(environment)
     with alone(twin.up_lock, f"`qhs up` of twin {twin.name}"):
@@ -72,9 +78,13 @@ def up(environment: str, progress: Progress) -> Report:
         report.limits = estate.inventory.limit_lines()
         lifecycle.check(twin, len(topology(estate).machines))  # before the minutes that a build takes
         _build(report, progress)
-        _machines(report, estate, twin, progress)
-        _configure(report, estate, twin, progress)
-        _apply(report, estate, twin, progress)
+        booted = _machines(report, estate, twin, progress)
+        wanted = Applied.of(estate)
+        kept = wanted.within(Applied.read(twin.applied)) if changed else Applied()
+        kept.write(twin.applied)  # of the rest nobody knows, should this run be killed
+        _configure(report, estate, twin, progress, (wanted.machines.keys() - kept.machines.keys()) | booted)
+        _apply(report, estate, twin, progress, wanted.sites.keys() - kept.sites.keys())
+        wanted.write(twin.applied)
         _probe(report, estate, twin, progress)
         report.seconds["in all"] = round(time.monotonic() - started, 1)
         report.write(twin.state / "last-up.json")
@@ -93,24 +103,27 @@ def _build(report: Report, progress: Progress) -> None:
             report.seconds["  build of image"] = round(built.seconds, 1)
 
 
-def _machines(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
+def _machines(report: Report, estate: Estate, twin: Twin, progress: Progress) -> set[str]:
+    """The machines that had to be booted."""
     with report.phase("machines"):
         done = lifecycle.up(topology(estate), progress, twin)
         ruleset_access.write(twin)
     report.changes += len(done.booted)
     report.machines = len(estate.machines)
+    return set(done.booted) & estate.machines.keys()  # those of the enclave are nobody's to configure
 
 
-def _configure(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
+def _configure(report: Report, estate: Estate, twin: Twin, progress: Progress, machines: set[str]) -> None:
     with report.phase("ansible"):
-        report.changes += sum(ansible.play(twin, estate, "site.yml", progress).values())
+        report.configured = ansible.play(twin, estate, "site.yml", machines, progress)
+    report.changes += sum(report.configured.values())
 
 
-def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
-    """Every site's network stack, side by side: none needs another."""
+def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress, sites: set[str]) -> None:
+    """The network stacks of the sites, side by side: none needs another."""
     with report.phase("pulumi"), ThreadPoolExecutor(len(estate.active_sites)) as pool:
         engine = prepare(twin.state, progress)
-        stacks = [str(StackName(estate.inventory.environment, site, "network")) for site in estate.active_sites]
+        stacks = [str(StackName(estate.inventory.environment, site, "network")) for site in sorted(sites)]
         said = pool.map(lambda stack: _up(engine, twin, stack, progress), stacks)
         for stack, output in zip(stacks, said, strict=True):
             _note(report, stack, output)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CLONE = Path(__file__).parents[2]
-FILES = ("Pulumi.yaml", "stacks", "policies", "inventories", "scripts")
+FILES = ("Pulumi.yaml", "ansible.cfg", "images", "inventories", "policies", "roles", "scripts", "stacks")
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class CloneCopy:
 
     @classmethod
     def make(cls, folder: Path) -> CloneCopy:
-        """Copy what `qhs plan` reads."""
+        """Copy what `qhs plan` and `qhs up` read."""
         folder.mkdir()
         for name in FILES:
             source = CLONE / name

@@ -52,6 +52,11 @@ class Twin:
         return self.state / "standing.json"
 
     @property
+    def applied(self) -> Path:
+        """What the last `qhs up` brought where."""
+        return self.state / "applied.json"
+
+    @property
     def cuts(self) -> Path:
         """Which wires are cut on purpose."""
         return self.state / "cuts.json"

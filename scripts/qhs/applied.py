@@ -1,0 +1,71 @@
+"""What the last `qhs up` brought where, so that `qhs up --changed` leaves the rest alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from qhs.folders import CLONE
+from qhs.inventory import inventory
+from stacks.model import Estate
+from stacks.model.rules import rulesets
+
+ROLES = ("roles", "scripts/playbooks", "ansible.cfg")
+STACKS = ("stacks", "policies", "Pulumi.yaml")
+
+
+@dataclass(frozen=True)
+class Applied:
+    """Digests of all that Ansible is given of each machine, and of all that Pulumi is given of each site."""
+
+    machines: dict[str, str] = field(default_factory=dict)
+    sites: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, estate: Estate) -> Applied:
+        """What a run would bring there now."""
+        given = inventory(estate)
+        roles, stacks = _tree(ROLES), _tree(STACKS)
+        groups = {
+            name: sorted(group for group in given if name in given[group].get("hosts", ())) for name in estate.machines
+        }
+        return cls(
+            {name: _digest(roles, variables, groups[name]) for name, variables in given["_meta"]["hostvars"].items()},
+            {site: _digest(stacks, repr(rulesets(estate, site))) for site in estate.active_sites},
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Applied:
+        """What the last run brought; nothing, where there was none."""
+        return cls(**json.loads(path.read_text())) if path.exists() else cls()
+
+    def write(self, path: Path) -> None:
+        """Keep it, whole or not at all."""
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(asdict(self)))
+        fresh.replace(path)
+
+    def within(self, other: Applied) -> Applied:
+        """What `other` says too."""
+        return Applied(
+            {name: digest for name, digest in self.machines.items() if other.machines.get(name) == digest},
+            {name: digest for name, digest in self.sites.items() if other.sites.get(name) == digest},
+        )
+
+
+def _tree(paths: Iterable[str]) -> str:
+    files = (file for path in paths for file in [CLONE / path, *sorted((CLONE / path).rglob("*"))] if file.is_file())
+    return _digest(
+        *(
+            (str(file.relative_to(CLONE)), hashlib.sha256(file.read_bytes()).hexdigest())
+            for file in files
+            if "__pycache__" not in file.parts and "config" not in file.parts
+        )
+    )
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,40 @@
+"""A machine more: one line of estate.yaml, a quarter of the time, and nobody else is touched (T-A04)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.clone_copy import CloneCopy
+
+from .conftest import NAME, Run, WatchedUp
+
+pytestmark = pytest.mark.live
+
+NEW = "qhdc-app3"
+TOUCHED = {NEW, "qhdc-infra1", "ndc-infra1", "hall-infra1"}
+"""Besides the new one those that know every machine by name."""
+
+
+def test_a_machine_more_takes_a_quarter_and_touches_what_it_must(
+    qhs: Run, first_up: dict[str, Any], second_up: WatchedUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone = CloneCopy.make(tmp_path / "clone")
+    clone.change("inventories/twin/estate.yaml", "count: 2, number: 50", "count: 3, number: 50")
+    monkeypatch.setenv("QHS_TWIN", NAME)
+    try:
+        done = clone.qhs("up", "--changed", "--json")
+        assert done.returncode == 0, done.stderr[-4000:]
+        more = json.loads(done.stdout)
+        assert more["machines"] == first_up["machines"] + 1
+        assert set(more["configured"]) == TOUCHED
+        assert more["disagreements"] == []
+        assert more["seconds"]["in all"] <= first_up["seconds"]["in all"] / 4, (more["seconds"], first_up["seconds"])
+    finally:
+        back = qhs("up", "--changed", "--json")
+    assert back.returncode == 0, back.stderr[-4000:]
+    assert set(json.loads(back.stdout)["configured"]) == TOUCHED - {NEW}
+    assert NEW not in {one["name"] for one in json.loads(qhs("twin", "status", "--json").stdout)["machines"]}

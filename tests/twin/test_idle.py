@@ -1,0 +1,33 @@
+"""An estate with nothing to do leaves the machine to whoever works on it."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from .conftest import Run, WatchedUp
+
+pytestmark = pytest.mark.live
+
+WATCHED = 20.0
+"""Seconds."""
+
+
+def machines(qhs: Run) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(qhs("twin", "status", "--json").stdout)["machines"]
+    return found
+
+
+def test_the_idle_estate_takes_half_a_core_and_4_gb_at_most(qhs: Run, second_up: WatchedUp) -> None:
+    started, before = time.monotonic(), machines(qhs)
+    time.sleep(WATCHED)
+    took, after = time.monotonic() - started, machines(qhs)
+    cores = {
+        one["name"]: (one["cpu_seconds"] - other["cpu_seconds"]) / took
+        for one, other in zip(after, before, strict=True)
+    }
+    assert sum(cores.values()) <= 0.5, sorted(cores.items(), key=lambda item: -item[1])[:5]
+    assert sum(one["memory_bytes"] for one in after) <= 4e9
