@@ -106,7 +106,8 @@ def test_a_sample_is_one_allowed_and_one_denied_packet_a_service_and_family(
     held = {service.service for machine in estate.machines.values() for service in machine.services}
     assert {service for service, _, _ in kinds} == held
     assert {one["fate"] for one in packets if one["flow"]} == {"open"}
-    assert {one["fate"] for one in packets if not one["flow"]} == {"drop"}
+    # On its way, or already at the machine that would have sent it.
+    assert {one["fate"] for one in packets if not one["flow"]} <= {"drop", "reject"}
 
 
 @pytest.mark.parametrize("client", ["voter", "axis"])

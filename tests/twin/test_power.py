@@ -66,10 +66,14 @@ def answers(twin: Twin, client: str = "far", address: str = "10.77.2.10", within
         with socket.create_connection((address, 22), timeout=within) as connection:
             return connection.recv(4)
 
-    try:
-        return inside.call(twin.netns_path(client), read_banner) == b"SSH-"
-    except OSError:
-        return False
+    end = time.monotonic() + within
+    while True:  # a router that has just looked for it in vain says at once that nobody is there
+        try:
+            return inside.call(twin.netns_path(client), read_banner) == b"SSH-"
+        except OSError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.1)
 
 
 def states(twin: Twin) -> dict[str, State]:
