@@ -90,10 +90,10 @@ class Updates(Hardened):
 
     def judge(self, resource: Resource, subject: Host) -> Iterator[Fault]:
         apt, units = known(subject.apt, "apt"), known(subject.units, "units")
-        off = [key for key in self.limits.apt if apt.get(key, "0") == "0"]
-        off += [name for name in self.limits.timers if not (name in units and units[name].active)]
-        if off:
-            yield Fault(f"off: {', '.join(off)}", "them on", "run the roles base and package_mirror again")
+        if off := [key for key in self.limits.apt if apt.get(key, "0") == "0"]:
+            yield Fault(f"off: {', '.join(off)}", "them on", "run the base role again")
+        if idle := [name for name in self.limits.timers if not (name in units and units[name].active)]:
+            yield Fault(f"{', '.join(idle)} not active", "them active", "run the base role again", limit="no-mirror")
 
 
 class NothingOld(Hardened):

@@ -27,6 +27,7 @@ from tests.policies.thresholds import changed, thresholds
 
 NONE_ON_THE_TWIN = [
     {"at": ["units"], "swap": ["Id=auditd.service\nActiveState=active", "Id=auditd.service\nActiveState=inactive"]},
+    {"at": ["units"], "swap": ["Id=apt-daily.timer\nActiveState=active", "Id=apt-daily.timer\nActiveState=inactive"]},
     {"at": ["apparmor"], "put": {}},
     {"at": ["chronyd"], "put": "261 /usr/sbin/chronyd -F 1 -x\n"},
     {"at": ["kernel", "/proc/sys/fs/protected_symlinks"], "put": "0\n"},
