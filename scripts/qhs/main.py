@@ -11,13 +11,15 @@ from typing import Annotated
 import typer
 
 from policies import baseline
-from qhs import closing, plan, shell
+from qhs import closing, plan, role_docs, shell
 from qhs import comply as complying
 from qhs import up as ups
 from qhs.console import complain, progress, screen
 from qhs.environments import Environment
 from qhs.errors import UserError, explained
+from qhs.folders import CLONE
 from qhs.net.cli import app as net
+from qhs.net.docs import write
 from qhs.pki.cli import app as pki
 from qhs.tools.cli import app as tools
 from qhs.twin.cli import app as twin
@@ -87,6 +89,13 @@ def comply(as_json: AsJson = False) -> None:
     else:
         screen.print(complying.table(report), soft_wrap=True)
     raise typer.Exit(report.code)
+
+
+@app.command()
+def docs() -> None:
+    """Write roles/*/README.md from what each role declares."""
+    for path in write(role_docs.documents(), role_docs.ROLES):
+        typer.echo(path.relative_to(CLONE))
 
 
 @app.command("shell", context_settings={"ignore_unknown_options": True})
