@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from qhs import names_access, pki, ruleset_access
+from qhs.child import mortal
 from qhs.errors import UserError
 from qhs.folders import CLONE
 from qhs.progress import Progress
@@ -50,7 +51,7 @@ def _play_site(
         ",".join(sorted(machines)),
     ]
     done = subprocess.run(
-        inside.command(twin, argv), env=environ, cwd=CLONE, capture_output=True, text=True, check=False
+        mortal(inside.command(twin, argv)), env=environ, cwd=CLONE, capture_output=True, text=True, check=False
     )
     log.write_text(done.stdout + done.stderr)
     if done.returncode != 0:

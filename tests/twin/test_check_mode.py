@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from qhs.inventory import inventory
 from qhs.layout import topology
+from qhs.role_docs import runs_on
 from qhs.twin import lifecycle, outage
 from qhs.twin.names import Twin
 from stacks.model import load
@@ -21,9 +23,7 @@ from tests.twin.hosts import Hosts
 
 pytestmark = pytest.mark.live
 
-# Between them they have every role.
-DRIFTED = ("qhdc-app1", "qhdc-fw2", "qhdc-infra1")
-NEW = ("hall-fw2", "hall-infra1")
+INVENTORY = inventory(load("twin"))
 OWNED = sorted(
     file["path"]
     for path in (Path(__file__).parents[2] / "roles").glob("*/owns.yml")
@@ -33,9 +33,18 @@ OWNED = sorted(
 MADE = re.compile(
     r"/etc/(passwd|group|shadow|gshadow)-?|/etc/qhs/tls/machine\..*|/etc/ssh/(qhs-revoked\.krl|.*-cert\.pub)"
 )
+FIREWALL = "qhdc-fw2"
 CERTIFICATE = "/etc/qhs/tls/machine.crt"
 SIGNED = "Look whether the certificates hold"
 SHOW = "find /etc /usr/local -type f -printf '%p %m %u %g\\n'; find /etc /usr/local -type f -exec sha256sum {} +"
+
+
+def with_every_role(site: str) -> tuple[str, ...]:
+    """Machines of a site that have every role between them; of a pair the one that does not hold its addresses."""
+    groups = {group for hosts in runs_on().values() for group in hosts} - {"all"}
+    return tuple(
+        sorted({[name for name in INVENTORY[one]["hosts"] if name.startswith(f"{site}-")][-1] for one in groups})
+    )
 
 
 @dataclass
@@ -97,29 +106,30 @@ def assert_told(qhs: Run, hosts: Hosts, machines: tuple[str, ...]) -> dict[str, 
 
 def test_on_drifted_machines(qhs: Run, hosts: Hosts, second_up: WatchedUp) -> None:
     """Every file of every role, by content or by mode; a unit; the kernel; a certificate."""
+    machines = with_every_role("qhdc")
     content, mode = OWNED[::2], OWNED[1::2]
     hosts.say(
         f"for one in {' '.join(content)}; do [ ! -e $one ] || echo >>$one; done;"
         f"for one in {' '.join(mode)}; do [ ! -e $one ] || chmod u=rX,g=,o=r $one; done;"
-        f"rm {CERTIFICATE}",
-        DRIFTED,
+        f"rm {CERTIFICATE}; systemctl disable --now chrony",
+        machines,
     )
-    hosts.say("systemctl disable --now chrony", DRIFTED[:1])
-    hosts.say("sysctl net.ipv4.ip_forward=0", DRIFTED[1:2])
-    told = assert_told(qhs, hosts, DRIFTED)
+    hosts.say("sysctl net.ipv4.ip_forward=0", [FIREWALL])
+    told = assert_told(qhs, hosts, machines)
     assert {path for one in told.values() for path in one.written} == set(OWNED)
-    assert {name: one.idle for name, one in told.items() if one.idle} == {DRIFTED[0]: {"chrony.service"}}
-    assert "Read what the kernel does" in told[DRIFTED[1]].tasks
+    assert [name for name in machines if "chrony.service" not in told[name].idle] == []
+    assert "Read what the kernel does" in told[FIREWALL].tasks
 
 
 def test_on_new_machines(qhs: Run, twin: Twin, hosts: Hosts, second_up: WatchedUp) -> None:
     """They have lost their disks: no file, user, unit or certificate of a role is there."""
-    for name in NEW:
+    machines = with_every_role("ndc")
+    for name in machines:
         outage.power_off(twin, name)
         shutil.rmtree(twin.machine(name).folder)
     lifecycle.up(topology(load("twin")), twin=twin)
-    told = assert_told(qhs, hosts, NEW)
+    told = assert_told(qhs, hosts, machines)
     assert {path for one in told.values() for path in one.written} == set(OWNED)
     # Their rulesets are the engine's.
-    done = qhs("shell", "--", "pulumi", "up", "-s", "twin.hall.network", "--refresh", "--yes")
+    done = qhs("shell", "--", "pulumi", "up", "-s", "twin.ndc.network", "--refresh", "--yes")
     assert done.returncode == 0, done.stdout
