@@ -29,9 +29,10 @@ OWNED = sorted(
     for path in (Path(__file__).parents[2] / "roles").glob("*/owns.yml")
     for file in yaml.safe_load(path.read_text())["files"]
 )
-# What programs make of the files that check mode names.
+# What programs make when they are told to act on the files that check mode names.
 MADE = re.compile(
     r"/etc/(passwd|group|shadow|gshadow)-?|/etc/qhs/tls/machine\..*|/etc/ssh/(qhs-revoked\.krl|.*-cert\.pub)"
+    r"|/etc/iproute2/rt_addrprotos\.d/keepalived\.conf"
 )
 FIREWALL = "qhdc-fw2"
 CERTIFICATE = "/etc/qhs/tls/machine.crt"
