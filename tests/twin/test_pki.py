@@ -107,7 +107,7 @@ def expired(hosts: Hosts) -> str:
         "print(json.dumps(a.load().issue(request, names, datetime.now(UTC) - timedelta(days=8))))"
     )
     answer = hosts.say(f"{sign} {shlex.quote(request)} {' '.join(names)}", ["qhdc-infra1"])["qhdc-infra1"]
-    hosts.say(f"echo {shlex.quote(answer)} | qhs-pki install", [MACHINE])
+    hosts.say(f"printf %s {shlex.quote(answer)} | qhs-pki install", [MACHINE])
     return MACHINE
 
 
