@@ -14,6 +14,8 @@ class Outcome(StrEnum):
     UNDECIDED = "undecided"
     WAIVED = "waived"
     """A violation that somebody has accepted for a while."""
+    LIMIT = "limit"
+    """A violation that lies in what the environment cannot do; its inventory says what stands in for it."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Fault:
     found: str
     wanted: str
     fix: str
+    limit: str = ""
+    """The limit of an environment that explains it, where one may."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,14 @@ class Verdict:
     wanted: str = ""
     fix: str = ""
     waiver: str = ""
+    limit: str = ""
 
     def __str__(self) -> str:
         subject = f"{self.subject}: " if self.subject else ""
         if self.outcome is Outcome.UNDECIDED:
             return f"{self.control} {self.urn}: {subject}undecided, {self.found} is not known yet"
-        end = f"waived {self.waiver}" if self.outcome is Outcome.WAIVED else f"fix: {self.fix}"
+        ends = {Outcome.WAIVED: f"waived {self.waiver}", Outcome.LIMIT: f"limit {self.limit}"}
+        end = ends.get(self.outcome, f"fix: {self.fix}")
         return f"{self.control} {self.urn}: {subject}found {self.found}; wanted {self.wanted}; {end}"
 
 

@@ -70,7 +70,9 @@ class Waiver(Strict):
     """A fault that is accepted for a while, by somebody, for a reason."""
 
     control: ControlId
-    target: Annotated[str, StringConstraints(pattern=r"^urn:pulumi:[^:]+::")] = Field(description="URN of a resource")
+    target: Annotated[str, StringConstraints(pattern=r"^urn:(pulumi|qhs):[^:]+::")] = Field(
+        description="URN of a resource or a machine"
+    )
     subject: str = Field("", description="what of the resource, as the verdict names it; empty: the resource itself")
     owner: Key
     reason: Text

@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any, Final
 
 from policies.rules.base import Rule, idle, run
+from policies.rules.clock import InternalTime
 from policies.rules.flows import NoAny
+from policies.rules.hardened import Audit, Confined, Drops, Kernel, NothingOld, Updates
 from policies.rules.level import Level
 from policies.rules.prefixes import NoOverlap
 from policies.rules.reach import NoWayIn
+from policies.rules.ssh import Ssh
 from policies.rules.trace import Trace
 
 REGISTRY: Final[tuple[type[Rule[Any]], ...]] = (Trace, Level, NoAny, NoWayIn, NoOverlap)
+"""Rules for plans."""
 
-__all__ = ["REGISTRY", "Rule", "idle", "run"]
+LIVE: Final[tuple[type[Rule[Any]], ...]] = (Ssh, Audit, Drops, Confined, Updates, NothingOld, Kernel, InternalTime)
+"""Rules for machines that run."""
+
+__all__ = ["LIVE", "REGISTRY", "Rule", "idle", "run"]

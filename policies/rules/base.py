@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -35,7 +35,11 @@ class Rule[S](ABC):
         """Every fault of a subject; none: it passes. May raise Undecided."""
 
 
-def run(rules: Iterable[type[Rule[Any]]], plan: PlanFacts, baseline: Baseline) -> Report:
+type Limits = Mapping[str, Collection[str]]
+"""The limits of an environment: each name with the controls that it touches."""
+
+
+def run(rules: Iterable[type[Rule[Any]]], plan: PlanFacts, baseline: Baseline, limits: Limits | None = None) -> Report:
     """Judge a plan. A rule that raises is a crash in the report, named with the resource it was judging."""
     waivers = {one.waives: one for one in baseline.waivers}
     verdicts: list[Verdict] = []
@@ -46,7 +50,8 @@ def run(rules: Iterable[type[Rule[Any]]], plan: PlanFacts, baseline: Baseline) -
             rule = kind(plan, baseline)
             for resource in plan.resources:
                 urn = resource.urn
-                verdicts += (_waived(one, waivers) for one in _of_resource(rule, resource))
+                found = (_limited(one, limits or {}) for one in _of_resource(rule, resource))
+                verdicts += (_waived(one, waivers) for one in found)
         except Exception as error:
             crashes.append(Crash(kind.control, kind.name, urn, f"{type(error).__name__}: {error}"))
     return Report(tuple(verdicts), tuple(crashes))
@@ -71,6 +76,10 @@ def _waived(verdict: Verdict, waivers: Mapping[tuple[str, str, str], Waiver]) ->
     return replace(verdict, outcome=Outcome.WAIVED, waiver=text)
 
 
+def _limited(verdict: Verdict, limits: Limits) -> Verdict:
+    return replace(verdict, outcome=Outcome.LIMIT) if verdict.control in limits.get(verdict.limit, ()) else verdict
+
+
 def _of_resource(rule: Rule[Any], resource: Resource) -> Iterator[Verdict]:
     try:
         for label, subject in rule.subjects(resource):
@@ -85,7 +94,7 @@ def _of_subject(rule: Rule[Any], resource: Resource, label: str, subject: Any) -
     try:
         for fault in rule.judge(resource, subject):
             passed = False
-            yield Verdict(Outcome.VIOLATION, *at, fault.found, fault.wanted, fault.fix)
+            yield Verdict(Outcome.VIOLATION, *at, fault.found, fault.wanted, fault.fix, limit=fault.limit)
     except Undecided as reason:
         passed = False
         yield Verdict(Outcome.UNDECIDED, *at, str(reason))

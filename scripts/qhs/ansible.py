@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from qhs import mirror_access, names_access, pki, ruleset_access
+from qhs.child import mortal
 from qhs.errors import UserError
 from qhs.folders import CLONE
 from qhs.progress import Progress
@@ -50,8 +52,14 @@ def _play_site(
         "--limit",
         ",".join(sorted(machines)),
     ]
+    # Killed without a word, it would leave workers that finish what they are at.
     done = subprocess.run(
-        inside.command(twin, argv), env=environ, cwd=CLONE, capture_output=True, text=True, check=False
+        mortal(inside.command(twin, argv), signal.SIGTERM),
+        env=environ,
+        cwd=CLONE,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     log.write_text(done.stdout + done.stderr)
     if done.returncode != 0:

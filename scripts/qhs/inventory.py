@@ -13,6 +13,8 @@ from stacks.model.estate import FIREWALL, Interface, Machine
 PKI = "pki"
 # As many as a machine's resolv.conf is read for.
 RESOLVERS = 3
+# A machine that dies while a role runs is given up after this many seconds, times this many questions.
+PATIENCE = {"mitogen_ssh_keepalive_interval": 10, "mitogen_ssh_keepalive_count": 3}
 
 
 def inventory(estate: Estate) -> dict[str, Any]:
@@ -39,6 +41,7 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
             str(one.network_address) for pair in estate.managers(machine.site) for one in pair.both
         ],
         **_certificates(estate, machine),
+        **PATIENCE,
     }
     for one in machine.services:
         if one.service == "packages":

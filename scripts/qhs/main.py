@@ -10,17 +10,22 @@ from typing import Annotated
 
 import typer
 
-from qhs import closing, plan, shell
+from policies import baseline
+from qhs import closing, plan, role_docs, shell
+from qhs import comply as complying
 from qhs import up as ups
 from qhs.console import complain, progress, screen
 from qhs.environments import Environment
 from qhs.errors import UserError, explained
+from qhs.folders import CLONE
 from qhs.image.cli import app as image
 from qhs.net.cli import app as net
+from qhs.net.docs import write
 from qhs.pki.cli import app as pki
 from qhs.tools.cli import app as tools
 from qhs.twin.cli import app as twin
-from stacks.model import ModelError
+from qhs.twin.names import Twin
+from stacks.model import ModelError, load
 
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -72,6 +77,27 @@ def plan_(environment: Environment, as_json: AsJson = False) -> None:
     else:
         screen.print(plan.table(report), soft_wrap=True)
     raise typer.Exit(report.code)
+
+
+@app.command()
+def comply(as_json: AsJson = False) -> None:
+    """Judge every machine of the running twin by the baseline's rules for machines.
+
+    Exit code 2: a rule says no; 3: a machine could not be asked everything.
+    """
+    report = complying.comply(load(Environment.TWIN), Twin.here(), baseline.load())
+    if as_json:
+        typer.echo(report.model_dump_json(indent=1))
+    else:
+        screen.print(complying.table(report), soft_wrap=True)
+    raise typer.Exit(report.code)
+
+
+@app.command()
+def docs() -> None:
+    """Write roles/*/README.md from what each role declares."""
+    for path in write(role_docs.documents(), role_docs.ROLES):
+        typer.echo(path.relative_to(CLONE))
 
 
 @app.command("shell", context_settings={"ignore_unknown_options": True})

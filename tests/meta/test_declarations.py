@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from policies.rules import REGISTRY
+from policies.rules import LIVE, REGISTRY
 from stacks.components.declared import Declared
 from tests.meta.conftest import REPO
 
@@ -88,5 +88,6 @@ def test_a_component_shows_the_policy_pack_all_that_it_was_given() -> None:
 
 
 def test_every_rule_has_cases_and_every_case_a_rule() -> None:
-    cases = {path.stem for path in (REPO / "tests" / "policies" / "cases").glob("*.yaml")}
-    assert cases == {rule.control for rule in REGISTRY}
+    for folder, rules in (("cases", REGISTRY), ("live", LIVE)):
+        cases = {path.stem for path in (REPO / "tests" / "policies" / folder).glob("C-*.yaml")}
+        assert cases == {rule.control for rule in rules}

@@ -1,4 +1,4 @@
-"""T-F01: the network's documents are what the catalogue says, byte for byte; a hand edit goes red."""
+"""Documents are what the catalogue (T-F01) and the roles say, byte for byte; a hand edit goes red."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from qhs import role_docs
 from qhs.net.docs import FOLDER, documents, write
 from stacks.model import load
 
@@ -17,6 +18,16 @@ WANTED = documents(load("prod"))
 def test_a_document_is_what_the_catalogue_says(name: str) -> None:
     found = (FOLDER / name).read_text(encoding="utf-8")
     assert found == WANTED[name], f"docs/network/{name} differs from the catalogue: run `qhs net docs` and commit"
+
+
+@pytest.mark.parametrize(("name", "text"), role_docs.documents().items())
+def test_a_role_is_documented_as_it_declares_itself(name: str, text: str) -> None:
+    found = (role_docs.ROLES / name).read_text(encoding="utf-8")
+    assert found == text, f"roles/{name} differs from the role: run `qhs docs` and commit"
+
+
+def test_every_role_runs_somewhere() -> None:
+    assert role_docs.documents().keys() == {f"{role}/README.md" for role in role_docs.runs_on()}
 
 
 def test_nothing_else_lies_there() -> None:

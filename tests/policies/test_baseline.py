@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ import pytest
 from pydantic import ValidationError
 
 from policies.baseline import FOLDER, Baseline, Waiver, load
-from policies.rules import REGISTRY
+from policies.rules import LIVE, REGISTRY
 from policies.verdicts import Outcome
 from stacks.model.source import ModelError
 from tests.policies.plans import Plan, cases, put, said
+from tests.policies.thresholds import changed, thresholds
 
 URN = "urn:pulumi:twin.qhdc.network::qhs::qhs:network:Site::qhdc-network"
 FAULTS = [
@@ -103,43 +103,18 @@ def test_a_waiver_counts_only_while_it_holds(tmp_path: Path, changes: dict[str, 
 
 def test_registry_and_controls_name_each_other(baseline: Baseline) -> None:
     judged = {(name, rule) for name, control in baseline.controls.items() for rule in control.rules}
-    assert judged == {(rule.control, rule.name) for rule in REGISTRY}
-
-
-def _leaves(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else None
-    if items is None:
-        yield path
-    else:
-        for key, value in items:
-            yield from _leaves(value, (*path, key))
-
-
-THRESHOLDS = [(name, *path) for name, control in load().controls.items() for path in _leaves(control.thresholds)]
-
-
-def _changed(baseline: Baseline, at: tuple[Any, ...], by: int) -> Baseline:
-    """The baseline with a number moved by `by`, or with an item of a list taken away."""
-    control, *path = at
-    thresholds = copy.deepcopy(baseline.controls[control].thresholds)
-    node = thresholds
-    for key in path[:-1]:
-        node = node[key]
-    if isinstance(node, list):
-        del node[path[-1]]
-    else:
-        node[path[-1]] += by
-    new = baseline.controls[control].model_copy(update={"thresholds": thresholds})
-    return baseline.model_copy(update={"controls": {**baseline.controls, control: new}})
+    assert judged == {(rule.control, rule.name) for rule in (*REGISTRY, *LIVE)}
 
 
 @pytest.mark.parametrize("by", [-1, 1])
-@pytest.mark.parametrize("at", THRESHOLDS, ids=lambda at: ".".join(map(str, at)))
+@pytest.mark.parametrize(
+    "at", thresholds(load(), {rule.control for rule in REGISTRY}), ids=lambda at: ".".join(map(str, at))
+)
 def test_every_threshold_matters(at: tuple[Any, ...], by: int, clean: Plan, judge: Any, baseline: Baseline) -> None:
-    changed = _changed(baseline, at, by)
+    other = changed(baseline, at, by)
 
     def differs(plan: Plan) -> bool:
-        return said(judge(plan, changed).of(Outcome.VIOLATION)) != said(judge(plan).of(Outcome.VIOLATION))
+        return said(judge(plan, other).of(Outcome.VIOLATION)) != said(judge(plan).of(Outcome.VIOLATION))
 
     def with_case(case: dict[str, Any]) -> Plan:
         plan = copy.deepcopy(clean)

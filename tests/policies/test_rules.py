@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import copy
-import inspect
-import sys
 from typing import Any
 
 import pytest
 
 from policies.facts import UNKNOWN
 from policies.rules import REGISTRY, Rule, run
-from policies.verdicts import Crash, Fault, Outcome
+from policies.verdicts import Crash, Outcome
+from tests.policies.messages import messages
 from tests.policies.plans import Plan, cases, facts, put, said
 
 
@@ -38,21 +36,12 @@ def test_a_change_is_found_by_one_rule_with_its_message(clean: Plan, judge: Any,
 def test_every_message_of_a_rule_has_a_case(
     rule: type[Rule[Any]], clean: Plan, judge: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = sys.modules[rule.__module__]
-    said_at: set[int] = set()
-
-    def recorded(*args: str) -> Fault:
-        said_at.add(inspect.currentframe().f_back.f_lineno)  # type: ignore[union-attr]  # a call has a caller
-        return Fault(*args)
-
-    monkeypatch.setattr(module, "Fault", recorded)
-    for case in cases()[rule.control]:
-        plan = copy.deepcopy(clean)
-        put(plan, case["at"], case["put"])
-        judge(plan)
-    calls = [node for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.Call)]
-    wanted = {node.lineno for node in calls if isinstance(node.func, ast.Name) and node.func.id == "Fault"}
-    assert said_at == wanted
+    with messages(rule, monkeypatch) as (wanted, found):
+        for case in cases()[rule.control]:
+            plan = copy.deepcopy(clean)
+            put(plan, case["at"], case["put"])
+            judge(plan)
+    assert found == wanted
 
 
 UNDECIDED = [

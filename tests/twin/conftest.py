@@ -19,10 +19,12 @@ import pytest
 from qhs import image, tools
 from qhs.twin.names import Twin
 from stacks.model import load
+from tests.twin import accepted
 from tests.twin.hosts import Hosts
 
 NAME = "test"
 QHS = Path(sys.executable).with_name("qhs")
+LATE: list[str] = []
 
 type Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -63,7 +65,9 @@ def from_nothing(qhs: Run) -> Iterator[WatchedUp]:
     image.ensure(print)
     tools.ensure(["engine"], print)
     qhs("down")
-    yield _watched_up(qhs)
+    first = _watched_up(qhs)
+    LATE.extend(accepted.slower("first", first.report["seconds"]))
+    yield first
     gone = qhs("down")
     assert gone.returncode == 0, gone.stderr[-2000:]
 
@@ -83,7 +87,17 @@ def first_up(from_nothing: WatchedUp) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def second_up(qhs: Run, from_nothing: WatchedUp) -> WatchedUp:
     """The second `qhs up`, with nothing changed in between."""
-    return _watched_up(qhs)
+    second = _watched_up(qhs)
+    LATE.extend(accepted.slower("second", second.report["seconds"]))
+    return second
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """T-A02: what took longer than was accepted is said where the suite's result is."""
+    if LATE:
+        terminalreporter.section("slower than accepted (tests/twin/accepted.yaml)")
+    for line in LATE:
+        terminalreporter.line(line)
 
 
 def _watched_up(qhs: Run) -> WatchedUp:

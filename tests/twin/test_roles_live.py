@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from qhs import ruleset_access
 from qhs.twin import inside
 from qhs.twin.names import Twin
+from tests.twin.hosts import Hosts
 
 from .conftest import Run, WatchedUp
 
@@ -52,3 +54,17 @@ def test_the_key_opens_no_shell_before_sshd_knows_its_user(qhs: Run, twin: Twin,
     answer = json.loads(inside.run(twin, command).stdout)
     assert answer["error"]["code"] == "usage"
     assert play(qhs).returncode == 0
+
+
+def test_the_plain_strategy_does_what_mitogen_does(qhs: Run, hosts: Hosts, second_up: WatchedUp) -> None:
+    """On two machines that have every role: nothing where nothing is to do, and one file where one has drifted."""
+    machines = ("hall-infra1", "hall-fw1")
+    plain = ("env", "-u", "ANSIBLE_STRATEGY_PLUGINS", "ANSIBLE_STRATEGY=linear")
+    command = (*plain, "ansible-playbook", "scripts/playbooks/site.yml", "--limit", ",".join(machines))
+    first = qhs("shell", "--", *command)
+    assert first.stdout.count("changed=0") == len(machines), first.stdout
+    hosts.say("echo >>/etc/chrony/chrony.conf", machines[:1])
+    mended = qhs("shell", "--", *command)
+    assert mended.returncode == 0, mended.stdout
+    assert re.findall(r"^(\S+) .* changed=[1-9]", mended.stdout, re.MULTILINE) == [machines[0]]
+    hosts.say("chronyd -p -f /etc/chrony/chrony.conf >/dev/null; systemctl is-active chrony", machines)

@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python3 -B
 """The certificate authority of a site, on the site's infrastructure machine.
 
     request        print a request for the certificate of this authority, as JSON; keys are made here on first use

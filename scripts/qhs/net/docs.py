@@ -34,7 +34,7 @@ def write(texts: Mapping[str, str], folder: Path = FOLDER) -> list[Path]:
     for name, text in texts.items():
         path = folder / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            fresh = path.with_name(f".{name}.new")
+            fresh = path.with_name(f".{path.name}.new")
             fresh.write_text(text, encoding="utf-8")
             fresh.replace(path)
             written.append(path)

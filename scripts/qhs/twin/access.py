@@ -49,6 +49,9 @@ def write(twin: Twin, topology: Topology) -> None:
         f"  UserKnownHostsFile {' '.join(map(str, (known_hosts(twin), *_authorities(twin, topology))))}\n"
         "  GlobalKnownHostsFile none\n"
         "  StrictHostKeyChecking yes\n"
+        # A machine that dies says so to nobody.
+        "  ServerAliveInterval 10\n"
+        "  ServerAliveCountMax 3\n"
     ]
     hosts = []
     for machine in topology.managed:

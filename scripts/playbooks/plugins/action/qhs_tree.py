@@ -5,7 +5,9 @@ the machine under templates/ (with `.j2`), or under files/ at `from`.
 
 The result's `due` says that somebody has yet to act: from before the first file is written until
 `qhs_tree: {acted: true}`, also over a run that was killed in between, and where a unit of owns.yml does not run as it
-should. So a role that has nothing to do costs one module run.
+should. So a role that has nothing to do costs one module run. In check mode nothing is due: what a run would do counts
+as a change, and `written` and `idle` name it. No result holds the content of a file but in the difference that `--diff`
+asks for, and not there where owns.yml calls the file `secret`.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class ActionModule(ActionBase):
         done: dict[str, Any] = self._execute_module(
             module_name="qhs_tree_write", module_args=arguments, task_vars=variables
         )
+        done.pop("invocation", None)
         return done
 
     def _content(self, role: Path, file: dict[str, str], variables: dict[str, Any]) -> str:

@@ -19,7 +19,9 @@ options:
     type: str
     required: true
   files:
-    description: Each with path, content, owner, group, mode and, where one is wanted, check, a command with %s.
+    description: >-
+      Each with path, content, owner, group, mode and, where one is wanted, check, a command with %s; secret, where no
+      difference is to be shown.
     type: list
     elements: dict
   units:
@@ -33,11 +35,17 @@ options:
 
 RETURN = """
 written:
-  description: The paths whose content changed.
+  description: The paths whose content, owner, group or mode changed; in check mode, those that a run would change.
+  returned: always
+  type: list
+idle:
+  description: Units that are not enabled and active, or whose files say what systemd has not read.
   returned: always
   type: list
 due:
-  description: Whether something was written that nobody has acted on yet, or a unit does not run as it should.
+  description: >-
+    Whether something was written that nobody has acted on yet, or a unit is idle. Never in check mode, where there is
+    nothing to act on; then this counts as a change.
   returned: always
   type: bool
 """
@@ -65,7 +73,7 @@ def main() -> None:
     if module.params["acted"]:
         if not module.check_mode:
             due.unlink(missing_ok=True)
-        module.exit_json(changed=False, written=[], due=False)
+        module.exit_json(changed=False, written=[], idle=[], due=False)
     files: list[File] = module.params["files"]
     before = {one["path"]: _content(one["path"]) for one in files}
     fresh = [one for one in files if before[one["path"]] != one["content"]]
@@ -78,30 +86,35 @@ def main() -> None:
             _write(one)
     if due.exists() and not module.check_mode:
         _let(module, "systemd-sysusers", files, "/etc/sysusers.d/")  # an owner must exist before it is given a file
-    changed = [_attributes(module, one) for one in files if Path(one["path"]).exists()]
+    other = [one for one in files if Path(one["path"]).exists() and _attributes(module, one)]
     if due.exists() and not module.check_mode:
         _let(module, "systemd-tmpfiles --create", files, "/etc/tmpfiles.d/")
     diff = [
         {"before_header": path, "after_header": path, "before": before[path] or "", "after": one["content"]}
         for one in fresh
+        if "secret" not in one
         for path in [one["path"]]
     ]
+    idle = _idle(module, module.params["units"] or [])
+    to_act = bool(fresh) or due.exists() or bool(idle)
     module.exit_json(
-        changed=bool(fresh) or any(changed),
-        written=[one["path"] for one in fresh],
-        due=bool(fresh) or due.exists() or not _run(module, module.params["units"] or []),
+        changed=bool(fresh or other) or (module.check_mode and to_act),
+        written=[one["path"] for one in files if one in fresh or one in other],
+        idle=idle,
+        due=to_act and not module.check_mode,
         diff=diff,
     )
 
 
-def _run(module: AnsibleModule, units: list[str]) -> bool:
-    """Whether every unit is enabled and active, with what its files say."""
+def _idle(module: AnsibleModule, units: list[str]) -> list[str]:
+    """Those that are not enabled and active with what their files say."""
     if not units:
-        return True
+        return []
     shown = ["systemctl", "show", "--property=ActiveState,UnitFileState,NeedDaemonReload", *units]
     _, said, _ = module.run_command(shown, check_rc=True)
     wanted = {"ActiveState=active", "UnitFileState=enabled", "NeedDaemonReload=no"}
-    return all(set(unit.split("\n")) == wanted for unit in said.strip().split("\n\n"))
+    found = said.strip().split("\n\n")
+    return [unit for unit, state in zip(units, found, strict=True) if set(state.split("\n")) != wanted]
 
 
 def _content(path: str) -> str | None:

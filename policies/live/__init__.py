@@ -1,0 +1,1 @@
+"""What the machines of a running estate say of themselves, as facts for the rules of `policies.rules`."""

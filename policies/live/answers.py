@@ -1,0 +1,165 @@
+"""What a machine answered to `policies.live.probe`, as facts. Pure; an answer that is missing or odd is a gap."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from policies.live.facts import Chain, Clock, Host, TimeSource, Unit
+
+type Answers = Mapping[str, Any]
+
+NO_REFERENCE: Final = 16
+"""The stratum of a clock that follows nothing."""
+
+WRONG: Final = "x~"
+"""How chronyd marks a source that contradicts the others, or that varies too much."""
+
+
+class Unanswered(Exception):  # noqa: N818 - an answer, not an error
+    """A question has no answer: why not."""
+
+
+def told(host: Host, answers: Answers) -> tuple[Host, dict[str, str]]:
+    """The machine with what it answered, and of each fact that stays UNKNOWN, why."""
+    found: dict[str, Any] = {}
+    gaps: dict[str, str] = {}
+    for name, parse in PARSERS.items():
+        try:
+            found[name] = parse(_Asked(answers))
+        except Unanswered as reason:
+            gaps[name] = str(reason)
+        except (ValueError, LookupError, ValidationError) as error:
+            gaps[name] = f"not understood: {type(error).__name__}: {error}"
+    return host.model_copy(update=found), gaps
+
+
+class _Asked:
+    """Answers by name. Raises Unanswered for one that is none."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+
+    def _get(self, name: str) -> Any:
+        answer = self._answers.get(name, {"error": "not asked"})
+        if isinstance(answer, dict) and "error" in answer:
+            raise Unanswered(answer["error"])
+        return answer
+
+    def text(self, name: str) -> str:
+        """What a command printed."""
+        return str(self._get(name))
+
+    def files(self, name: str) -> dict[str, str]:
+        """The files that are there, with their content."""
+        return dict(self._get(name))
+
+
+def _sshd(asked: _Asked) -> dict[str, tuple[str, ...]]:
+    """What holds for everybody, and what a `Match` gives to somebody: sshd -T shows only the first."""
+    values: dict[str, tuple[str, ...]] = {}
+    matched = (line for text in asked.files("ssh-files").values() for line in _in_matches(text))
+    for line in (*asked.text("sshd").splitlines(), *matched):
+        option, _, value = line.strip().partition(" ")
+        values[option.lower()] = (*values.get(option.lower(), ()), value.strip())
+    return values
+
+
+def _in_matches(text: str) -> Iterator[str]:
+    """The lines inside the `Match` blocks of one file; a block ends with its file."""
+    inside = False
+    for line in filter(None, map(str.strip, text.splitlines())):
+        if re.match(r"match\s", line, re.IGNORECASE):
+            inside = True
+        elif inside and not line.startswith("#"):
+            yield re.sub(r"[\s=]+", " ", line, count=1)
+
+
+def _chains(asked: _Asked) -> tuple[Chain, ...]:
+    """Base chains alone: packets come to the others only from them."""
+    listed = [one["chain"] for one in json.loads(asked.text("chains"))["nftables"] if "chain" in one]
+    return tuple(Chain.model_validate(one) for one in listed if "hook" in one)
+
+
+def _units(asked: _Asked) -> dict[str, Unit]:
+    blocks = [
+        dict(line.split("=", 1) for line in one.splitlines()) for one in asked.text("units").strip().split("\n\n")
+    ]
+    return {
+        one["Id"]: Unit(active=one["ActiveState"] == "active", enabled=one["UnitFileState"] == "enabled")
+        for one in blocks
+    }
+
+
+def _confined(asked: _Asked) -> bool:
+    return [text.strip() for text in asked.files("apparmor").values()] == ["Y"]
+
+
+def _complaining(asked: _Asked) -> tuple[str, ...]:
+    lines = [line for text in asked.files("profiles").values() for line in text.splitlines()]
+    return tuple(line.removesuffix(" (complain)") for line in lines if line.endswith("(complain)"))
+
+
+def _apt(asked: _Asked) -> dict[str, str]:
+    return dict(re.findall(r'^(\S+) "(.*)";$', asked.text("apt"), re.MULTILINE))
+
+
+def _packages(asked: _Asked) -> tuple[str, ...]:
+    pairs = [line.split(":", 1) for line in asked.text("packages").splitlines()]
+    return tuple(name for status, name in pairs if status == "installed")
+
+
+def _listening(asked: _Asked) -> tuple[str, ...]:
+    found = set()
+    for line in asked.text("listening").splitlines():
+        protocol, _, _, _, local, *_ = line.split()
+        address, _, port = local.rpartition(":")
+        if not re.match(r"127\.|\[::1\]", address):
+            found.add(f"{protocol}/{port}")
+    return tuple(sorted(found))
+
+
+def _kernel(asked: _Asked) -> dict[str, int]:
+    texts = asked.files("kernel")
+    numbers = {path: text.strip() for path, text in texts.items() if re.fullmatch(r"-?\d+", text.strip())}
+    return {path.removeprefix("/proc/sys/").replace("/", "."): int(text) for path, text in numbers.items()}
+
+
+def _clock(asked: _Asked) -> Clock:
+    (tracking,) = csv.reader([asked.text("tracking").strip()])
+    sources = tuple(
+        TimeSource(
+            name=name,
+            server=mode == "^",
+            # Not only those that chronyd combines: a time server that keeps its own time selects none.
+            answers=state not in WRONG and int(reach, 8) > 0 and 0 < int(stratum) < NO_REFERENCE,
+            offset_ms=abs(float(offset)) * 1000,
+        )
+        for mode, state, name, stratum, _, reach, _, offset, *_ in csv.reader(asked.text("sources").splitlines())
+    )
+    return Clock(
+        sources=sources,
+        synchronised=0 < int(tracking[2]) < NO_REFERENCE and tracking[13] == "Normal",
+        offset_ms=abs(float(tracking[4])) * 1000,
+        steers=" -x" not in asked.text("chronyd"),
+    )
+
+
+PARSERS: Final[Mapping[str, Callable[[_Asked], Any]]] = {
+    "sshd": _sshd,
+    "chains": _chains,
+    "units": _units,
+    "confined": _confined,
+    "complaining": _complaining,
+    "apt": _apt,
+    "packages": _packages,
+    "listening": _listening,
+    "kernel": _kernel,
+    "clock": _clock,
+}
+"""Every fact that a machine is asked for."""

@@ -1,0 +1,79 @@
+"""Facts of a running machine. What it could not be asked is UNKNOWN, so that no rule takes it for fine."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+from policies.facts import UNKNOWN, Facts, Maybe, Resource
+
+TYPE: Final = "qhs:live:Host"
+
+type Address = IPv4Address | IPv6Address
+
+
+class Chain(Facts):
+    """A chain of nftables that the kernel runs packets through."""
+
+    family: str
+    table: str
+    name: str
+    type: str
+    hook: str
+    policy: str
+
+
+class Unit(Facts):
+    """A unit of systemd."""
+
+    active: bool
+    enabled: bool
+
+
+class TimeSource(Facts):
+    """What chronyd follows: the address of a server, or the name of a reference clock."""
+
+    name: str
+    server: bool
+    answers: bool
+    """It answers, follows something itself, and chronyd has not found it wrong."""
+    offset_ms: float
+    """How far it is from the machine's clock; milliseconds."""
+
+
+class Clock(Facts):
+    """What chronyd says of the time."""
+
+    sources: tuple[TimeSource, ...]
+    synchronised: bool
+    offset_ms: float
+    """How far the machine's clock is from the time that it follows; milliseconds."""
+    steers: bool
+
+
+class Host(Resource):
+    """A machine: what the estate says of it, then what it says of itself."""
+
+    type: str = TYPE
+    site: str
+    addresses: tuple[Address, ...]
+
+    sshd: Maybe[dict[str, tuple[str, ...]]] = UNKNOWN
+    """Each option with every value that it takes for somebody."""
+    chains: Maybe[tuple[Chain, ...]] = UNKNOWN
+    units: Maybe[dict[str, Unit]] = UNKNOWN
+    confined: Maybe[bool] = UNKNOWN
+    """AppArmor is on."""
+    complaining: Maybe[tuple[str, ...]] = UNKNOWN
+    """Profiles of AppArmor that only complain."""
+    apt: Maybe[dict[str, str]] = UNKNOWN
+    packages: Maybe[tuple[str, ...]] = UNKNOWN
+    listening: Maybe[tuple[str, ...]] = UNKNOWN
+    """Ports that are open to other machines, as `tcp/22`."""
+    kernel: Maybe[dict[str, int]] = UNKNOWN
+    clock: Maybe[Clock] = UNKNOWN
+
+
+def urn(environment: str, name: str) -> str:
+    """How verdicts and waivers name a machine."""
+    return f"urn:qhs:{environment}::{TYPE}::{name}"

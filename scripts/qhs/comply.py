@@ -1,0 +1,183 @@
+"""`qhs comply`: the machines of the running twin say how they are, and the baseline's rules judge them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import BaseModel, Field
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from policies.baseline import Baseline
+from policies.facts import PlanFacts
+from policies.live.answers import told
+from policies.live.facts import TYPE, Host, urn
+from policies.rules import LIVE, idle, run
+from policies.verdicts import Outcome
+from qhs.folders import CLONE
+from qhs.twin import access, inside
+from qhs.twin.names import Twin
+from stacks.model import Estate
+from stacks.model.estate import Machine
+
+AT_ONCE = 8
+ANSWER_WITHIN = 60  # seconds
+SHOWN = 6
+"""Machines named in a line of the table; the JSON has all."""
+
+type Gaps = dict[str, dict[str, str]]
+
+
+class Finding(BaseModel):
+    """What one control says about one subject of one machine."""
+
+    outcome: Outcome
+    control: str
+    machine: str
+    subject: str
+    found: str
+    wanted: str
+    fix: str
+    limit: str
+    waiver: str
+
+
+class ComplyReport(BaseModel):
+    """What `qhs comply --json` prints."""
+
+    environment: str
+    at: datetime
+    machines: int
+    judged: dict[str, dict[Outcome, int]] = Field(description="by control, how many subjects came out how")
+    findings: list[Finding] = Field(description="whatever did not pass")
+    gaps: Gaps = Field(description="by machine, the facts that it could not be asked for, and why")
+    errors: list[str] = Field(description="rules that raised, waivers that waive nothing")
+    limits: list[str] = Field(description="what this environment cannot do, and what stands in for it")
+    code: Literal[0, 1, 2, 3]
+
+
+def comply(estate: Estate, twin: Twin, baseline: Baseline) -> ComplyReport:
+    """Ask every machine, all in parallel and each once, and judge what they say."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answered = list(pool.map(lambda machine: _asked(estate, twin, machine), estate.machines.values()))
+    gaps = {host.name: missing for host, missing in answered if missing}
+    return judge(estate, tuple(host for host, _ in answered), gaps, baseline)
+
+
+def judge(estate: Estate, hosts: tuple[Host, ...], gaps: Gaps, baseline: Baseline) -> ComplyReport:
+    """Judge what machines have said."""
+    limits = {name: limit.controls for name, limit in estate.inventory.limits.items()}
+    facts = PlanFacts(hosts)
+    report = run(LIVE, facts, baseline, limits)
+    unused = [
+        f"{one.control} {one.target}: {one.subject}: waives nothing" for one in idle(baseline.waivers, facts, [report])
+    ]
+    errors = [*map(str, report.crashes), *unused]
+    judged: dict[str, Counter[Outcome]] = {}
+    for one in report.verdicts:
+        judged.setdefault(one.control, Counter())[one.outcome] += 1
+    names = {host.urn: host.name for host in hosts}
+    return ComplyReport(
+        environment=estate.inventory.environment,
+        at=datetime.now(UTC),
+        machines=len(hosts),
+        judged={control: dict(counts) for control, counts in judged.items()},
+        findings=[
+            Finding(machine=names[one.urn], **{key: value for key, value in vars(one).items() if key != "urn"})
+            for one in report.verdicts
+            if one.outcome is not Outcome.PASS
+        ],
+        gaps=gaps,
+        errors=errors,
+        limits=estate.inventory.limit_lines(),
+        code=_code(errors, {one.outcome for one in report.verdicts}, gaps),
+    )
+
+
+def host_of(estate: Estate, machine: Machine) -> Host:
+    """What the estate says of a machine; all that it says of itself is UNKNOWN."""
+    zones = [estate.places.get(port.place) for port in machine.interfaces if port is not machine.management]
+    pairs = [port.address for port in machine.interfaces] + [pair for one in machine.services for pair in one.targets]
+    return Host(
+        urn=urn(estate.inventory.environment, machine.name),
+        type=TYPE,
+        name=machine.name,
+        site=machine.site,
+        level=max(estate.catalogue.zones[one.zone].level for one in zones if one and one.zone),
+        addresses=tuple(one.network_address for pair in pairs for one in pair.both),
+    )
+
+
+def table(done: ComplyReport) -> Group:
+    """The report for a terminal: counts, then what did not pass, the worst first."""
+    counts = Table("control", *Outcome, title=f"{done.environment}: {done.machines} machines")
+    for control, by in done.judged.items():
+        counts.add_row(control, *(str(by.get(outcome, "")) for outcome in Outcome))
+    lines = list(done.errors)
+    for outcome in (Outcome.VIOLATION, Outcome.UNDECIDED, Outcome.WAIVED, Outcome.LIMIT):
+        lines += _lines([one for one in done.findings if one.outcome is outcome])
+    lines += [
+        f"incomplete, {name} did not say: {'; '.join(map(': '.join, why.items()))}" for name, why in done.gaps.items()
+    ]
+    return Group(counts, *map(Text, lines), *map(Text, done.limits))
+
+
+def _asked(estate: Estate, twin: Twin, machine: Machine) -> tuple[Host, dict[str, str]]:
+    """One round trip: the probe goes in, its answers come out."""
+    host = host_of(estate, machine)
+    remote = ["sudo", "--non-interactive", "/usr/bin/python3", "-I", "-"]
+    ssh = [
+        "ssh",
+        "-F",
+        str(access.config(twin)),
+        "-o",
+        "ConnectTimeout=5",
+        "-o",
+        "BatchMode=yes",
+        machine.name,
+        "--",
+        *remote,
+    ]
+    program = (CLONE / "policies" / "live" / "probe.py").read_text()
+    try:
+        done = subprocess.run(
+            inside.command(twin, ssh), input=program, capture_output=True, text=True, check=False, timeout=ANSWER_WITHIN
+        )
+    except subprocess.TimeoutExpired:
+        return host, {"anything": f"no answer within {ANSWER_WITHIN} s"}
+    if done.returncode:
+        return host, {"anything": (done.stderr.strip() or f"ssh ended with {done.returncode}").splitlines()[-1]}
+    return told(host, json.loads(done.stdout))
+
+
+def _code(errors: list[str], outcomes: set[Outcome], gaps: Gaps) -> Literal[0, 1, 2, 3]:
+    if errors:
+        return 1
+    if Outcome.VIOLATION in outcomes:
+        return 2
+    return 3 if gaps or Outcome.UNDECIDED in outcomes else 0
+
+
+def _lines(found: list[Finding]) -> list[str]:
+    """One line for what is wrong in the same way on several machines."""
+    alike: dict[str, list[str]] = {}
+    for one in found:
+        said = f"found {one.found}; wanted {one.wanted}; {_end(one)}" if one.wanted else f"{one.found} is not known"
+        alike.setdefault(f"{one.outcome}: {one.control} {one.subject}: {said}", []).append(one.machine)
+    return [f"{said} ({len(names)}: {_some(names)})" for said, names in alike.items()]
+
+
+def _end(one: Finding) -> str:
+    ends = {Outcome.WAIVED: f"waived {one.waiver}", Outcome.LIMIT: f"limit {one.limit}"}
+    return ends.get(one.outcome, f"fix: {one.fix}")
+
+
+def _some(names: list[str]) -> str:
+    left = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {left} more" if left > 0 else "")

@@ -1,0 +1,185 @@
+"""Rules for machines: clean answers pass; every message is said, to the letter, for one changed answer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from policies.baseline import Baseline, Waiver, load
+from policies.live import probe
+from policies.live.answers import told
+from policies.rules import LIVE, Rule, run
+from policies.verdicts import Outcome, Report
+from qhs.comply import ComplyReport, judge
+from stacks.model import Estate
+from stacks.model import load as load_estate
+from tests.policies.machines import JUDGED, Answers, cases, change, facts, host, read_clean
+from tests.policies.messages import messages
+from tests.policies.plans import said
+from tests.policies.thresholds import changed, thresholds
+
+NONE_ON_THE_TWIN = [
+    {"at": ["units"], "swap": ["Id=auditd.service\nActiveState=active", "Id=auditd.service\nActiveState=inactive"]},
+    {"at": ["apparmor"], "put": {}},
+    {"at": ["chronyd"], "put": "261 /usr/sbin/chronyd -F 1 -x\n"},
+    {"at": ["kernel", "/proc/sys/fs/protected_symlinks"], "put": "0\n"},
+]
+
+
+@pytest.fixture(scope="module")
+def clean() -> Answers:
+    return read_clean()
+
+
+@pytest.fixture(scope="module")
+def estate() -> Estate:
+    return load_estate("twin")
+
+
+@pytest.fixture
+def judged(baseline: Baseline) -> Callable[..., Report]:
+    """Judge answers by all rules: a case must be found by one rule and by no other."""
+
+    def _judged(answers: Answers, by: Baseline = baseline) -> Report:
+        return run(LIVE, facts(answers), by)
+
+    return _judged
+
+
+def test_clean_answers_pass_every_rule(clean: Answers, judged: Any) -> None:
+    assert told(host(), clean)[1] == {}, "a question that has no answer"
+    report = judged(clean)
+    assert said(report.verdicts if not report.clean else ()) == []
+    assert {one.control for one in report.of(Outcome.PASS)} == {rule.control for rule in LIVE}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=f"{control}-{n}") for control, found in cases().items() for n, case in enumerate(found)],
+)
+def test_a_change_is_found_by_one_rule_with_its_message(clean: Answers, judged: Any, case: dict[str, Any]) -> None:
+    report = judged(change(clean, case))
+    assert report.crashes == ()
+    assert said(report.of(Outcome.VIOLATION)) == (case["says"] if isinstance(case["says"], list) else [case["says"]])
+    assert report.of(Outcome.UNDECIDED) == ()
+
+
+@pytest.mark.parametrize("control", sorted({rule.control for rule in LIVE}))
+def test_every_message_of_a_rule_has_a_case(
+    control: str, clean: Answers, judged: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule: type[Rule[Any]] = next(one for one in LIVE if one.control == control)
+    with messages(rule, monkeypatch) as (wanted, found):
+        for case in cases()[control]:
+            judged(change(clean, case))
+    assert found == wanted
+
+
+@pytest.mark.parametrize("by", [-1, 1])
+@pytest.mark.parametrize(
+    "at", thresholds(load(), {rule.control for rule in LIVE}), ids=lambda at: ".".join(map(str, at))
+)
+def test_every_threshold_matters(at: tuple[Any, ...], by: int, clean: Answers, judged: Any, baseline: Baseline) -> None:
+    other = changed(baseline, at, by)
+    plans = [clean, *(change(clean, case) for case in cases()[at[0]])]
+    assert any(
+        said(judged(plan, other).of(Outcome.VIOLATION)) != said(judged(plan).of(Outcome.VIOLATION)) for plan in plans
+    )
+
+
+@pytest.mark.parametrize("name", [*probe.COMMANDS, *probe.TEXTS])
+def test_a_question_without_an_answer_is_undecided_never_passed(name: str, clean: Answers, judged: Any) -> None:
+    broken = clean | {name: {"error": "not found"}}
+    assert list(told(host(), broken)[1].values()) == ["not found"]
+    report = judged(broken)
+    assert report.of(Outcome.VIOLATION) == ()
+    late = report.of(Outcome.UNDECIDED)
+    assert {one.urn for one in late} == {host().urn}
+    assert len(report.of(Outcome.PASS)) + len(late) == len(report.verdicts)
+
+
+def test_an_answer_that_nobody_understands_is_a_gap(clean: Answers) -> None:
+    asked, gaps = told(host(), clean | {"tracking": "506 Cannot talk to daemon", "chains": "{"})
+    assert gaps.keys() == {"clock", "chains"}
+    assert all(why.startswith("not understood") for why in gaps.values())
+    assert asked.sshd
+
+
+def of_the_twin(clean: Answers) -> Answers:
+    for case in NONE_ON_THE_TWIN:
+        clean = change(clean, case)
+    return clean
+
+
+def comply(
+    estate: Estate, baseline: Baseline, answers: Answers, gaps: dict[str, dict[str, str]] | None = None
+) -> ComplyReport:
+    return judge(estate, facts(answers).resources, gaps or {}, baseline)  # type: ignore[arg-type]  # all are machines
+
+
+def test_a_limit_is_shown_and_no_violation(clean: Answers, estate: Estate, baseline: Baseline) -> None:
+    report = comply(estate, baseline, of_the_twin(clean))
+    found = {(one.limit, one.outcome) for one in report.findings}
+    judged = {rule.control for rule in LIVE}
+    touched = {name for name, limit in estate.inventory.limits.items() if judged & set(limit.controls)}
+    assert found == {(name, Outcome.LIMIT) for name in touched}
+    assert report.code == 0
+    assert len(report.limits) == len(estate.inventory.limits)
+
+
+def test_without_limits_the_same_is_a_violation(clean: Answers, baseline: Baseline) -> None:
+    report = comply(load_estate("prod"), baseline, of_the_twin(clean))
+    assert {one.outcome for one in report.findings} == {Outcome.VIOLATION}
+    assert report.code == 2
+
+
+def test_a_limit_explains_only_what_it_touches(clean: Answers, baseline: Baseline) -> None:
+    report = run(LIVE, facts(of_the_twin(clean)), baseline, {"no-apparmor": ["C-TIME-01"], "no-audit": ["C-HOST-02"]})
+    assert [one.limit for one in report.of(Outcome.LIMIT)] == ["no-audit"]
+
+
+def test_a_machine_that_does_not_answer_makes_the_report_incomplete(
+    clean: Answers, estate: Estate, baseline: Baseline
+) -> None:
+    hosts = (*facts(clean).resources[1:], host())
+    report = judge(estate, hosts, {JUDGED: {"anything": "connection timed out"}}, baseline)  # type: ignore[arg-type]
+    assert {(one.machine, one.outcome) for one in report.findings} == {(JUDGED, Outcome.UNDECIDED)}
+    assert report.code == 3
+
+
+def test_a_violation_is_waived_until_its_waiver_waives_nothing(
+    clean: Answers, estate: Estate, baseline: Baseline
+) -> None:
+    waiver = Waiver(
+        control="C-HOST-02",
+        target=host().urn,
+        subject="updates",
+        owner="vpqh-attt",
+        reason="migration",
+        granted=date(2026, 11, 1),
+        expires=date(2026, 12, 1),
+    )
+    waived = baseline.model_copy(update={"waivers": [waiver]})
+    off = change(clean, {"at": ["apt"], "put": ""})
+    assert comply(estate, baseline, off).code == 2
+    assert [(one.outcome, one.subject) for one in comply(estate, waived, off).findings] == [(Outcome.WAIVED, "updates")]
+    assert comply(estate, waived, off).code == 0
+    assert comply(estate, waived, clean).code == 1
+
+
+def test_the_probe_answers_every_question_wherever_it_runs() -> None:
+    """What is not there is an error in its place; nothing else of the machine matters."""
+    program = Path(probe.__file__).read_text()
+    done = subprocess.run([sys.executable, "-I", "-"], input=program, capture_output=True, text=True, check=True)
+    answers = json.loads(done.stdout)
+    assert answers.keys() == read_clean().keys()
+    assert set(probe.UNITS) == {
+        line.removeprefix("Id=") for line in read_clean()["units"].splitlines() if "Id=" in line
+    }

@@ -1,0 +1,142 @@
+"""T-D09: check mode names the files that a run then changes, no more, no fewer, on drifted machines and on new ones."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+
+from qhs.inventory import inventory
+from qhs.layout import topology
+from qhs.role_docs import runs_on
+from qhs.twin import lifecycle, outage
+from qhs.twin.names import Twin
+from stacks.model import load
+from tests.twin.conftest import Run, WatchedUp
+from tests.twin.hosts import Hosts
+
+pytestmark = pytest.mark.live
+
+INVENTORY = inventory(load("twin"))
+OWNED = sorted(
+    file["path"]
+    for path in (Path(__file__).parents[2] / "roles").glob("*/owns.yml")
+    for file in yaml.safe_load(path.read_text())["files"]
+)
+# What programs make when they are told to act on the files that check mode names.
+MADE = re.compile(
+    r"/etc/(passwd|group|shadow|gshadow)-?|/etc/qhs/tls/machine\..*|/etc/ssh/(qhs-revoked\.krl|.*-cert\.pub)"
+    r"|/etc/iproute2/rt_addrprotos\.d/keepalived\.conf"
+)
+FIREWALL = "qhdc-fw2"
+CERTIFICATE = "/etc/qhs/tls/machine.crt"
+SIGNED = "Look whether the certificates hold"
+SEARCHED = ("/etc", "/usr/local")
+ELSEWHERE = " ".join(path for path in OWNED if not path.startswith(SEARCHED))
+SHOW = (
+    f"set -- {' '.join(SEARCHED)} $(ls {ELSEWHERE} 2>/dev/null);"
+    'find "$@" -type f -printf "%p %m %u %g\\n"; find "$@" -type f -exec sha256sum {} +'
+)
+
+
+def with_every_role(site: str) -> tuple[str, ...]:
+    """Machines of a site that have every role between them; of a pair the one that does not hold its addresses."""
+    groups = {group for hosts in runs_on().values() for group in hosts} - {"all"}
+    return tuple(
+        sorted({[name for name in INVENTORY[one]["hosts"] if name.startswith(f"{site}-")][-1] for one in groups})
+    )
+
+
+@dataclass
+class Told:
+    """What a run of Ansible says of one machine."""
+
+    written: set[str] = field(default_factory=set)
+    idle: set[str] = field(default_factory=set)
+    tasks: set[str] = field(default_factory=set)
+    """Those that changed something, or would."""
+
+
+def play(qhs: Run, machines: tuple[str, ...], *options: str) -> dict[str, Told]:
+    """Run the playbook on some machines."""
+    command = ["ansible-playbook", "scripts/playbooks/site.yml", "-v", "--limit", ",".join(machines), *options]
+    done = qhs("shell", "--", *command)
+    assert done.returncode == 0, done.stdout[-4000:]
+    said: dict[str, Told] = defaultdict(Told)
+    task = ""
+    for line in done.stdout.splitlines():
+        if started := re.match(r"TASK \[(?:\w+ : )?(.*)\]", line):
+            task = started[1]
+        if result := re.match(r"changed: \[([\w-]+).*?\] => (\{.*\})$", line):
+            one, answer = said[result[1]], json.loads(result[2])
+            one.tasks.add(task)
+            one.written.update(answer.get("written", ()))
+            one.idle.update(answer.get("idle", ()))
+    return said
+
+
+def shown(hosts: Hosts, machines: tuple[str, ...]) -> dict[str, set[tuple[str, str]]]:
+    """Of each machine every file with its mode, owner and group, and with its hash."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for name, said in hosts.say(SHOW, machines).items():
+        rows = [re.fullmatch(r"([0-9a-f]{64})  (.*)|(.*) (\d+ \S+ \S+)", line) for line in said.splitlines()]
+        found[name] = {(row[2] or row[3], row[1] or row[4]) for row in rows if row}
+        assert len(found[name]) == len(rows)
+    return found
+
+
+def changed(before: set[tuple[str, str]], after: set[tuple[str, str]]) -> set[str]:
+    return {path for path, _ in before ^ after}
+
+
+def assert_told(qhs: Run, hosts: Hosts, machines: tuple[str, ...]) -> dict[str, Told]:
+    """What check mode has told, once a run has done just that."""
+    before = shown(hosts, machines)
+    told = play(qhs, machines, "--check")
+    meanwhile = shown(hosts, machines)
+    assert {name: found for name in machines if (found := changed(before[name], meanwhile[name]))} == {}
+    play(qhs, machines)
+    after = shown(hosts, machines)
+    for name in machines:
+        found = changed(before[name], after[name])
+        assert {path for path in found if not MADE.fullmatch(path)} == told[name].written, name
+        assert (CERTIFICATE in found) == (SIGNED in told[name].tasks), name
+    assert play(qhs, machines, "--check") == {}
+    return told
+
+
+def test_on_drifted_machines(qhs: Run, hosts: Hosts, second_up: WatchedUp) -> None:
+    """Every file of every role, by content or by mode; a unit; the kernel; a certificate."""
+    machines = with_every_role("qhdc")
+    content, mode = OWNED[::2], OWNED[1::2]
+    hosts.say(
+        f"for one in {' '.join(content)}; do [ ! -e $one ] || echo >>$one; done;"
+        f"for one in {' '.join(mode)}; do [ ! -e $one ] || chmod u=rX,g=,o=r $one; done;"
+        f"rm {CERTIFICATE}; systemctl disable --now chrony",
+        machines,
+    )
+    hosts.say("sysctl net.ipv4.ip_forward=0", [FIREWALL])
+    told = assert_told(qhs, hosts, machines)
+    assert {path for one in told.values() for path in one.written} == set(OWNED)
+    assert [name for name in machines if "chrony.service" not in told[name].idle] == []
+    assert "Read what the kernel does" in told[FIREWALL].tasks
+
+
+def test_on_new_machines(qhs: Run, twin: Twin, hosts: Hosts, second_up: WatchedUp) -> None:
+    """They have lost their disks: no file, user, unit or certificate of a role is there."""
+    machines = with_every_role("ndc")
+    for name in machines:
+        outage.power_off(twin, name)
+        shutil.rmtree(twin.machine(name).folder)
+    lifecycle.up(topology(load("twin")), twin=twin)
+    told = assert_told(qhs, hosts, machines)
+    assert {path for one in told.values() for path in one.written} == set(OWNED)
+    # Their rulesets are the engine's.
+    done = qhs("shell", "--", "pulumi", "up", "-s", "twin.ndc.network", "--refresh", "--yes")
+    assert done.returncode == 0, done.stdout

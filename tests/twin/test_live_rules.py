@@ -1,0 +1,101 @@
+"""The baseline's rules judge machines that run: each control sees what is broken on one, and Ansible puts it back."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from policies.verdicts import Outcome
+from tests.twin.conftest import Run
+from tests.twin.hosts import Hosts
+
+pytestmark = pytest.mark.live
+
+SILENT = "ndc-edge1"
+CLOCKS_WITHIN = 120  # seconds
+SEEDED = {
+    # C-HOST-01
+    "hall-infra1": "sed -i 's/^PermitEmptyPasswords no/PermitEmptyPasswords yes/'"
+    " /etc/ssh/sshd_config.d/15-qhs-base.conf && systemctl reload ssh",
+    # C-HOST-02
+    "ndc-cp1": "sed -i 's/^\\(net.ipv4.conf.\\*.accept_redirects\\) = 0/\\1 = 1/' /etc/sysctl.d/65-qhs-base.conf"
+    " && /usr/lib/systemd/systemd-sysctl /etc/sysctl.d/65-qhs-base.conf",
+    # C-TIME-01
+    "ndc-db1": "echo 'server 192.0.2.1' >>/etc/chrony/chrony.conf && systemctl restart chrony",
+}
+FOUND = {
+    ("hall-infra1", "C-HOST-01", "sshd permitemptypasswords", "yes"),
+    ("ndc-cp1", "C-HOST-02", "kernel net.ipv4.conf.all.accept_redirects", "1"),
+    ("ndc-db1", "C-TIME-01", "time of others", "192.0.2.1"),
+}
+
+
+def comply(qhs: Run) -> tuple[int, dict[str, Any]]:
+    done = qhs("comply", "--json")
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def settled(qhs: Run) -> tuple[int, dict[str, Any]]:
+    """The report once every clock is synchronised again: chronyd needs a minute after a restart or a standstill."""
+    end = time.monotonic() + CLOCKS_WITHIN
+    while True:
+        code, report = comply(qhs)
+        if not any(one[1] == "C-TIME-01" for one in violations(report)) or time.monotonic() > end:
+            return code, report
+        time.sleep(5)
+
+
+def violations(report: dict[str, Any]) -> set[tuple[str, str, str, str]]:
+    found = [one for one in report["findings"] if one["outcome"] == Outcome.VIOLATION]
+    return {(one["machine"], one["control"], one["subject"], one["found"]) for one in found}
+
+
+@pytest.fixture(scope="module")
+def before(qhs: Run, hosts: Hosts) -> tuple[int, dict[str, Any]]:
+    return settled(qhs)
+
+
+@pytest.fixture(scope="module")
+def broken(qhs: Run, hosts: Hosts, before: object) -> tuple[int, dict[str, Any]]:
+    """The report while some machines are broken and one stands still."""
+    for name, command in SEEDED.items():
+        hosts.say(command, [name])
+    qhs("twin", "pause", SILENT)
+    try:
+        return comply(qhs)
+    finally:
+        qhs("twin", "resume", SILENT)
+
+
+def test_the_estate_complies_but_for_its_limits(before: tuple[int, dict[str, Any]]) -> None:
+    code, report = before
+    assert (violations(report), report["gaps"], report["errors"]) == (set(), {}, [])
+    assert {one["outcome"] for one in report["findings"]} == {Outcome.LIMIT}
+    assert {one["limit"] for one in report["findings"]} == {line.split()[1].rstrip(":") for line in report["limits"]}
+    assert code == 0
+
+
+def test_each_control_names_the_machine_that_breaks_it(
+    broken: tuple[int, dict[str, Any]], before: tuple[int, dict[str, Any]]
+) -> None:
+    code, report = broken
+    assert violations(report) - violations(before[1]) == FOUND
+    assert {control for _, control, _, _ in FOUND} == report["judged"].keys()
+    assert code == 2
+
+
+def test_a_machine_that_stands_still_is_never_clean(broken: tuple[int, dict[str, Any]]) -> None:
+    report = broken[1]
+    assert report["gaps"].keys() == {SILENT}
+    assert {one["outcome"] for one in report["findings"] if one["machine"] == SILENT} == {Outcome.UNDECIDED}
+
+
+def test_ansible_puts_it_back(qhs: Run, broken: object, before: tuple[int, dict[str, Any]]) -> None:
+    limit = ",".join(SEEDED)
+    done = qhs("shell", "--", "ansible-playbook", "scripts/playbooks/site.yml", "--limit", limit)
+    assert done.returncode == 0, done.stdout
+    assert violations(settled(qhs)[1]) == violations(before[1])
