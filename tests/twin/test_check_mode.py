@@ -135,8 +135,9 @@ def test_on_new_machines(qhs: Run, twin: Twin, hosts: Hosts, second_up: WatchedU
         outage.power_off(twin, name)
         shutil.rmtree(twin.machine(name).folder)
     lifecycle.up(topology(load("twin")), twin=twin)
-    told = assert_told(qhs, hosts, machines)
+    try:
+        told = assert_told(qhs, hosts, machines)
+    finally:  # their rulesets are the engine's
+        done = qhs("shell", "--", "pulumi", "up", "-s", "twin.ndc.network", "--refresh", "--yes")
     assert {path for one in told.values() for path in one.written} == set(OWNED)
-    # Their rulesets are the engine's.
-    done = qhs("shell", "--", "pulumi", "up", "-s", "twin.ndc.network", "--refresh", "--yes")
     assert done.returncode == 0, done.stdout
