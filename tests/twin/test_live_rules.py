@@ -33,6 +33,10 @@ FOUND = {
 }
 
 
+RESTARTED = {("ndc-db1", "C-TIME-01", "offset", "not synchronised")}
+"""Seen or not: the broken clock was started anew just before."""
+
+
 def comply(qhs: Run) -> tuple[int, dict[str, Any]]:
     done = qhs("comply", "--json")
     assert done.stdout, done.stderr
@@ -83,7 +87,7 @@ def test_each_control_names_the_machine_that_breaks_it(
     broken: tuple[int, dict[str, Any]], before: tuple[int, dict[str, Any]]
 ) -> None:
     code, report = broken
-    assert violations(report) - violations(before[1]) == FOUND
+    assert violations(report) - violations(before[1]) - RESTARTED == FOUND
     assert {control for _, control, _, _ in FOUND} == report["judged"].keys()
     assert code == 2
 

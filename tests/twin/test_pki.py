@@ -167,7 +167,10 @@ def test_the_key_that_a_machine_was_made_with_opens_nothing_any_more(hosts: Host
     key = tmp_path / "id"
     key.touch(0o600)
     key.write_text(access.key(twin).read_text())
-    assert [machine for machine in hosts.names if enters(twin, machine, key, None)] == []
+    try:
+        assert [machine for machine in hosts.names if enters(twin, machine, key, None)] == []
+    finally:
+        key.unlink()
 
 
 def test_the_lost_list_of_revoked_certificates_comes_back_with_sshd(hosts: Hosts) -> None:

@@ -70,7 +70,9 @@ def _authorities(twin: Twin, topology: Topology) -> Iterator[Path]:
 
 
 def forget(twin: Twin) -> None:
+    """The keys, and the authorities that vouch for them: no machine is left that believes either."""
     shutil.rmtree(folder(twin), ignore_errors=True)
+    shutil.rmtree(pki.folder(twin), ignore_errors=True)
 
 
 def _replace(path: Path, text: str) -> None:
