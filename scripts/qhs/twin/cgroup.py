@@ -3,6 +3,7 @@
 Without one of its own, a machine's systemd takes its neighbours' processes for its own services'.
 """
 
+import contextlib
 import functools
 import os
 import signal
@@ -143,9 +144,7 @@ class Group:
             below = sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True) if top.is_dir() else []
             for path in (*below, *((top,) if top.is_dir() else ())):
                 _rmdir(path)
-            parent = point / self.parent
-            if parent.is_dir() and not any(path.is_dir() for path in parent.iterdir()):
-                _rmdir(parent)
+            _remove_childless(point / self.parent)
 
     def memory_bytes(self) -> int | None:
         """All memory charged to it, page cache included; None where the kernel does not count it."""
@@ -168,6 +167,13 @@ class Group:
     def _main(self) -> Path:
         point = hierarchies()["freezer" if legacy() else "unified"]
         return point / self.parent / self.name
+
+
+def _remove_childless(group: Path) -> None:
+    """Of the machines that end at one moment, any may take their common group away."""
+    with contextlib.suppress(FileNotFoundError):
+        if not any(path.is_dir() for path in group.iterdir()):
+            _rmdir(group)
 
 
 def _rmdir(path: Path) -> None:
