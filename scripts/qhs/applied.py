@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from qhs import whole
 from qhs.folders import CLONE
 from qhs.inventory import inventory
 from stacks.model import Estate
@@ -44,9 +45,7 @@ class Applied:
 
     def write(self, path: Path) -> None:
         """Keep it, whole or not at all."""
-        fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps(asdict(self)))
-        fresh.replace(path)
+        whole.write(path, json.dumps(asdict(self)))
 
     def within(self, other: Applied) -> Applied:
         """What `other` says too."""

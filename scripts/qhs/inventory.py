@@ -6,6 +6,7 @@ import json
 import sys
 from typing import Any
 
+from qhs import keepalive
 from stacks.model import Estate, ModelError, load
 from stacks.model.addresses import Pair, with_length
 from stacks.model.estate import FIREWALL, Interface, Machine
@@ -13,8 +14,6 @@ from stacks.model.estate import FIREWALL, Interface, Machine
 PKI = "pki"
 # As many as a machine's resolv.conf is read for.
 RESOLVERS = 3
-# A machine that dies while a role runs is given up after this many seconds, times this many questions.
-PATIENCE = {"mitogen_ssh_keepalive_interval": 10, "mitogen_ssh_keepalive_count": 3}
 
 
 def inventory(estate: Estate) -> dict[str, Any]:
@@ -41,7 +40,8 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
             str(one.network_address) for pair in estate.managers(machine.site) for one in pair.both
         ],
         **_certificates(estate, machine),
-        **PATIENCE,
+        "mitogen_ssh_keepalive_interval": keepalive.INTERVAL,
+        "mitogen_ssh_keepalive_count": keepalive.COUNT,
     }
     for one in machine.services:
         if one.service == "packages":

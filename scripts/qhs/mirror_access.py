@@ -7,13 +7,13 @@ signed, machines that install them its public half.
 from __future__ import annotations
 
 import hashlib
-import os
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
 
 from pysequoia import SignatureMode, Tsk, sign
 
+from qhs import whole
 from qhs.image import Image
 from qhs.lock import in_turn
 from qhs.progress import silent
@@ -35,13 +35,13 @@ def folder(twin: Twin, image: Image) -> Path:
 def _renew(twin: Twin, image: Image, place: Path) -> None:
     key = _key(twin)
     index = image.packages.with_name("Packages").read_bytes()
-    _write(place / "key.asc", str(key.extract_certificate()).encode())
+    whole.write(place / "key.asc", str(key.extract_certificate()).encode())
     if not (place / "Packages").is_file() or (place / "Packages").read_bytes() != index:
         # Signed last and so found last: what a killed run leaves is done again.
         (place / "InRelease").unlink(missing_ok=True)
-        _write(place / "Packages", index)
+        whole.write(place / "Packages", index)
     if not (place / "InRelease").is_file():
-        _write(place / "InRelease", sign(key.signer(), _release(index), mode=SignatureMode.CLEAR))
+        whole.write(place / "InRelease", sign(key.signer(), _release(index), mode=SignatureMode.CLEAR))
 
 
 def _release(index: bytes) -> bytes:
@@ -58,13 +58,5 @@ def _key(twin: Twin) -> Tsk:
     path = twin.state / "secrets" / "packages"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write(path, bytes(Tsk.generate(USER_ID)), mode=0o600)
+        whole.write(path, bytes(Tsk.generate(USER_ID)), mode=0o600)
     return Tsk.from_bytes(path.read_bytes())
-
-
-def _write(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """The whole file or the old one."""
-    fresh = path.with_name(f"{path.name}.new")
-    with open(fresh, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as stream:
-        stream.write(content)
-    fresh.rename(path)

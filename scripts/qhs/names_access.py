@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import os
 import secrets
 from pathlib import Path
 
+from qhs import whole
 from qhs.twin.names import Twin
 
 BYTES = 32  # as long as the digest of HMAC-SHA256
@@ -17,8 +17,5 @@ def key_file(twin: Twin) -> Path:
     path = twin.state / "secrets" / "names-update"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = path.with_name(f"{path.name}.new")
-        with open(fresh, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
-            stream.write(base64.b64encode(secrets.token_bytes(BYTES)).decode() + "\n")
-        fresh.rename(path)
+        whole.write(path, base64.b64encode(secrets.token_bytes(BYTES)).decode() + "\n", mode=0o600)
     return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from qhs import whole
 from qhs.twin import access
 from qhs.twin.names import Twin
 from qhs.twin.sshkey import make, public
@@ -21,9 +22,7 @@ def write(twin: Twin) -> Path:
     path = access.folder(twin) / "ruleset"
     text = f"Host *\n  User {USER}\n  IdentityFile {_key(twin)}\nInclude {access.config(twin)}\n"
     if not path.is_file() or path.read_text() != text:
-        fresh = path.with_name("ruleset.new")
-        fresh.write_text(text)
-        fresh.rename(path)
+        whole.write(path, text)
     return path
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from qhs import whole
 from qhs.console import complain, progress
 from qhs.folders import CLONE
 
@@ -75,9 +76,7 @@ def _keep(row: str, figures: dict[str, float], seconds: float) -> None:
         "memory_gb": round(memory / 1e9, 1),
     }
     FIGURES.mkdir(exist_ok=True)
-    fresh = FIGURES / f"{row}.json.new"
-    fresh.write_text(json.dumps(kept, indent=1) + "\n")
-    fresh.rename(FIGURES / f"{row}.json")
+    whole.write(FIGURES / f"{row}.json", json.dumps(kept, indent=1) + "\n")
 
 
 def _commit() -> str:

@@ -211,7 +211,7 @@ def _own_targets(targets: tuple[Pair, ...], own: set[Pair]) -> tuple[Pair, ...]:
     return tuple(
         mine
         for mine in sorted(own, key=str)
-        if any(mine.ipv4.subnet_of(t.ipv4) for t in targets)  # type: ignore[arg-type]
+        if any(mine.ipv4.subnet_of(t.ipv4) for t in targets)  # type: ignore[arg-type]  # one family
     )
 
 

@@ -149,7 +149,7 @@ def test_a_machine_that_does_not_answer_makes_the_report_incomplete(
     clean: Answers, estate: Estate, baseline: Baseline
 ) -> None:
     hosts = (*facts(clean).resources[1:], host())
-    report = judge(estate, hosts, {JUDGED: {"anything": "connection timed out"}}, baseline)  # type: ignore[arg-type]
+    report = judge(estate, hosts, {JUDGED: {"anything": "connection timed out"}}, baseline)  # type: ignore[arg-type]  # all are machines
     assert {(one.machine, one.outcome) for one in report.findings} == {(JUDGED, Outcome.UNDECIDED)}
     assert report.code == 3
 

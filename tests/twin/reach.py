@@ -104,7 +104,7 @@ def _echoed(targets: Iterable[str]) -> set[str]:
         deadline = time.monotonic() + _WAIT
         while (left := deadline - time.monotonic()) > 0:
             for key, _ in waiting.select(left):
-                data, (sender, *_) = key.fileobj.recvfrom(256)  # type: ignore[union-attr]
+                data, (sender, *_) = key.fileobj.recvfrom(256)  # type: ignore[union-attr]  # both are sockets
                 kind = data[(data[0] & 15) * 4] if key.fileobj is ipv4 else data[0]
                 if kind in (_ECHO_REPLY, _ECHO_REPLY_6):
                     found.add(sender)

@@ -51,7 +51,7 @@ def test_a_client_stands_in_its_place() -> None:
     for name, client in estate.inventory.clients.items():
         place = estate.places[client.place]
         prefix = place.sample or place.prefix
-        assert client_address(estate, name).ipv4.subnet_of(prefix.ipv4)  # type: ignore[arg-type]
+        assert client_address(estate, name).ipv4.subnet_of(prefix.ipv4)  # type: ignore[arg-type]  # one family
 
 
 def test_the_members_of_a_pair_share_each_gateway_by_rank() -> None:

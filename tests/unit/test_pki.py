@@ -168,7 +168,7 @@ REFUSED = {
 def test_what_is_no_plain_request_is_refused(folder: Path, what: str) -> None:
     change, reason = REFUSED[what]
     with pytest.raises(RefusedError, match=reason):
-        authority(folder).issue(request(*NAMES) | change, NAMES, NOW)  # type: ignore[operator]
+        authority(folder).issue(request(*NAMES) | change, NAMES, NOW)  # type: ignore[operator]  # also what is no request
 
 
 def test_a_request_that_somebody_else_signed_is_refused(folder: Path) -> None:

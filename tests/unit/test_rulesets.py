@@ -100,7 +100,7 @@ def test_a_forged_source_never_matches(estate: Estate, everything: dict[str, Rul
             for source in rule.sources:
                 network = ip_network(source)
                 assert any(
-                    network.subnet_of(own)  # type: ignore[arg-type]
+                    network.subnet_of(own)  # type: ignore[arg-type]  # one family, below
                     for prefix in behind
                     for own in prefix.both
                     if own.version == network.version

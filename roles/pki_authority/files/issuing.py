@@ -108,7 +108,8 @@ def _checked(request: dict[str, str], names: Sequence[str]) -> x509.CertificateS
         raise RefusedError(f"found no request with names and an OpenSSH key: {error!r}") from None
     if not csr.is_signature_valid:
         raise RefusedError("the request is not signed by its own key")
-    if not isinstance(csr.public_key(), ec.EllipticCurvePublicKey) or csr.public_key().curve.name != "secp256r1":  # type: ignore[union-attr]
+    own = csr.public_key()
+    if not isinstance(own, ec.EllipticCurvePublicKey) or own.curve.name != "secp256r1":
         raise RefusedError("found another kind of key, wanted ECDSA on P-256")
     if not isinstance(host, ed25519.Ed25519PublicKey):
         raise RefusedError("found another kind of host key, wanted Ed25519")

@@ -2,11 +2,11 @@
 
 import json
 import socket
-import tempfile
 from pathlib import Path
 
 import yaml
 
+from qhs import whole
 from qhs.engine.environment import Engine
 from qhs.engine.run import run_pulumi
 from qhs.folders import CLONE
@@ -39,9 +39,7 @@ def _put(file: Path, text: str) -> None:
     """Write a file unless it is there, in one piece: stacks are made side by side, and each engine reads it."""
     if file.exists() and file.read_text() == text:
         return
-    with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}-", delete=False) as fresh:
-        fresh.write(text)
-    Path(fresh.name).replace(file)
+    whole.write(file, text)
 
 
 def configure(engine: Engine, stack: str, key: str, value: str) -> None:

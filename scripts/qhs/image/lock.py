@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from qhs import whole
+
 
 @dataclass(frozen=True)
 class Package:
@@ -53,9 +55,7 @@ def read(path: Path) -> dict[str, Package]:
 def write(path: Path, packages: Iterable[Package]) -> None:
     """The lock of these packages, replaced whole."""
     lines = sorted(f"{one.name} {one.version} {one.architecture} {one.sha256}\n" for one in packages)
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.write_text("".join(lines))
-    fresh.rename(path)
+    whole.write(path, "".join(lines))
 
 
 def difference(locked: dict[str, Package], built: Iterable[Package]) -> Difference:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote
 
-from qhs import folders
+from qhs import folders, whole
 from qhs.errors import UserError
 from qhs.image import lock, sources
 from qhs.image.lock import Package
@@ -177,6 +177,4 @@ def _checked(pool: Path) -> dict[str, str]:
 def _note(pool: Path, digests: dict[str, str]) -> None:
     """As `sha256sum --check` reads it; whole, or as it was."""
     known = {file: found for file, found in _checked(pool).items() if (pool / file).is_file()} | digests
-    fresh = pool / f"{CHECKED}.new"
-    fresh.write_text("".join(f"{known[file]}  {file}\n" for file in sorted(known)))
-    fresh.rename(pool / CHECKED)
+    whole.write(pool / CHECKED, "".join(f"{known[file]}  {file}\n" for file in sorted(known)))

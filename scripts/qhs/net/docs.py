@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from qhs import whole
 from qhs.net.map import draw
 from qhs.net.prove.report import ProveReport
 from stacks.model import Estate
@@ -34,9 +35,7 @@ def write(texts: Mapping[str, str], folder: Path = FOLDER) -> list[Path]:
     for name, text in texts.items():
         path = folder / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            fresh = path.with_name(f".{path.name}.new")
-            fresh.write_text(text, encoding="utf-8")
-            fresh.replace(path)
+            whole.write(path, text)
             written.append(path)
     return written
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
+from qhs import whole
 from qhs.pki import root
 from qhs.twin.names import Twin
 from qhs.twin.sshkey import make
@@ -22,11 +21,11 @@ def ensure(twin: Twin) -> Path:
     own.chmod(0o700)
     if not root.certificate(own).is_file():
         key, certificate = root.made()
-        write(root.key(own), key, 0o600)
-        write(root.certificate(own), certificate)
+        whole.write(root.key(own), key, 0o600)
+        whole.write(root.certificate(own), certificate)
     make(user_authority(own))
     if not revoked(own).is_file():
-        write(revoked(own), b"# Serials of user certificates that are not to be taken any more, for ssh-keygen -k.\n")
+        whole.write(revoked(own), "# Serials of user certificates not to be taken any more, for ssh-keygen -k.\n")
     return own
 
 
@@ -47,13 +46,4 @@ def hosts(own: Path) -> Path:
 
 def trust_hosts(own: Path, site: str, authority: str) -> None:
     """From now on a host key of this site's machines that the authority has signed is believed, and no other site's."""
-    write(hosts(own) / site, f"@cert-authority {site}-* {authority}\n".encode())
-
-
-def write(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Whole or not at all, with its mode from the first moment."""
-    handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "wb") as stream:
-        os.fchmod(handle, mode)
-        stream.write(content)
-    Path(fresh).rename(path)
+    whole.write(hosts(own) / site, f"@cert-authority {site}-* {authority}\n")

@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_public_key,
 )
 
+from qhs import whole
 from qhs.errors import UserError
-from qhs.pki.files import revoked, user_authority, write
+from qhs.pki.files import revoked, user_authority
 
 VALID_FOR = timedelta(hours=12)
 EARLIER = timedelta(minutes=5)  # for clocks that are behind
@@ -32,7 +33,7 @@ def current(own: Path, key: Path, principal: str, now: datetime | None = None) -
     path = key.with_name(f"{key.name}-cert.pub")
     if not (path.is_file() and _good(own, path, now)):
         public = key.with_name(f"{key.name}.pub").read_text()
-        write(path, sign(own, public, principal, now) + b"\n")
+        whole.write(path, sign(own, public, principal, now) + b"\n")
     return path
 
 
@@ -61,7 +62,7 @@ def revoke(own: Path, serial: int) -> bool:
     """Put a serial on the list; whether it was not on it before."""
     if serial in _revoked(own):
         return False
-    write(revoked(own), revoked(own).read_bytes() + f"serial: {serial}\n".encode())
+    whole.write(revoked(own), revoked(own).read_bytes() + f"serial: {serial}\n".encode())
     return True
 
 

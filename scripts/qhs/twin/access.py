@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from qhs import pki
+from qhs import keepalive, pki, whole
 from qhs.image.recipe import AUTOMATION_USER
 from qhs.twin.names import Twin
 from qhs.twin.sshkey import make, public
@@ -49,9 +49,8 @@ def write(twin: Twin, topology: Topology) -> None:
         f"  UserKnownHostsFile {' '.join(map(str, (known_hosts(twin), *_authorities(twin, topology))))}\n"
         "  GlobalKnownHostsFile none\n"
         "  StrictHostKeyChecking yes\n"
-        # A machine that dies says so to nobody.
-        "  ServerAliveInterval 10\n"
-        "  ServerAliveCountMax 3\n"
+        f"  ServerAliveInterval {keepalive.INTERVAL}\n"
+        f"  ServerAliveCountMax {keepalive.COUNT}\n"
     ]
     hosts = []
     for machine in topology.managed:
@@ -59,8 +58,8 @@ def write(twin: Twin, topology: Topology) -> None:
         # Known by its name alone: that is what a site's authority is taken for.
         blocks.append(f"Host {machine.name}\n  HostName {address}\n  HostKeyAlias {machine.name}\n")
         hosts.append(f"{machine.name} {public(twin.machine(machine.name).host_key)}\n")
-    _replace(config(twin), "".join(blocks))
-    _replace(known_hosts(twin), "".join(hosts))
+    whole.write(config(twin), "".join(blocks))
+    whole.write(known_hosts(twin), "".join(hosts))
 
 
 def _authorities(twin: Twin, topology: Topology) -> Iterator[Path]:
@@ -73,9 +72,3 @@ def forget(twin: Twin) -> None:
     """The keys, and the authorities that vouch for them: no machine is left that believes either."""
     shutil.rmtree(folder(twin), ignore_errors=True)
     shutil.rmtree(pki.folder(twin), ignore_errors=True)
-
-
-def _replace(path: Path, text: str) -> None:
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.write_text(text)
-    fresh.rename(path)

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from qhs import whole
 from qhs.image import Image
 from qhs.twin import render
 from qhs.twin.names import MachinePaths, Twin
@@ -23,10 +24,7 @@ class Record:
     boot_seconds: float | None = None
 
     def save(self, paths: MachinePaths) -> None:
-        """Written beside its place and renamed, so that there is a whole one or none."""
-        fresh = paths.record.with_suffix(".new")
-        fresh.write_text(json.dumps(asdict(self)) + "\n")
-        fresh.rename(paths.record)
+        whole.write(paths.record, json.dumps(asdict(self)) + "\n")
 
 
 def load(paths: MachinePaths) -> Record | None:

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from qhs import power
+from qhs import power, whole
 from qhs.errors import UserError
 from qhs.power import Service
 from qhs.progress import Progress
@@ -62,7 +62,7 @@ def ensure(twin: Twin, topology: Topology, progress: Progress) -> None:
         return
     guests.end([twin.netns_path()], guests.runs_module(MODULE))
     twin.endpoint.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _private(password(twin), secrets.token_urlsafe(32).encode())
+    whole.write(password(twin), secrets.token_urlsafe(32), mode=0o600)
     _certify(twin, [address(operator) for operator in topology.operators])
     log = twin.endpoint / "log"
     with log.open("ab") as said:
@@ -106,14 +106,6 @@ def _answers(twin: Twin, topology: Topology, machines: list[Machine]) -> bool:
     return True
 
 
-def _private(path: Path, content: bytes) -> None:
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    fresh.touch(0o600)
-    fresh.write_bytes(content)
-    fresh.rename(path)
-
-
 def _certify(twin: Twin, addresses: list[str]) -> None:
     """A key, and a certificate that it signs itself: whoever switches trusts this one and no other."""
     own = ec.generate_private_key(ec.SECP256R1())
@@ -130,5 +122,5 @@ def _certify(twin: Twin, addresses: list[str]) -> None:
     )
     pem = serialization.Encoding.PEM
     plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    _private(key(twin), own.private_bytes(pem, *plain))
-    _private(certificate(twin), signed.public_bytes(pem))
+    whole.write(key(twin), own.private_bytes(pem, *plain), mode=0o600)
+    whole.write(certificate(twin), signed.public_bytes(pem), mode=0o600)

@@ -5,6 +5,7 @@ The kernel's 128 stop the twentieth machine: a booted systemd takes 5, container
 
 from pathlib import Path
 
+from qhs import whole
 from qhs.lock import in_turn
 from qhs.progress import silent
 from qhs.twin import names
@@ -24,9 +25,7 @@ def ensure() -> None:
         found = KNOB.read_text()
         if int(found) >= WANTED:
             return
-        fresh = _WAS.with_suffix(".new")
-        fresh.write_text(found)
-        fresh.rename(_WAS)
+        whole.write(_WAS, found)
         KNOB.write_text(f"{WANTED}\n")
 
 

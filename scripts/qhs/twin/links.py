@@ -6,6 +6,7 @@ Which ones is a wish, kept in the state folder: a cable that is out stays out wh
 import json
 from collections.abc import Iterator
 
+from qhs import whole
 from qhs.errors import UserError
 from qhs.twin import wires
 from qhs.twin.names import Twin, port
@@ -45,9 +46,7 @@ def keep(twin: Twin, cut: set[str]) -> None:
     if not cut:
         twin.cuts.unlink(missing_ok=True)
         return
-    fresh = twin.cuts.with_suffix(".new")
-    fresh.write_text(json.dumps(sorted(cut)) + "\n")
-    fresh.rename(twin.cuts)
+    whole.write(twin.cuts, json.dumps(sorted(cut)) + "\n")
 
 
 def apply(twin: Twin, topology: Topology) -> None:

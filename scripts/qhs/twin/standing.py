@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
+from qhs import whole
 from qhs.errors import UserError
 from qhs.image import Image
 from qhs.twin import boot
@@ -23,13 +24,8 @@ class Standing:
     topology: Topology
 
     def save(self, twin: Twin) -> None:
-        """Written beside its place and renamed, so that there is a whole one or none."""
-        fresh = twin.standing.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        fresh.touch(0o600)  # machines' first files are in it
         told = {"key": self.image.key, "path": str(self.image.path), "topology": self.topology.model_dump(mode="json")}
-        fresh.write_text(json.dumps(told))
-        fresh.rename(twin.standing)
+        whole.write(twin.standing, json.dumps(told), mode=0o600)  # machines' first files are in it
 
     @classmethod
     def load(cls, twin: Twin) -> Self:
