@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -79,6 +80,11 @@ class Place:
 
     def names(self) -> list[str]:
         return [line.rsplit('"', 2)[1] for line in self.table().splitlines() if "comment" in line]
+
+    def counters(self) -> dict[str, int]:
+        """Packets that each rule has counted, by its comment."""
+        shown = self.shell("nft", "list", "table", "inet", "qhs").stdout
+        return {name: int(packets) for packets, name in re.findall(r'counter packets (\d+) .* comment "(.*)"', shown)}
 
     def until(self, names: list[str], seconds: float = 8) -> None:
         end = time.monotonic() + seconds

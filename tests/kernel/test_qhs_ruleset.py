@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +56,43 @@ def test_read_says_which_resource_wrote_what_is_confirmed(place: Place) -> None:
     place.keep(f"# site/one urn:pulumi:a::b::c$d::e\n{OPEN}")
     place.apply(f"# site/two urn:pulumi:f\n{OTHER}")
     assert place.ask("read")["resource"] == "site/one urn:pulumi:a::b::c$d::e"
+
+
+STAYS = [
+    # nft shows these destinations as one range.
+    ("stays", Rule("input", iif="lo", family="ip", destinations=("127.0.0.0/31", "127.0.0.2/32"))),
+    ("own-loopback", Rule("output", oif="lo")),
+]
+SEND = """
+import socket
+for _ in range(5):
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"", ("127.0.0.1", 9))
+"""
+
+
+def test_rules_that_stay_keep_their_counters(hasty: Place) -> None:
+    """Beside others that come and go, and on the way back."""
+    hasty.keep(render([("loopback", Rule("input", iif="lo", family="ip6")), *STAYS], {}))
+    hasty.shell("ip", "link", "set", "lo", "up")
+    hasty.shell(sys.executable, "-c", SEND)
+    before = hasty.counters()
+    assert before["guard:stays"] >= 5
+    hasty.apply(render([("tracked", Rule("input", states=("established",))), *STAYS], {}))
+    assert hasty.counters() == {
+        "guard:tracked": 0,
+        **{name: before[name] for name in ("guard:stays", "guard:own-loopback")},
+    }
+    hasty.until(["guard:loopback", "guard:stays", "guard:own-loopback"])
+    assert hasty.counters() == before
+
+
+def test_counting_begins_anew_where_another_hand_took_a_rule_away(place: Place) -> None:
+    place.keep(render(STAYS, {}))
+    place.shell("ip", "link", "set", "lo", "up")
+    place.shell(sys.executable, "-c", SEND)
+    place.shell("nft", "flush", "chain", "inet", "qhs", "output")
+    place.keep(render(STAYS, {}))
+    assert set(place.counters().values()) == {0}
 
 
 def test_what_is_not_confirmed_is_undone(hasty: Place) -> None:

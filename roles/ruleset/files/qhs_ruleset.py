@@ -48,6 +48,9 @@ LINES = {
     "e": r"\t\}",
     "x": r"\}",
 }
+# Of a rule's line; and with figures and the rule's comment, once the kernel shows it.
+COUNTER = " counter "
+COUNTED = re.compile(r"( counter packets \d+ bytes \d+ ).* comment (\".*\")")
 ORDER = r"n?t(chr*e){3}x"
 
 
@@ -106,7 +109,7 @@ def apply(wanted: str) -> dict[str, Any]:
         write(PENDING, json.dumps({"hash": wanted, "until": until, "text": text, "previous": current()}))
         arm()
         try:
-            load(text)
+            load(counted(text))
         except RefusedError:
             PENDING.unlink()
             raise
@@ -213,10 +216,30 @@ def pending() -> "dict[str, Any] | None":
 
 
 def current() -> str:
-    """The table that is enforced now, as text; what a boot would load where there is none."""
+    """The table that is enforced now, counters and all; what a boot would load where there is none."""
     if exists():
-        return nft("--stateless", "list", "table", "inet", "qhs")
+        return nft("list", "table", "inet", "qhs")
     return next((text for path in (CONFIRMED, FIRST_BOOT) if (text := stored(path))), DENY_ALL)
+
+
+def counted(text: str) -> str:
+    """The ruleset with what each of its rules has counted already, if it was a rule of the confirmed one too.
+
+    nft writes rules in another form than ours: they are known by their order. Where the kernel's are not those that
+    were confirmed, counting begins anew. What passes while the table is replaced is not counted.
+    """
+    known = [line for line in (stored(CONFIRMED) or "").splitlines() if COUNTER in line]
+    shown = nft("list", "table", "inet", "qhs") if exists() else ""
+    found = COUNTED.findall(shown)
+    if [named(line) for line in known] != [name for _, name in found]:
+        return text
+    counters = {line: counter for line, (counter, _) in zip(known, found, strict=True)}
+    return "\n".join(line.replace(COUNTER, counters.get(line, COUNTER), 1) for line in text.split("\n"))
+
+
+def named(rule: str) -> str:
+    """The comment of a rule's line."""
+    return rule.rpartition(" comment ")[2]
 
 
 def stored(path: Path) -> "str | None":
