@@ -13,12 +13,13 @@ from qhs.console import screen
 from qhs.environments import Environment
 from qhs.errors import UserError
 from qhs.net import docs as documents
+from qhs.net import upkeep
 from qhs.net.diff import difference, markdown, text
 from qhs.net.map import draw
 from qhs.net.probe import run as probing
 from qhs.net.probe.vantage import vantages
-from qhs.net.prove.live import prove_live
-from qhs.net.prove.plan import prove_plan
+from qhs.net.prove.live import answers, prove_live
+from qhs.net.prove.plan import planned, prove_plan
 from qhs.net.prove.report import report, table
 from qhs.twin.names import Twin
 from stacks.model import load
@@ -28,22 +29,21 @@ app = typer.Typer(help=__doc__, no_args_is_help=True)
 
 Env = Annotated[Environment, typer.Option("--env", help="Of which inventory.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, on standard output.")]
+Live = Annotated[bool, typer.Option("--live", help="The twin that is up: rules as its kernels show them.")]
 
 
 @app.command()
 def prove(
     env: Env = Environment.TWIN,
-    live: Annotated[bool, typer.Option("--live", help="The twin that is up: rules as its kernels show them.")] = False,
+    live: Live = False,
     as_json: AsJson = False,
 ) -> None:
     """Decide allow or deny for every cell from the planned rules. Exit code 2: a packet shows what is wrong.
 
     Exit code 3: a machine could not be asked, so nothing is decided.
     """
-    if live and env is not Environment.TWIN:
-        raise UserError(
-            f"found --live with --env {env}; wanted the twin: nothing else runs here", "leave one of them out"
-        )
+    if live:
+        _only_twin(env)
     now = datetime.now(UTC)
     estate = load(env, now)
     proof = prove_live(estate, Twin.here(), now) if live else prove_plan(estate, now)
@@ -72,6 +72,27 @@ def probe(
     else:
         screen.print(probing.table(results))
     raise typer.Exit(0 if all(one.as_wanted for one in results) else 2)
+
+
+@app.command("report")
+def report_(env: Env = Environment.TWIN, live: Live = False, as_json: AsJson = False) -> None:
+    """What the owners of flows should look at again: rules that decide nothing, expiries, reviews, unused flows.
+
+    Flows that let nothing through are told with --live. Exit code 3: a machine could not be asked.
+    """
+    now = datetime.now(UTC)
+    estate = load(env, now)
+    if live:
+        _only_twin(env)
+        listings = {name: answer.listing for name, answer in answers(estate, Twin.here()).items()}
+    else:
+        listings = planned(estate)
+    done = upkeep.upkeep(estate, listings, now, live=live)
+    if as_json:
+        typer.echo(done.model_dump_json(indent=1))
+    else:
+        screen.print(upkeep.table(done), markup=False)
+    raise typer.Exit(done.code)
 
 
 @app.command()
@@ -113,3 +134,10 @@ def docs() -> None:
         typer.echo(f"wrote {path.relative_to(REPO)}")
     if not written:
         typer.echo("docs/network is what the catalogue says")
+
+
+def _only_twin(env: Environment) -> None:
+    if env is not Environment.TWIN:
+        raise UserError(
+            f"found --live with --env {env}; wanted the twin: nothing else runs here", "leave one of them out"
+        )

@@ -104,7 +104,7 @@ class Filter:
         for chain in base:
             if not any(both(hit.box, packet) for hit in self._passed(chain, view)):
                 drops = (
-                    r.label for r in chain.rules if r.verdict == "drop" and (m := _match(r, view)) and both(m, packet)
+                    r.label for r in chain.rules if r.verdict == "drop" and (m := match(r, view)) and both(m, packet)
                 )
                 return next(drops, f"policy {chain.policy} of {chain.key}")
         return "nothing"
@@ -122,7 +122,7 @@ class Filter:
         """First match wins: an accept counts for what no earlier drop, or return of this chain, took."""
         returned: list[Box] = []
         for rule in self._from(chain, view.iif):
-            box = _match(rule, view)
+            box = match(rule, view)
             box = both(scope, box) if box else None
             if box is None:
                 continue
@@ -155,7 +155,7 @@ def _not_taken(pieces: list[Box], hits: list[Hit]) -> list[Box]:
     return [left for piece in pieces for left in rest(piece, taken)]
 
 
-def _match(rule: Rule, view: View) -> Box | None:
+def match(rule: Rule, view: View) -> Box | None:
     """What a rule for this incoming port matches."""
     if rule.family not in (None, view.family) or (rule.states is not None and view.state not in rule.states):
         return None

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from qhs.net.prove import Proof, facts, prove
 from qhs.twin import access, inside
@@ -19,19 +18,28 @@ _ASK = "/usr/sbin/sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding; su
 
 def prove_live(estate: Estate, twin: Twin, now: datetime) -> Proof:
     """Decide every cell of a running twin; a machine that does not answer makes the proof incomplete."""
+    found = answers(estate, twin)
+    forwarding = [name for name, answer in found.items() if answer.forwards]
+    return prove(facts(estate, forwards=forwarding), {name: answer.listing for name, answer in found.items()}, now)
+
+
+class Answer(NamedTuple):
+    """What a machine says of itself."""
+
+    forwards: bool
+    listing: Any
+
+
+def answers(estate: Estate, twin: Twin) -> dict[str, Answer]:
+    """The answers of all machines of a running twin that do answer."""
     with ThreadPoolExecutor(8) as pool:
-        answers = dict(zip(estate.machines, pool.map(lambda name: _ask(twin, name), estate.machines), strict=True))
-    listings = {name: answer[1] for name, answer in answers.items() if answer is not None}
-    return prove(facts(estate, forwards=_forwarding(answers.items())), listings, now)
+        found = zip(estate.machines, pool.map(lambda name: _ask(twin, name), estate.machines), strict=True)
+        return {name: answer for name, answer in found if answer is not None}
 
 
-def _ask(twin: Twin, machine: str) -> tuple[bool, Any] | None:
+def _ask(twin: Twin, machine: str) -> Answer | None:
     done = inside.run(twin, ["ssh", "-F", str(access.config(twin)), "-o", "ConnectTimeout=5", machine, "--", _ASK])
     if done.returncode != 0:
         return None
     ipv4, ipv6, listing = done.stdout.split("\n", 2)
-    return "1" in (ipv4, ipv6), json.loads(listing)
-
-
-def _forwarding(answers: Iterable[tuple[str, tuple[bool, Any] | None]]) -> tuple[str, ...]:
-    return tuple(name for name, answer in answers if answer is not None and answer[0])
+    return Answer("1" in (ipv4, ipv6), json.loads(listing))
