@@ -54,6 +54,14 @@ def test_everything_comes_up_and_packets_agree(first_up: dict[str, Any]) -> None
     assert first_up["seconds"]["in all"] <= 300, first_up["seconds"]
 
 
+def test_flows_that_machines_use_have_counted_packets(first_up: dict[str, Any], qhs: Run) -> None:
+    done = qhs("net", "report", "--live", "--json")
+    assert done.returncode == 0, done.stderr
+    packets = {one["flow"]: one["packets"] for one in json.loads(done.stdout)["flows"]}
+    # Each machine asks at least two sources.
+    assert packets["everyone-to-time"] >= len(load("twin").machines)
+
+
 def test_a_second_run_changes_nothing(second_up: WatchedUp) -> None:
     """T-A03."""
     assert second_up.report["changes"] == 0

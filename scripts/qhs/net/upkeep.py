@@ -51,8 +51,8 @@ class FlowUpkeep(BaseModel):
 
     @property
     def notable(self) -> bool:
-        """Whether its owner should look at it."""
-        return bool(self.needless or self.due or self.packets == 0)
+        """Whether there is more to say than how many packets it has let through."""
+        return bool(self.needless or self.due)
 
 
 class Upkeep(BaseModel):
@@ -158,6 +158,8 @@ def table(done: Upkeep) -> Group:
         if one.notable:
             rows.add_row(one.flow, one.owner, str(one.rules), "\n".join(_told(one)))
     lines = [f"{len(done.flows)} flows, {sum(one.rules for one in done.flows)} rules"]
+    if unused := [one.flow for one in done.flows if one.packets == 0]:
+        lines.append(f"no packet since the machines' last boot for {len(unused)}: {', '.join(unused)}")
     if done.missing:
         lines.append(f"incomplete, no rules from: {', '.join(done.missing)}")
     return Group(rows, *lines)
@@ -166,7 +168,5 @@ def table(done: Upkeep) -> Group:
 def _told(one: FlowUpkeep) -> Iterator[str]:
     if one.due:
         yield one.due
-    if one.packets == 0:
-        yield "let no packet through since the machines' last boot"
     for what in one.needless:
         yield f"{what.rules} of {what.of} {what.kind} at {what.machine} by {', '.join(what.by)}"
