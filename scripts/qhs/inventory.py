@@ -9,12 +9,14 @@ from typing import Any
 from qhs import keepalive
 from stacks.model import Estate, ModelError, load
 from stacks.model.addresses import Pair, with_length
-from stacks.model.estate import FIREWALL, Interface, Machine
+from stacks.model.estate import BASTION, FIREWALL, Interface, Machine
 
 PKI = "pki"
 LOGS = "logs"
 # The own site's and another one's (C-LOG-02).
 LOG_STORES = 2
+LOGS_IN = "qhs-ssh"
+TAKES_FILES = "takes_files"
 # As many as a machine's resolv.conf is read for.
 RESOLVERS = 3
 
@@ -24,7 +26,8 @@ def inventory(estate: Estate) -> dict[str, Any]:
     groups: dict[str, dict[str, list[str]]] = {}
     for machine in estate.machines.values():
         held = (f"service_{one.service}" for one in machine.services)
-        for group in (f"site_{machine.site}", *(f"role_{role}" for role in machine.roles), *held):
+        scans = [TAKES_FILES] if _incoming(estate, machine) else []
+        for group in (f"site_{machine.site}", *(f"role_{role}" for role in machine.roles), *held, *scans):
             groups.setdefault(group.replace("-", "_"), {"hosts": []})["hosts"].append(machine.name)
     hostvars = {name: _variables(estate, machine) for name, machine in estate.machines.items()}
     return {"_meta": {"hostvars": hostvars}, "all": {"children": sorted(groups)}, **groups}
@@ -46,6 +49,7 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
             {"name": f"{LOGS}.{site}.{estate.inventory.domain}", "address": address}
             for site, address in _in_turn(estate, machine.site, LOGS)[:LOG_STORES]
         ],
+        "qhs_people": _people(estate, machine),
         **_certificates(estate, machine),
         "mitogen_ssh_keepalive_interval": keepalive.INTERVAL,
         "mitogen_ssh_keepalive_count": keepalive.COUNT,
@@ -56,11 +60,37 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
     if "time" in (one.service for one in machine.services):
         common["qhs_time_clock"] = estate.inventory.sites[machine.site].clock
     held = {one.service for one in machine.services}
+    if incoming := _incoming(estate, machine):
+        common["malware_scan_folders"] = incoming
+    if BASTION in machine.roles:
+        common["bastion_machines"] = _managed(estate, machine)
     names = _names(estate, machine) if "names-primary" in held else {}
     authority = _authority(estate, machine) if PKI in held else {}
     logs = _log_store(estate, machine) if LOGS in held else {}
     pair = _pair_member(estate, machine) if FIREWALL in machine.roles else {}
     return {**common, **names, **authority, **logs, **pair}
+
+
+def _people(estate: Estate, machine: Machine) -> dict[str, list[str]]:
+    """The accounts of persons on a machine, each with its groups: on a bastion all of them, with no right there."""
+    if BASTION in machine.roles:
+        return {name: [LOGS_IN] for name in estate.catalogue.people}
+    return {name: [LOGS_IN, f"qhs-{estate.catalogue.people[name].right}"] for name in estate.people(machine)}
+
+
+def _incoming(estate: Estate, machine: Machine) -> list[str]:
+    """A folder for each service of a machine that takes files from others."""
+    services = estate.catalogue.services
+    return [f"/srv/incoming/{one.service}" for one in machine.services if services[one.service].takes_files]
+
+
+def _managed(estate: Estate, bastion: Machine) -> dict[str, dict[str, Any]]:
+    """The machines that a bastion leads to: where, and for whom."""
+    return {
+        other.name: {"address": other.management.address.texts()[0], "people": list(estate.people(other))}
+        for other in estate.machines.values()
+        if other.site == bastion.site and BASTION not in other.roles
+    }
 
 
 def _names(estate: Estate, machine: Machine) -> dict[str, Any]:
