@@ -12,6 +12,9 @@ from stacks.model.addresses import Pair, with_length
 from stacks.model.estate import FIREWALL, Interface, Machine
 
 PKI = "pki"
+LOGS = "logs"
+# The own site's and another one's (C-LOG-02).
+LOG_STORES = 2
 # As many as a machine's resolv.conf is read for.
 RESOLVERS = 3
 
@@ -39,6 +42,10 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
         "qhs_management_sources": [
             str(one.network_address) for pair in estate.managers(machine.site) for one in pair.both
         ],
+        "logging_stores": [
+            {"name": f"{LOGS}.{site}.{estate.inventory.domain}", "address": address}
+            for site, address in _in_turn(estate, machine.site, LOGS)[:LOG_STORES]
+        ],
         **_certificates(estate, machine),
         "mitogen_ssh_keepalive_interval": keepalive.INTERVAL,
         "mitogen_ssh_keepalive_count": keepalive.COUNT,
@@ -51,7 +58,9 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
     held = {one.service for one in machine.services}
     names = _names(estate, machine) if "names-primary" in held else {}
     authority = _authority(estate, machine) if PKI in held else {}
-    return {**common, **names, **authority, **(_pair_member(estate, machine) if FIREWALL in machine.roles else {})}
+    logs = _log_store(estate, machine) if LOGS in held else {}
+    pair = _pair_member(estate, machine) if FIREWALL in machine.roles else {}
+    return {**common, **names, **authority, **logs, **pair}
 
 
 def _names(estate: Estate, machine: Machine) -> dict[str, Any]:
@@ -88,6 +97,19 @@ def _authority(estate: Estate, machine: Machine) -> dict[str, Any]:
     }
 
 
+def _log_store(estate: Estate, machine: Machine) -> dict[str, Any]:
+    """What a log store listens on, and for how many months it keeps what comes from where; it knows no machine."""
+    zones = {name: zone for name, zone in estate.catalogue.zones.items() if zone.firewall == "gateway"}
+    return {
+        "log_store_addresses": next(one for one in machine.services if one.service == LOGS).targets[0].texts(),
+        "log_store_months": {
+            str(place.prefix.ipv4): estate.catalogue.retention[zones[place.zone].level].log_months
+            for place in estate.places.values()
+            if place.zone in zones
+        },
+    }
+
+
 def records(estate: Estate) -> dict[str, list[str]]:
     """Every name below the domain with its addresses: machines, their management ports, the services of each site."""
     found: dict[str, list[str]] = {}
@@ -112,10 +134,15 @@ def _held(machine: Machine) -> set[str]:
 
 def nearest(estate: Estate, site: str, service: str) -> list[str]:
     """The IPv4 address of a service at every site that has it: at `site` first, then in turn, so that load spreads."""
+    return [address for _, address in _in_turn(estate, site, service)]
+
+
+def _in_turn(estate: Estate, site: str, service: str) -> list[tuple[str, str]]:
+    """Every site that has a service, with its IPv4 address there; `site` first."""
     sites = list(estate.inventory.sites)
     turn = sites[sites.index(site) :] + sites[: sites.index(site)]
     at = {estate.places[one.place].site: one for one in estate.services if one.service == service}
-    return [str(at[name].targets[0].ipv4.network_address) for name in turn if name in at]
+    return [(name, str(at[name].targets[0].ipv4.network_address)) for name in turn if name in at]
 
 
 def _pair_member(estate: Estate, machine: Machine) -> dict[str, Any]:

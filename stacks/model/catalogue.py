@@ -161,6 +161,12 @@ class Tier(Strict):
         return self
 
 
+class Retention(Strict):
+    """How long what systems of a level leave behind is kept."""
+
+    log_months: int = Field(ge=1)
+
+
 class Pillar(StrEnum):
     """The six pillars of the Digital National Assembly (S-145)."""
 
@@ -241,4 +247,5 @@ class Catalogue(Strict):
     services: dict[Name, Service]
     flows: dict[Name, Flow]
     tiers: dict[int, Tier]
+    retention: dict[Level, Retention]
     tenants: dict[Name, Tenant]

@@ -57,6 +57,7 @@ def _references(estate: Estate, source: Source) -> Iterator[Finding]:
             yield from _known(source, (kind, name, "owner"), [element.owner], cat.owners, "owner")
     for name, zone in cat.zones.items():
         yield from _known(source, ("zones", name, "sites"), zone.sites, sites, "site")
+        yield from _known(source, ("zones", name, "level"), [zone.level], cat.retention, "level of retention.yaml")
     for name, partner in cat.partners.items():
         yield from _known(source, ("partners", name, "via"), [partner.via], cat.externals, "external network")
     for name, service in cat.services.items():
