@@ -88,12 +88,13 @@ def sign(medium: Path, key: Path) -> None:
         raise UserError(f"ssh-keygen did not sign with {key}", "see what it said; take a key that is yours")
 
 
-# The partition that firmware starts from is a file of the medium, as large as what is in it.
+# The partition that firmware starts from is a file of the medium, as large as what is in it. Its size does not fit the
+# catalogue's 16 bits, where 0 and 1 stand for all that follows.
 _PRESS = f"""
 size=$(( $(du -sk esp | cut -f1) + 4096 ))
 mkfs.vfat -C medium/efi.img "$size"
 mcopy -s -i medium/efi.img esp/* ::
-xorriso -as mkisofs -quiet -V {LABEL} -r -J -e efi.img -no-emul-boot -o medium.iso medium
+xorriso -as mkisofs -quiet -V {LABEL} -r -e efi.img -no-emul-boot -boot-load-size 1 -o medium.iso medium
 """
 
 

@@ -8,7 +8,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from qhs import power
-from qhs.errors import UserError
+from qhs.errors import UserError, explained
 from qhs.metal import hardware, media
 
 WITHIN = 3600.0
@@ -33,6 +33,8 @@ class ActionModule(ActionBase):
             return result | act(rack.machine(name), f"{rack.media}/{name}.iso", wanted)
         except UserError as error:
             raise AnsibleActionFail(str(error)) from error
+        except OSError as error:  # the password's file
+            raise AnsibleActionFail(str(explained(error))) from error
 
 
 def predict(machine: hardware.Hardware, medium: str, wanted: str) -> dict[str, Any]:
