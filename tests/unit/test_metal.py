@@ -265,6 +265,7 @@ def test_check_mode_of_the_playbook_says_what_would_change_and_changes_nothing(s
         capture_output=True,
         text=True,
         check=False,
+        timeout=60,
     )
     assert ansible.played(done.stdout, {NAME}, Path("its output")) == {NAME: 5}, done.stdout + done.stderr
     assert controller.asked == []
