@@ -90,11 +90,12 @@ def test_metal_has_more_than_the_golden_image_and_nothing_else() -> None:
 
 
 def test_the_installers_kernel_is_told_who_has_signed() -> None:
-    assert medium.command_line("ssh-ed25519 AAAA", cards()) == (
-        "boot=qhs-install console=tty0 console=ttyS0,115200 qhs.signer=ssh-ed25519,AAAA"
-    )
-    assert medium.command_line("k", cards(disk="/dev/nvme0n1")).endswith(" qhs.disk=/dev/nvme0n1")
-    assert medium.command_line("k", cards()).split()[0].removeprefix("boot=") == INSTALLER.name
+    installed = (METAL / "etc/kernel/cmdline").read_text()
+    told = medium.command_line(installed, "ssh-ed25519 AAAA", cards())
+    assert told == "boot=qhs-install console=tty0 console=ttyS0,115200 qhs.signer=ssh-ed25519,AAAA"
+    assert told.split()[0].removeprefix("boot=") == INSTALLER.name
+    named = medium.command_line(installed, "ssh-ed25519 AAAA", cards(disk="/dev/nvme0n1"))
+    assert named == f"{told} qhs.disk=/dev/nvme0n1"
 
 
 def test_a_machine_is_itself_at_its_first_boot(prod: Estate) -> None:

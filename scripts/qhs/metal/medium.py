@@ -26,7 +26,6 @@ from stacks.model import Estate
 LABEL = "QHS"
 """The installer finds its medium by it."""
 SIGNED_AS = "qhs-medium"
-CONSOLES = "console=tty0 console=ttyS0,115200"
 _BOOT_LOADER = "usr/lib/systemd/boot/efi/systemd-bootx64.efi.signed"
 
 
@@ -41,17 +40,18 @@ def make(estate: Estate, name: str, key: Path, progress: Progress) -> Path:
     signer = public(key)
     host_key = make_key(hardware.folder() / "machines" / name / "ssh_host_ed25519_key")
     files = identity.files(estate, name, cards, f"{signer}\n", host_key.read_text())
-    image = disk.ensure(progress)
+    made = disk.ensure(progress)
+    root = made.image.path
     folder().mkdir(parents=True, exist_ok=True, mode=0o700)
     desk = folder() / f".{name}"
     with in_turn(folder() / f".{name}.lock", f"medium of {name}", progress):
         shutil.rmtree(desk, ignore_errors=True)  # left by a run that was killed
         desk.mkdir(mode=0o700)
         progress(f"{name}: making its medium")
-        _fill(desk / "medium", image.path, files)
+        _fill(desk / "medium", made.path, files)
         sign(desk / "medium", key)
-        _start(image.image.path, desk / "esp", command_line(signer, cards))
-        workshop.run(image.image.path, desk, _PRESS)
+        _start(root, desk / "esp", command_line((root / "etc/kernel/cmdline").read_text(), signer, cards))
+        workshop.run(root, desk, _PRESS)
         (desk / "medium.iso").chmod(0o600)
         (desk / "medium.iso").rename(folder() / f"{name}.iso")
         shutil.rmtree(desk)
@@ -59,9 +59,10 @@ def make(estate: Estate, name: str, key: Path, progress: Progress) -> Path:
     return folder() / f"{name}.iso"
 
 
-def command_line(signer: str, cards: Hardware) -> str:
-    """What the installer's kernel is told; it takes no spaces in a value."""
-    words = ["boot=qhs-install", CONSOLES, f"qhs.signer={signer.replace(' ', ',')}"]
+def command_line(installed: str, signer: str, cards: Hardware) -> str:
+    """What the installer's kernel is told, on the consoles of the `installed` one; it takes no spaces in a value."""
+    consoles = (word for word in installed.split() if word.startswith("console="))
+    words = ["boot=qhs-install", *consoles, f"qhs.signer={signer.replace(' ', ',')}"]
     return " ".join([*words, *([f"qhs.disk={cards.disk}"] if cards.disk else [])])
 
 
