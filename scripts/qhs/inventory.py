@@ -34,6 +34,7 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
     common = {
         "qhs_environment": estate.inventory.environment,
         "qhs_site": machine.site,
+        "qhs_management": machine.management.address.texts()[0],
         "qhs_domain": estate.inventory.domain,
         "qhs_limits": list(estate.inventory.limits),
         "qhs_time_sources": [one for one in nearest(estate, machine.site, "time") if one not in _held(machine)],
