@@ -9,12 +9,13 @@ from typing import Any
 from qhs import keepalive
 from stacks.model import Estate, ModelError, load
 from stacks.model.addresses import Pair, with_length
-from stacks.model.estate import FIREWALL, Interface, Machine
+from stacks.model.estate import BASTION, FIREWALL, Interface, Machine
 
 PKI = "pki"
 LOGS = "logs"
 # The own site's and another one's (C-LOG-02).
 LOG_STORES = 2
+LOGS_IN = "qhs-ssh"
 # As many as a machine's resolv.conf is read for.
 RESOLVERS = 3
 
@@ -47,6 +48,7 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
             {"name": f"{LOGS}.{site}.{estate.inventory.domain}", "address": address}
             for site, address in _in_turn(estate, machine.site, LOGS)[:LOG_STORES]
         ],
+        "qhs_people": _people(estate, machine),
         **_certificates(estate, machine),
         "mitogen_ssh_keepalive_interval": keepalive.INTERVAL,
         "mitogen_ssh_keepalive_count": keepalive.COUNT,
@@ -57,11 +59,29 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
     if "time" in (one.service for one in machine.services):
         common["qhs_time_clock"] = estate.inventory.sites[machine.site].clock
     held = {one.service for one in machine.services}
+    if BASTION in machine.roles:
+        common["bastion_machines"] = _managed(estate, machine)
     names = _names(estate, machine) if "names-primary" in held else {}
     authority = _authority(estate, machine) if PKI in held else {}
     logs = _log_store(estate, machine) if LOGS in held else {}
     pair = _pair_member(estate, machine) if FIREWALL in machine.roles else {}
     return {**common, **names, **authority, **logs, **pair}
+
+
+def _people(estate: Estate, machine: Machine) -> dict[str, list[str]]:
+    """The accounts of persons on a machine, each with its groups: on a bastion all of them, with no right there."""
+    if BASTION in machine.roles:
+        return {name: [LOGS_IN] for name in estate.catalogue.people}
+    return {name: [LOGS_IN, f"qhs-{estate.catalogue.people[name].right}"] for name in estate.people(machine)}
+
+
+def _managed(estate: Estate, bastion: Machine) -> dict[str, dict[str, Any]]:
+    """The machines that a bastion leads to: where, and for whom."""
+    return {
+        other.name: {"address": other.management.address.texts()[0], "people": list(estate.people(other))}
+        for other in estate.machines.values()
+        if other.site == bastion.site and BASTION not in other.roles
+    }
 
 
 def _names(estate: Estate, machine: Machine) -> dict[str, Any]:

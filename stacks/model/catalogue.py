@@ -145,6 +145,14 @@ class Flow(Declared):
         return self.expires is not None and self.expires <= now
 
 
+class People(Declared):
+    """A group of persons who enter machines through a bastion."""
+
+    hours: int = Field(ge=1, le=24, description="the longest that a person is let in for at a time")
+    right: Literal["admin", "audit"] = Field(description="what they may there: everything, or read what is recorded")
+    roles: list[Name] | None = Field(None, description="machines that they may enter; none: all but bastions")
+
+
 class Tier(Strict):
     """Recovery objectives of a class of tenants, in minutes. Design choices: no law sets them."""
 
@@ -246,6 +254,7 @@ class Catalogue(Strict):
     partners: dict[Name, Partner]
     services: dict[Name, Service]
     flows: dict[Name, Flow]
+    people: dict[Name, People]
     tiers: dict[int, Tier]
     retention: dict[Level, Retention]
     tenants: dict[Name, Tenant]
