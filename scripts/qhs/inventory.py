@@ -6,6 +6,7 @@ import json
 import sys
 from typing import Any
 
+from qhs import metrics
 from stacks.model import Estate, ModelError, load
 from stacks.model.addresses import Pair, with_length
 from stacks.model.estate import FIREWALL, Interface, Machine
@@ -40,6 +41,7 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
         "qhs_management_sources": [
             str(one.network_address) for pair in estate.managers(machine.site) for one in pair.both
         ],
+        "metrics_readers": metrics.readers(estate),
         **_certificates(estate, machine),
         **PATIENCE,
     }
@@ -51,7 +53,14 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
     held = {one.service for one in machine.services}
     names = _names(estate, machine) if "names-primary" in held else {}
     authority = _authority(estate, machine) if PKI in held else {}
-    return {**common, **names, **authority, **(_pair_member(estate, machine) if FIREWALL in machine.roles else {})}
+    watched = metrics.store(estate, machine) if metrics.STORE in held else {}
+    return {
+        **common,
+        **names,
+        **authority,
+        **watched,
+        **(_pair_member(estate, machine) if FIREWALL in machine.roles else {}),
+    }
 
 
 def _names(estate: Estate, machine: Machine) -> dict[str, Any]:

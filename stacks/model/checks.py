@@ -66,7 +66,8 @@ def _references(estate: Estate, source: Source) -> Iterator[Finding]:
     for name, flow in cat.flows.items():
         yield from _known(source, ("flows", name, "source"), flow.source, {*cat.zones, *outside}, "zone or partner")
         yield from _known(source, ("flows", name, "to"), flow.to, cat.services, "service")
-        yield from _known(source, ("flows", name, "sites"), flow.sites or [], sites, "site")
+        for key, named in (("sites", flow.sites), ("into", flow.into)):
+            yield from _known(source, ("flows", name, key), named or [], sites, "site")
     for name, tenant in cat.tenants.items():
         at = ("tenants", name)
         yield from _known(source, (*at, "accountable"), [tenant.accountable], cat.owners, "owner")
