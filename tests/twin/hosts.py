@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +14,14 @@ from qhs.twin import access, inside
 from qhs.twin.names import Twin
 
 AT_ONCE = 10
+
+
+def await_(what: Callable[[], bool], seconds: float = 60) -> None:
+    """Until it is so; too late, and the test fails."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, what
+        time.sleep(0.5)
 
 
 @dataclass(frozen=True)
