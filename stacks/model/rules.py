@@ -139,7 +139,9 @@ def _of_machine(estate: Estate, machine: Machine) -> Ruleset:
 
 
 def _pair_flows(estate: Estate, site: str) -> dict[str, FlowRules]:
-    return _by_flow(estate, lambda c: (*_forward_rules(estate, c, site), *_own_rules(estate, c, site)))
+    return _by_flow(
+        estate, lambda c: (*_forward_rules(estate, c, site), *_own_rules(estate, c, site), *_heard(estate, c, site))
+    )
 
 
 def _own_rules(estate: Estate, conversation: Conversation, site: str) -> Iterator[Rule]:
@@ -148,6 +150,23 @@ def _own_rules(estate: Estate, conversation: Conversation, site: str) -> Iterato
     within = source.name == destination.name and estate.catalogue.flows[conversation.flow].firewalls
     if source.site == site and (source.of_pair or within):
         yield from _expanded(conversation, "output", "", source.leg)
+
+
+def _heard(estate: Estate, conversation: Conversation, site: str) -> Iterator[Rule]:
+    """What the members of a pair answer to, of a service that everyone has: on their leg in the segment that asks; to
+    another site, which has none here, on those in its segments.
+    """
+    source, destination = conversation.source, conversation.destination
+    everyone = estate.catalogue.services[conversation.target.service].on == "everyone"
+    if not everyone or not source.site or destination.site != site:
+        return
+    if source.site == site and source.name != destination.name:
+        return
+    legs = (port for name in estate.firewalls(site) for port in estate.machines[name].interfaces)
+    own = tuple(port.address for port in legs if port.place == destination.name)
+    if own:
+        heard = replace(conversation, target=replace(conversation.target, targets=own))
+        yield from _expanded(heard, "input", source.leg if source.site == site else INTER_SITE, "")
 
 
 def _by_flow(estate: Estate, rules_of: RulesOf) -> dict[str, FlowRules]:

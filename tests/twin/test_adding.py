@@ -11,20 +11,30 @@ import pytest
 from tests.engine.clone_copy import CloneCopy
 
 from .conftest import NAME, Run, WatchedUp
+from .hosts import Hosts
 
 pytestmark = pytest.mark.live
 
-NEW = "qhdc-app3"
-TOUCHED = {NEW, "qhdc-bastion1", "qhdc-infra1", "ndc-infra1", "hall-infra1"}
-"""Besides the new one those that know every machine by name, of all sites or of their own."""
+NEW, STORE = "qhdc-app3", "qhdc-soc1"
+TOUCHED = {NEW, "qhdc-bastion1", "qhdc-infra1", "ndc-infra1", "hall-infra1", STORE}
+"""Besides the new one those that know every machine by name, of all sites or of their own, and its store."""
+
+RUNNING = "systemctl show --value --property=MainPID prometheus.service"
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CloneCopy:
+    """With a machine more, for the suite's twin."""
+    monkeypatch.setenv("QHS_TWIN", NAME)
+    clone = CloneCopy.make(tmp_path / "clone")
+    clone.change("inventories/twin/estate.yaml", "count: 2, number: 50", "count: 3, number: 50")
+    return clone
 
 
 def test_a_machine_more_takes_a_quarter_and_touches_what_it_must(
-    qhs: Run, first_up: dict[str, Any], second_up: WatchedUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    qhs: Run, hosts: Hosts, first_up: dict[str, Any], second_up: WatchedUp, clone: CloneCopy
 ) -> None:
-    clone = CloneCopy.make(tmp_path / "clone")
-    clone.change("inventories/twin/estate.yaml", "count: 2, number: 50", "count: 3, number: 50")
-    monkeypatch.setenv("QHS_TWIN", NAME)
+    store = hosts.say(RUNNING, [STORE])
     try:
         done = clone.qhs("up", "--changed", "--json")
         assert done.returncode == 0, done.stderr[-4000:]
@@ -32,6 +42,8 @@ def test_a_machine_more_takes_a_quarter_and_touches_what_it_must(
         assert more["machines"] == first_up["machines"] + 1
         assert set(more["configured"]) == TOUCHED
         assert more["disagreements"] == []
+        assert hosts.say(RUNNING, [STORE]) == store, "the store was started anew for a machine more"
+        assert f'"{NEW}"' in hosts.say("cat /etc/prometheus/qhs/machines.json", [STORE])[STORE]
         assert more["seconds"]["in all"] <= first_up["seconds"]["in all"] / 4, (more["seconds"], first_up["seconds"])
     finally:
         back = qhs("up", "--changed", "--json")

@@ -41,8 +41,9 @@ sed -i "s,/boot/efi/,/," "$root"/boot/efi/loader/entries/*.conf
 rm -f "$root"/boot/efi/loader/random-seed
 """
 
-# Documentation and translations are half of a small Debian, and nobody reads them on a machine of the estate.
-_LEFT_OUT = ("doc", "man", "info", "locale", "lintian")
+# Documentation and translations are half of a small Debian, and nobody reads them on a machine of the estate; nor does
+# anybody's browser reach the pages that come with the store of metrics.
+_LEFT_OUT = ("doc", "man", "info", "locale", "lintian", "fonts", "javascript", "nodejs", "sass")
 
 
 @dataclass(frozen=True)
