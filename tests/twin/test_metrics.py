@@ -13,9 +13,8 @@ import yaml
 
 from qhs import alerts
 from qhs.inventory import inventory
-from qhs.twin.names import Twin
 from stacks.model import load
-from tests.twin.conftest import Run, WatchedUp
+from tests.twin.conftest import Run
 from tests.twin.hosts import Hosts
 from tests.twin.waiting import await_
 
@@ -65,7 +64,7 @@ def firing(hosts: Hosts, store: str) -> set[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _asked_once(hosts: Hosts, second_up: WatchedUp) -> None:
+def _asked_once(hosts: Hosts) -> None:
     for store in STORES:
         await_(lambda store=store: all(up(hosts, store).values()), ROUND)  # type: ignore[misc]  # bound at once
 
@@ -150,7 +149,7 @@ JOURNAL = "journalctl --no-pager --output=cat --identifier=qhs-alerts --since=-1
 
 
 def test_a_machine_and_a_store_that_are_gone_are_told_of_until_they_are_back(
-    hosts: Hosts, qhs: Run, twin: Twin, without_two: None
+    hosts: Hosts, qhs: Run, without_two: None
 ) -> None:
     gone = {("MachineDown", MACHINE), ("StoreDown", OTHER_STORE)}
 
