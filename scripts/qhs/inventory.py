@@ -16,6 +16,7 @@ LOGS = "logs"
 # The own site's and another one's (C-LOG-02).
 LOG_STORES = 2
 LOGS_IN = "qhs-ssh"
+TAKES_FILES = "takes_files"
 # As many as a machine's resolv.conf is read for.
 RESOLVERS = 3
 
@@ -25,7 +26,8 @@ def inventory(estate: Estate) -> dict[str, Any]:
     groups: dict[str, dict[str, list[str]]] = {}
     for machine in estate.machines.values():
         held = (f"service_{one.service}" for one in machine.services)
-        for group in (f"site_{machine.site}", *(f"role_{role}" for role in machine.roles), *held):
+        scans = [TAKES_FILES] if _incoming(estate, machine) else []
+        for group in (f"site_{machine.site}", *(f"role_{role}" for role in machine.roles), *held, *scans):
             groups.setdefault(group.replace("-", "_"), {"hosts": []})["hosts"].append(machine.name)
     hostvars = {name: _variables(estate, machine) for name, machine in estate.machines.items()}
     return {"_meta": {"hostvars": hostvars}, "all": {"children": sorted(groups)}, **groups}
@@ -60,6 +62,8 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
     if "time" in (one.service for one in machine.services):
         common["qhs_time_clock"] = estate.inventory.sites[machine.site].clock
     held = {one.service for one in machine.services}
+    if incoming := _incoming(estate, machine):
+        common["malware_scan_folders"] = incoming
     if BASTION in machine.roles:
         common["bastion_machines"] = _managed(estate, machine)
     names = _names(estate, machine) if "names-primary" in held else {}
@@ -75,6 +79,12 @@ def _people(estate: Estate, machine: Machine) -> dict[str, list[str]]:
     if BASTION in machine.roles:
         return {name: [LOGS_IN] for name in estate.catalogue.people}
     return {name: [LOGS_IN, f"qhs-{estate.catalogue.people[name].right}"] for name in estate.people(machine)}
+
+
+def _incoming(estate: Estate, machine: Machine) -> list[str]:
+    """A folder for each service of a machine that takes files from others."""
+    services = estate.catalogue.services
+    return [f"/srv/incoming/{one.service}" for one in machine.services if services[one.service].takes_files]
 
 
 def _managed(estate: Estate, bastion: Machine) -> dict[str, dict[str, Any]]:

@@ -114,6 +114,7 @@ class Service(Declared):
     )
     role: Name | None = Field(None, description="the machine role that carries it")
     public: bool = Field(False, description="meant to be reached from the Internet (C-NET-07)")
+    takes_files: bool = Field(False, description="files of others come in by it, and are scanned (C-NET-10)")
     breaks: str | None = Field(
         None,
         description="why a chain of hops ends here: it terminates, authenticates and inspects (C-NET-03)",

@@ -108,15 +108,16 @@ def journal(hosts: Hosts, machine: str, start: str) -> str:
 
 
 def recordings(hosts: Hosts, machine: str = BASTION) -> list[str]:
-    return hosts.say(f"ls -d {RECORDINGS}/*/*", [machine])[machine].split()
+    """The newest first."""
+    return hosts.say(f"ls -td {RECORDINGS}/*/*", [machine])[machine].split()
 
 
 def test_a_session_is_recorded_with_who_when_where_and_what(hosts: Hosts, operator: Visitor) -> None:
     start = since()
-    done = operator.says("operators", "-tt", MACHINE, typed="echo typed-$((40+2)); sudo -n id -un\nexit 7\n")
+    done = operator.says("operators", "-tt", MACHINE, typed="echo typed-$((40+2)); sudo -n id -un; exit 7\n")
     assert done.returncode == 7, done.stderr
     assert "typed-42" in done.stdout
-    last = recordings(hosts)[-1]
+    last = recordings(hosts)[0]
     record = json.loads(hosts.say(f"cat {last}/log.json", [BASTION])[BASTION])
     serial = users.serial_of(operator.key.with_name("nguyen-van-a-cert.pub"))
     assert record["runargv"][-1] == MACHINE
@@ -124,7 +125,7 @@ def test_a_session_is_recorded_with_who_when_where_and_what(hosts: Hosts, operat
     assert abs(record["timestamp"]["seconds"] - datetime.now(UTC).timestamp()) < 60
     assert any(one.startswith("SSH_CLIENT=") for one in record["submitenv"])
     typed = hosts.say(f"zcat -f {last}/ttyin", [BASTION])[BASTION]
-    assert "echo typed-$((40+2)); sudo -n id -un" in typed
+    assert "echo typed-$((40+2)); sudo -n id -un; exit 7" in typed
     replayed = hosts.say(
         f"sudoreplay -d {RECORDINGS} -s 1000 -S 0.01 -n {last.removeprefix(RECORDINGS + '/')}", [BASTION]
     )
@@ -139,7 +140,7 @@ def test_a_command_is_written_down_and_nothing_else_is_to_be_had(hosts: Hosts, o
     done = operator.says("operators", DATABASE, "echo one two | tr a-z A-Z")
     assert done.stdout == "ONE TWO\n", done.stderr
     assert "nguyen-van-a" in journal(hosts, BASTION, start)
-    assert f"-- {DATABASE} echo one two | tr a-z A-Z" in journal(hosts, BASTION, start)
+    assert f"-- {DATABASE} 'echo one two | tr a-z A-Z'" in journal(hosts, BASTION, start)
     assert "wanted one of" in operator.says("operators").stderr, "no shell on the bastion"
     assert "wanted one of" in operator.says("operators", BASTION).stderr
     assert "refused operators nguyen-van-a" in journal(hosts, BASTION, start)
@@ -153,7 +154,7 @@ def test_a_command_is_written_down_and_nothing_else_is_to_be_had(hosts: Hosts, o
 def test_the_person_cannot_reach_the_recording(hosts: Hosts, operator: Visitor) -> None:
     """The only programs that the account could run are the forced ones; even with a shell it could not."""
     assert operator.says("operators", MACHINE, "true").returncode == 0
-    last = recordings(hosts)[-1]
+    last = recordings(hosts)[0]
     tries = [
         f"cat {last}/log",
         f"rm -rf {last}",
