@@ -6,7 +6,7 @@ from typing import Any
 
 from stacks.model import Estate
 from stacks.model.addresses import Pair
-from stacks.model.estate import Interface, Machine
+from stacks.model.estate import INTER_SITE, Interface, Machine
 
 STORE, METRICS = "metrics-store", "metrics"
 
@@ -34,9 +34,9 @@ def _stores(estate: Estate) -> dict[str, Machine]:
 
 
 def _answers(machine: Machine, holder: Machine) -> Interface:
-    """Where a machine answers a store: a firewall on its leg towards it, at another site on that of its services."""
+    """Where a machine answers a store: a firewall on its leg towards it, one of another site between the sites."""
     ports = {port.place: port for port in machine.interfaces}
-    wanted = (holder.interfaces[0].place, f"{machine.site}.infra", machine.interfaces[0].place)
+    wanted = (holder.interfaces[0].place, INTER_SITE, machine.interfaces[0].place)
     return next(ports[place] for place in wanted if place in ports)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from collections.abc import Iterator
@@ -63,10 +64,15 @@ def firing(hosts: Hosts, store: str) -> set[tuple[str, str]]:
     return {(one["labels"]["alertname"], one["labels"]["instance"]) for one in found if one["state"] == "firing"}
 
 
+def down(hosts: Hosts, store: str) -> list[tuple[str, str]]:
+    return sorted(one for one, answers in up(hosts, store).items() if not answers)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _asked_once(hosts: Hosts) -> None:
-    for store in STORES:
-        await_(lambda store=store: all(up(hosts, store).values()), ROUND)  # type: ignore[misc]  # bound at once
+    """A store that has just started has asked nobody yet; who does not answer is the tests' business."""
+    with contextlib.suppress(AssertionError):
+        await_(lambda: not any(down(hosts, store) for store in STORES), ROUND)
 
 
 def test_every_machine_is_up_in_the_store_of_its_site(hosts: Hosts) -> None:
@@ -74,7 +80,8 @@ def test_every_machine_is_up_in_the_store_of_its_site(hosts: Hosts) -> None:
     for store in STORES:
         machines = {one["labels"]["instance"] for one in VARIABLES[store]["metrics_store_targets"]}
         wanted = {("machines", name) for name in machines} | {("stores", name) for name in STORES}
-        assert up(hosts, store) == dict.fromkeys(wanted, True)
+        assert down(hosts, store) == []
+        assert up(hosts, store).keys() == wanted
     watched = {one["labels"]["instance"] for s in STORES for one in VARIABLES[s]["metrics_store_targets"]}
     assert watched == set(VARIABLES)
 

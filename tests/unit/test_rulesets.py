@@ -127,8 +127,8 @@ def _passes(estate: Estate, one: Conversation) -> Iterator[tuple[str, str, str]]
     if source.name == destination.name:
         return
     for site in estate.active_sites:
-        if source.of_pair and source.site == site:
-            continue
+        if any(end.of_pair and end.site == site for end in (source, destination)):
+            continue  # the pair itself is one end
         near = source.site == site or (source.site is None and site == destination.site)
         far = destination.site == site or (destination.site is None and site == source.site)
         if near or far:

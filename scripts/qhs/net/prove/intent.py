@@ -86,13 +86,13 @@ def _at_hosts(facts: Facts, alive: list[Alive], at: dict[tuple[str, View], list[
 
 def _heard(facts: Facts, talk: Talk, node: Node) -> Iterator[tuple[str, str]]:
     """Who hears what is said to a firewall of a service that everyone has, and by which port: the members of its pair,
-    which have one ruleset, from the wire that both are on or from another site.
+    which have one ruleset, from the wire that both are on or between the sites.
     """
     source, target = facts.areas[talk.source], facts.areas[talk.target.area]
     if not (node.firewall and talk.target.everyone and source.site):
         return
     for other in facts.nodes.values():
-        if other.unit == node.unit and source.site != node.site:
+        if other.unit == node.unit and target.network == facts.link and source.site != node.site:
             yield other.name, facts.link
         elif other.unit == node.unit and source is target:
             yield other.name, other.by_network[source.network].name
