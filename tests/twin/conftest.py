@@ -19,6 +19,7 @@ import pytest
 from qhs import image, tools
 from qhs.twin.names import Twin
 from stacks.model import load
+from tests.pace import Pace
 from tests.twin import accepted
 from tests.twin.hosts import Hosts
 
@@ -57,6 +58,8 @@ class WatchedUp:
     """On both streams."""
     processes: set[bytes]
     """Command line and environment of every process that was seen on the host meanwhile."""
+    slowness: float
+    """How many times slower than a quiet machine this one was meanwhile."""
 
 
 @pytest.fixture(scope="session")
@@ -104,6 +107,7 @@ def _watched_up(qhs: Run) -> WatchedUp:
     seen: set[bytes] = set()
     over = threading.Event()
     watcher = threading.Thread(target=_watch, args=(seen, over))
+    pace = Pace()
     started = time.time()
     watcher.start()
     try:
@@ -111,8 +115,9 @@ def _watched_up(qhs: Run) -> WatchedUp:
     finally:
         over.set()
         watcher.join()
+    slowness = pace.limit(1)
     assert done.returncode == 0, done.stderr[-4000:]
-    return WatchedUp(json.loads(done.stdout), started, done.stdout + done.stderr, seen)
+    return WatchedUp(json.loads(done.stdout), started, done.stdout + done.stderr, seen, slowness)
 
 
 def _watch(seen: set[bytes], over: threading.Event) -> None:
