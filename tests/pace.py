@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 QUIET = 0.024
-"""Processor seconds of `_work` on a quiet machine of the kind that the limits were set on."""
+"""Processor seconds of `_work`: the least that was measured on two shared cores, often it was twice as much."""
 TRIES = 5
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import combinations
 from typing import Any
 
@@ -38,11 +38,15 @@ def run(estate: Estate, catalogue: Source, inventory: Source, now: datetime) -> 
         yield from _numbers(estate, inventory)
 
 
-def expiring(estate: Estate, now: datetime, days: int = 14) -> list[str]:
-    """Flows that have expired, or will within `days`: they are blocked from that second, and a plan warns."""
+SOON = timedelta(days=14)
+"""Before an expiry or a review its owner is told."""
+
+
+def expiring(estate: Estate, now: datetime) -> list[str]:
+    """Flows that have expired, or will soon: they are blocked from that second, and a plan warns."""
     texts = []
     for name, flow in estate.catalogue.flows.items():
-        if flow.expires is not None and (flow.expires - now).days < days:
+        if flow.expires is not None and flow.expires - now < SOON:
             verb = "expired" if flow.expired(now) else "expires"
             texts.append(f"flow {name} {verb} on {flow.expires:%d/%m/%Y %H:%M} UTC (owner {flow.owner})")
     return texts

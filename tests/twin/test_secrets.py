@@ -22,6 +22,7 @@ pytestmark = pytest.mark.live
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----"
 PEM = "-----BEGIN PRIVATE KEY-----"
 LARGEST = 20_000_000
+LINE = "algorithm: hmac-sha256"
 
 
 def secrets(twin: Twin) -> dict[Path, bytes]:
@@ -77,7 +78,8 @@ def test_no_machine_has_a_secret_in_its_journal(twin: Twin, hosts: Hosts, second
     for name, said in hosts.say("journalctl --no-pager --all --output=cat", keepers).items():
         assert "session opened" in said, "it is what is read"
         # Of no secret, so nothing but the module itself keeps it out.
-        assert "algorithm: hmac-sha256" not in said, f"{name}: the content of a file that a role wrote"
+        assert LINE in (twin.machine(name).upper / "etc/knot/keys.conf").read_text()
+        assert LINE not in said, f"{name}: the content of a file that a role wrote"
         assert [str(path) for path, one in marks.items() if one.decode() in said] == [], name
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -20,10 +20,8 @@ from qhs.net.needless import Standing, standings
 from qhs.net.prove.reader import read
 from stacks.model import Estate
 from stacks.model.catalogue import Flow
+from stacks.model.checks import SOON
 from stacks.provider.ruleset.nft import CHAINS, FAMILY, TABLE
-
-SOON = timedelta(days=14)
-"""Before an expiry or a review."""
 
 
 class Needless(BaseModel):
