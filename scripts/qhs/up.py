@@ -68,7 +68,8 @@ class Report:
 def up(environment: str, progress: Progress, *, changed: bool = False) -> Report:
     """Bring the twin and all its stacks up. Raises UserError; the next run goes on where this one stopped.
 
-    With `changed`, Ansible and Pulumi look only at what is new or described otherwise than in the last run (T-A04).
+    With `changed`, Ansible and Pulumi look only at what is new or described otherwise than in the last run (T-A04), and
+    Pulumi believes what that run left at a site, unless it did not end or a machine of it had to be booted.
     """
     twin = Twin.here()
     report = Report(environment)
@@ -80,10 +81,13 @@ def up(environment: str, progress: Progress, *, changed: bool = False) -> Report
         _build(report, progress)
         booted = _machines(report, estate, twin, progress)
         wanted = Applied.of(estate)
-        kept = wanted.within(Applied.read(twin.applied)) if changed else Applied()
+        last = Applied.read(twin.applied) if changed else Applied()
+        kept = wanted.within(last)
         kept.write(twin.applied)  # of the rest nobody knows, should this run be killed
         _configure(report, estate, twin, progress, (wanted.machines.keys() - kept.machines.keys()) | booted)
-        _apply(report, estate, twin, progress, wanted.sites.keys() - kept.sites.keys())
+        believed = set() if booted & last.machines.keys() else last.sites.keys()
+        sites = wanted.sites.keys() - kept.sites.keys()
+        _apply(report, estate, twin, progress, {site: site not in believed for site in sites})
         wanted.write(twin.applied)
         _probe(report, estate, twin, progress)
         report.seconds["in all"] = round(time.monotonic() - started, 1)
@@ -119,27 +123,28 @@ def _configure(report: Report, estate: Estate, twin: Twin, progress: Progress, m
     report.changes += sum(report.configured.values())
 
 
-def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress, sites: set[str]) -> None:
-    """The network stacks of the sites, side by side: none needs another."""
+def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress, sites: dict[str, bool]) -> None:
+    """The network stacks of the sites, side by side: none needs another. True: after a look at what is there."""
     with report.phase("pulumi"), ThreadPoolExecutor(len(estate.active_sites)) as pool:
         engine = prepare(twin.state, progress)
-        stacks = [str(StackName(estate.inventory.environment, site, "network")) for site in sorted(sites)]
-        said = pool.map(lambda stack: _up(engine, twin, stack, progress), stacks)
+        stacks = {str(StackName(estate.inventory.environment, site, "network")): sites[site] for site in sorted(sites)}
+        said = pool.map(lambda stack: _up(engine, twin, stack, progress, refresh=stacks[stack]), stacks)
         for stack, output in zip(stacks, said, strict=True):
             _note(report, stack, output)
     report.segments = sum(1 for place in estate.places.values() if place.zone and place.site in estate.active_sites)
     report.flows, report.rules = counts([one for site in estate.active_sites for one in rulesets(estate, site)])
 
 
-def _up(engine: Engine, twin: Twin, stack: str, progress: Progress) -> str:
-    """Apply a stack; what the engine said."""
+def _up(engine: Engine, twin: Twin, stack: str, progress: Progress, *, refresh: bool) -> str:
+    """Apply a stack, with `refresh` after a look at what is there; what the engine said."""
     progress(f"pulumi: up of {stack}")
     try:
         ensure_stack(engine, stack)
         configure(engine, stack, "qhs:sshConfig", str(ruleset_access.write(twin)))
         # Never --skip-preview: policies of a whole stack judge at the end of a phase, so only a preview lets them
         # refuse before anything is applied.
-        return run_pulumi(engine, ["up", "--yes", "--refresh"], stack=stack, inside=inside.command(twin, []))
+        command = ["up", "--yes", f"--refresh={str(refresh).lower()}"]
+        return run_pulumi(engine, command, stack=stack, inside=inside.command(twin, []))
     except EngineError as error:
         raise UserError(f"{stack}: {error}", "put right what it names, then `qhs up`") from None
 

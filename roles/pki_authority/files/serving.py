@@ -35,10 +35,24 @@ class Service(ThreadingMixIn, HTTPServer):
         """In the thread of the request."""
         request.settimeout(PATIENCE)
         try:
-            with self.context.wrap_socket(request, server_side=True) as secure:
+            with self.context.wrap_socket(request, server_side=True, do_handshake_on_connect=False) as secure:
+                _greet(secure)
                 super().finish_request(secure, client_address)
         except OSError as error:
             audit("refused", client=client_address[0], reason=str(error).replace(" ", "_"))
+
+
+def _greet(secure: ssl.SSLSocket) -> None:
+    """Raises SSLError for a certificate that is no good; the client has been told why.
+
+    It has sent its request by then: a close with that unread would reset the connection, and the reason be lost.
+    """
+    try:
+        secure.do_handshake()
+    except ssl.SSLError:
+        secure.shutdown(socket.SHUT_WR)
+        secure.recv(LARGEST)
+        raise
 
 
 class Handler(BaseHTTPRequestHandler):
