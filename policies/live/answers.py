@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from policies.live.facts import Chain, Clock, Host, TimeSource, Unit
+from policies.live.facts import Chain, Clock, Host, LogStore, LogTarget, TimeSource, Unit
 
 type Answers = Mapping[str, Any]
 
@@ -150,6 +150,28 @@ def _clock(asked: _Asked) -> Clock:
     )
 
 
+def _log_targets(asked: _Asked) -> tuple[LogTarget, ...]:
+    """The actions of rsyslogd that speak RELP."""
+    text = "\n".join(asked.files("log-sender").values())
+    actions = (
+        dict(re.findall(r'([\w.]+)="([^"]*)"', one)) for one in re.findall(r"^action\((.*?)^\)", text, re.M | re.S)
+    )
+    return tuple(
+        LogTarget(
+            address=one["target"],
+            tls=one.get("tls") == "on" and one.get("tls.authMode") == "name",
+            queue_on_disk=one.get("queue.type") == "Disk" and "queue.maxDiskSpace" in one,
+        )
+        for one in actions
+        if one["type"] == "omrelp"
+    )
+
+
+def _log_store(asked: _Asked) -> LogStore | None:
+    text = asked.text("log-store")
+    return LogStore.model_validate_json(text) if text else None
+
+
 PARSERS: Final[Mapping[str, Callable[[_Asked], Any]]] = {
     "sshd": _sshd,
     "chains": _chains,
@@ -161,5 +183,7 @@ PARSERS: Final[Mapping[str, Callable[[_Asked], Any]]] = {
     "listening": _listening,
     "kernel": _kernel,
     "clock": _clock,
+    "log_targets": _log_targets,
+    "log_store": _log_store,
 }
 """Every fact that a machine is asked for."""

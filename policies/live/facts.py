@@ -51,12 +51,43 @@ class Clock(Facts):
     steers: bool
 
 
+class LogTarget(Facts):
+    """Where a machine's logs go."""
+
+    address: str
+    tls: bool
+    queue_on_disk: bool
+
+
+class Heard(Facts):
+    """What a log store has of a sender."""
+
+    silent_minutes: float
+    months: int
+    """For how long it keeps it."""
+
+
+class LogStore(Facts):
+    """What a log store says of itself and of others."""
+
+    faults: tuple[str, ...]
+    """What was altered, removed or put in since it was sealed."""
+    heads: tuple[str, ...]
+    """Of its chain, of the last days."""
+    witnessed: dict[str, tuple[str, ...]]
+    """The heads that other stores have told it of late, by their address."""
+    senders: dict[str, Heard]
+    """By address."""
+
+
 class Host(Resource):
     """A machine: what the estate says of it, then what it says of itself."""
 
     type: str = TYPE
     site: str
     addresses: tuple[Address, ...]
+    services: tuple[str, ...]
+    """Those whose address it holds."""
 
     sshd: Maybe[dict[str, tuple[str, ...]]] = UNKNOWN
     """Each option with every value that it takes for somebody."""
@@ -72,6 +103,9 @@ class Host(Resource):
     """Ports that are open to other machines, as `tcp/22`."""
     kernel: Maybe[dict[str, int]] = UNKNOWN
     clock: Maybe[Clock] = UNKNOWN
+    log_targets: Maybe[tuple[LogTarget, ...]] = UNKNOWN
+    log_store: Maybe[LogStore | None] = UNKNOWN
+    """None: it is none."""
 
 
 def urn(environment: str, name: str) -> str:

@@ -21,8 +21,11 @@ COMMANDS = {
     "sources": "chronyc -n -c sources",
     "tracking": "chronyc -n -c tracking",
     "chronyd": "pgrep --list-full --exact chronyd",
+    # Nothing where there is no log store.
+    "log-store": "find /usr/local/sbin -name qhs-logs -exec {} status ;",
 }
 TEXTS = {
+    "log-sender": ("/etc/rsyslog.conf",),
     "ssh-files": ("/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/*.conf"),
     "apparmor": ("/sys/module/apparmor/parameters/enabled",),
     "profiles": ("/sys/kernel/security/apparmor/profiles",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from policies.rules.base import Rule, idle, run
+from policies.rules.central_logs import CentralLogs
 from policies.rules.clock import InternalTime
 from policies.rules.flows import NoAny
 from policies.rules.hardened import Audit, Confined, Drops, Kernel, NothingOld, Updates
@@ -13,11 +14,24 @@ from policies.rules.prefixes import NoOverlap
 from policies.rules.reach import NoWayIn
 from policies.rules.ssh import Ssh
 from policies.rules.trace import Trace
+from policies.rules.two_stores import Sealed, TwoStores
 
 REGISTRY: Final[tuple[type[Rule[Any]], ...]] = (Trace, Level, NoAny, NoWayIn, NoOverlap)
 """Rules for plans."""
 
-LIVE: Final[tuple[type[Rule[Any]], ...]] = (Ssh, Audit, Drops, Confined, Updates, NothingOld, Kernel, InternalTime)
+LIVE: Final[tuple[type[Rule[Any]], ...]] = (
+    Ssh,
+    Audit,
+    Drops,
+    Confined,
+    Updates,
+    NothingOld,
+    Kernel,
+    InternalTime,
+    CentralLogs,
+    TwoStores,
+    Sealed,
+)
 """Rules for machines that run."""
 
 __all__ = ["LIVE", "REGISTRY", "Rule", "idle", "run"]

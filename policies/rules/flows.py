@@ -103,7 +103,7 @@ class NoAny(Rule[Allowing]):
         if not self._denies(rule) and not any(self._harmless(rule)):
             yield Fault(
                 f"guard {known(guard.name, 'name')} lets new conversations in",
-                "replies, the own loopback, link protocols, or a named source, interface and port",
+                "replies, the own loopback, link protocols, or a named other end, interface and port",
                 "narrow the guard, or make it a flow with an owner",
             )
 
@@ -118,9 +118,11 @@ class NoAny(Rule[Allowing]):
         yield (iif or oif) in limits.own_interfaces
         yield protocol in limits.link_protocols and bool(iif or oif)
         yield protocol.startswith("icmp") and _within(known(rule.icmp_types, "icmpTypes"), limits.link_icmp)
-        # On its way in a packet's destination is the machine itself; on its way through it would be anything.
-        bound = known(rule.chain, "chain") == "input" and bool(ports and protocol and iif)
-        yield bound and not self._any(known(rule.sources, "sources"))
+        # On its way in a packet's destination is the machine itself, on its way out its source; on its way through
+        # either would be anything.
+        chain, one_port = known(rule.chain, "chain"), bool(ports and protocol)
+        yield chain == "input" and one_port and bool(iif) and not self._any(known(rule.sources, "sources"))
+        yield chain == "output" and one_port and bool(oif) and not self._any(known(rule.destinations, "destinations"))
 
     def _open(self, places: Maybe[tuple[str, ...]], interface: Maybe[str]) -> bool:
         media = {self.plan.medium(place) for place in known(places, "places")}

@@ -9,9 +9,14 @@ from typing import Any
 from qhs import keepalive
 from stacks.model import Estate, ModelError, load
 from stacks.model.addresses import Pair, with_length
-from stacks.model.estate import FIREWALL, Interface, Machine
+from stacks.model.estate import BASTION, FIREWALL, Interface, Machine
 
 PKI = "pki"
+LOGS = "logs"
+# The own site's and another one's (C-LOG-02).
+LOG_STORES = 2
+LOGS_IN = "qhs-ssh"
+TAKES_FILES = "takes_files"
 # As many as a machine's resolv.conf is read for.
 RESOLVERS = 3
 
@@ -21,7 +26,8 @@ def inventory(estate: Estate) -> dict[str, Any]:
     groups: dict[str, dict[str, list[str]]] = {}
     for machine in estate.machines.values():
         held = (f"service_{one.service}" for one in machine.services)
-        for group in (f"site_{machine.site}", *(f"role_{role}" for role in machine.roles), *held):
+        scans = [TAKES_FILES] if _incoming(estate, machine) else []
+        for group in (f"site_{machine.site}", *(f"role_{role}" for role in machine.roles), *held, *scans):
             groups.setdefault(group.replace("-", "_"), {"hosts": []})["hosts"].append(machine.name)
     hostvars = {name: _variables(estate, machine) for name, machine in estate.machines.items()}
     return {"_meta": {"hostvars": hostvars}, "all": {"children": sorted(groups)}, **groups}
@@ -39,6 +45,11 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
         "qhs_management_sources": [
             str(one.network_address) for pair in estate.managers(machine.site) for one in pair.both
         ],
+        "logging_stores": [
+            {"name": f"{LOGS}.{site}.{estate.inventory.domain}", "address": address}
+            for site, address in _in_turn(estate, machine.site, LOGS)[:LOG_STORES]
+        ],
+        "qhs_people": _people(estate, machine),
         **_certificates(estate, machine),
         "mitogen_ssh_keepalive_interval": keepalive.INTERVAL,
         "mitogen_ssh_keepalive_count": keepalive.COUNT,
@@ -49,9 +60,37 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
     if "time" in (one.service for one in machine.services):
         common["qhs_time_clock"] = estate.inventory.sites[machine.site].clock
     held = {one.service for one in machine.services}
+    if incoming := _incoming(estate, machine):
+        common["malware_scan_folders"] = incoming
+    if BASTION in machine.roles:
+        common["bastion_machines"] = _managed(estate, machine)
     names = _names(estate, machine) if "names-primary" in held else {}
     authority = _authority(estate, machine) if PKI in held else {}
-    return {**common, **names, **authority, **(_pair_member(estate, machine) if FIREWALL in machine.roles else {})}
+    logs = _log_store(estate, machine) if LOGS in held else {}
+    pair = _pair_member(estate, machine) if FIREWALL in machine.roles else {}
+    return {**common, **names, **authority, **logs, **pair}
+
+
+def _people(estate: Estate, machine: Machine) -> dict[str, list[str]]:
+    """The accounts of persons on a machine, each with its groups: on a bastion all of them, with no right there."""
+    if BASTION in machine.roles:
+        return {name: [LOGS_IN] for name in estate.catalogue.people}
+    return {name: [LOGS_IN, f"qhs-{estate.catalogue.people[name].right}"] for name in estate.people(machine)}
+
+
+def _incoming(estate: Estate, machine: Machine) -> list[str]:
+    """A folder for each service of a machine that takes files from others."""
+    services = estate.catalogue.services
+    return [f"/srv/incoming/{one.service}" for one in machine.services if services[one.service].takes_files]
+
+
+def _managed(estate: Estate, bastion: Machine) -> dict[str, dict[str, Any]]:
+    """The machines that a bastion leads to: where, and for whom."""
+    return {
+        other.name: {"address": other.management.address.texts()[0], "people": list(estate.people(other))}
+        for other in estate.machines.values()
+        if other.site == bastion.site and BASTION not in other.roles
+    }
 
 
 def _names(estate: Estate, machine: Machine) -> dict[str, Any]:
@@ -88,6 +127,19 @@ def _authority(estate: Estate, machine: Machine) -> dict[str, Any]:
     }
 
 
+def _log_store(estate: Estate, machine: Machine) -> dict[str, Any]:
+    """What a log store listens on, and for how many months it keeps what comes from where; it knows no machine."""
+    zones = {name: zone for name, zone in estate.catalogue.zones.items() if zone.firewall == "gateway"}
+    return {
+        "log_store_addresses": next(one for one in machine.services if one.service == LOGS).targets[0].texts(),
+        "log_store_months": {
+            str(place.prefix.ipv4): estate.catalogue.retention[zones[place.zone].level].log_months
+            for place in estate.places.values()
+            if place.zone in zones
+        },
+    }
+
+
 def records(estate: Estate) -> dict[str, list[str]]:
     """Every name below the domain with its addresses: machines, their management ports, the services of each site."""
     found: dict[str, list[str]] = {}
@@ -112,10 +164,15 @@ def _held(machine: Machine) -> set[str]:
 
 def nearest(estate: Estate, site: str, service: str) -> list[str]:
     """The IPv4 address of a service at every site that has it: at `site` first, then in turn, so that load spreads."""
+    return [address for _, address in _in_turn(estate, site, service)]
+
+
+def _in_turn(estate: Estate, site: str, service: str) -> list[tuple[str, str]]:
+    """Every site that has a service, with its IPv4 address there; `site` first."""
     sites = list(estate.inventory.sites)
     turn = sites[sites.index(site) :] + sites[: sites.index(site)]
     at = {estate.places[one.place].site: one for one in estate.services if one.service == service}
-    return [str(at[name].targets[0].ipv4.network_address) for name in turn if name in at]
+    return [(name, str(at[name].targets[0].ipv4.network_address)) for name in turn if name in at]
 
 
 def _pair_member(estate: Estate, machine: Machine) -> dict[str, Any]:

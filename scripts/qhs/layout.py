@@ -8,7 +8,7 @@ from qhs.twin.topology import Client, Leg, Machine, Operator, Route, Topology
 from stacks.model import Estate, addresses
 from stacks.model.addresses import Pair
 from stacks.model.enclave import Islander, islanders
-from stacks.model.estate import EVERYWHERE, FIREWALL, INTER_SITE, MANAGEMENT_PORTS, Interface, Place
+from stacks.model.estate import BASTION, EVERYWHERE, FIREWALL, INTER_SITE, MANAGEMENT_PORTS, Interface, Place
 from stacks.model.estate import Machine as Host
 
 # Where users' devices stand in the Internet's prefix: above every partner's own.
@@ -58,7 +58,7 @@ def _machine(estate: Estate, host: Host) -> Machine:
             interface=port.name,
             bridge=bridge(estate, port.place),
             addresses=(*port.cidrs, *_held(host, port)),
-            isolated=port.place.endswith(f".{MANAGEMENT_PORTS}"),
+            isolated=port.place.endswith(f".{MANAGEMENT_PORTS}") and BASTION not in host.roles,
         )
         for port in host.interfaces
     )

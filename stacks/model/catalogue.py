@@ -114,6 +114,7 @@ class Service(Declared):
     )
     role: Name | None = Field(None, description="the machine role that carries it")
     public: bool = Field(False, description="meant to be reached from the Internet (C-NET-07)")
+    takes_files: bool = Field(False, description="files of others come in by it, and are scanned (C-NET-10)")
     breaks: str | None = Field(
         None,
         description="why a chain of hops ends here: it terminates, authenticates and inspects (C-NET-03)",
@@ -145,6 +146,14 @@ class Flow(Declared):
         return self.expires is not None and self.expires <= now
 
 
+class People(Declared):
+    """A group of persons who enter machines through a bastion."""
+
+    hours: int = Field(ge=1, le=24, description="the longest that a person is let in for at a time")
+    right: Literal["admin", "audit"] = Field(description="what they may there: everything, or read what is recorded")
+    roles: list[Name] | None = Field(None, description="machines that they may enter; none: all but bastions")
+
+
 class Tier(Strict):
     """Recovery objectives of a class of tenants, in minutes. Design choices: no law sets them."""
 
@@ -159,6 +168,12 @@ class Tier(Strict):
         if self.rto_minutes > self.mtd_minutes:
             raise ValueError("rto_minutes <= mtd_minutes (C-DR-04)")
         return self
+
+
+class Retention(Strict):
+    """How long what systems of a level leave behind is kept."""
+
+    log_months: int = Field(ge=1)
 
 
 class Pillar(StrEnum):
@@ -240,5 +255,7 @@ class Catalogue(Strict):
     partners: dict[Name, Partner]
     services: dict[Name, Service]
     flows: dict[Name, Flow]
+    people: dict[Name, People]
     tiers: dict[int, Tier]
+    retention: dict[Level, Retention]
     tenants: dict[Name, Tenant]

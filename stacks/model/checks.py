@@ -56,11 +56,12 @@ def _references(estate: Estate, source: Source) -> Iterator[Finding]:
     cat = estate.catalogue
     outside = {*cat.externals, *cat.partners}
     sites = set(estate.inventory.sites)
-    for kind in ("zones", "externals", "carriers", "partners", "services", "flows", "tenants"):
+    for kind in ("zones", "externals", "carriers", "partners", "services", "flows", "people", "tenants"):
         for name, element in getattr(cat, kind).items():
             yield from _known(source, (kind, name, "owner"), [element.owner], cat.owners, "owner")
     for name, zone in cat.zones.items():
         yield from _known(source, ("zones", name, "sites"), zone.sites, sites, "site")
+        yield from _known(source, ("zones", name, "level"), [zone.level], cat.retention, "level of retention.yaml")
     for name, partner in cat.partners.items():
         yield from _known(source, ("partners", name, "via"), [partner.via], cat.externals, "external network")
     for name, service in cat.services.items():
@@ -71,6 +72,9 @@ def _references(estate: Estate, source: Source) -> Iterator[Finding]:
         yield from _known(source, ("flows", name, "source"), flow.source, {*cat.zones, *outside}, "zone or partner")
         yield from _known(source, ("flows", name, "to"), flow.to, cat.services, "service")
         yield from _known(source, ("flows", name, "sites"), flow.sites or [], sites, "site")
+    roles = {role for site in estate.inventory.sites.values() for group in site.groups.values() for role in group.roles}
+    for name, people in cat.people.items():
+        yield from _known(source, ("people", name, "roles"), people.roles or [], roles, "role of a machine")
     for name, tenant in cat.tenants.items():
         at = ("tenants", name)
         yield from _known(source, (*at, "accountable"), [tenant.accountable], cat.owners, "owner")

@@ -177,6 +177,13 @@ class Estate:
         found = [m.management.address for m in bastions]
         return (*found, self.operator(site)) if self.inventory.environment == "twin" or not found else tuple(found)
 
+    def people(self, machine: Machine) -> tuple[str, ...]:
+        """The groups of persons who may enter a machine. A bastion they only pass."""
+        if BASTION in machine.roles:
+            return ()
+        found = self.catalogue.people.items()
+        return tuple(name for name, one in found if one.roles is None or set(one.roles) & set(machine.roles))
+
     def operator(self, site: str) -> Pair:
         """The address from which `qhs` itself reaches the management ports of a site."""
         return addresses.host(self.places[f"{site}.{MANAGEMENT_PORTS}"].prefix, addresses.GATEWAY)

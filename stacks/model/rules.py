@@ -13,6 +13,7 @@ from typing import Any
 
 from stacks.model.addresses import Pair, text
 from stacks.model.estate import (
+    BASTION,
     EVERYWHERE,
     INTER_SITE,
     MANAGEMENT_PORTS,
@@ -131,7 +132,8 @@ def rulesets(estate: Estate, site: str) -> list[Ruleset]:
 
 
 def _of_machine(estate: Estate, machine: Machine) -> Ruleset:
-    guards = (*_common_guards(estate, machine.site), *_output_guards())
+    onwards = _onward_guards(estate, machine) if BASTION in machine.roles else ()
+    guards = (*_common_guards(estate, machine.site), *_output_guards(), *onwards)
     flows = _by_flow(estate, lambda c: _machine_rules(c, machine))
     return Ruleset(machine.name, machine.site, "machine", (machine.name,), guards, flows)
 
@@ -289,6 +291,17 @@ def _output_guards() -> tuple[tuple[str, Rule], ...]:
         ("own-tracked", Rule("output", states=TRACKED)),
         ("own-neighbours", Rule("output", protocol="icmpv6", icmp_types=NEIGHBOURS)),
     )
+
+
+def _onward_guards(estate: Estate, bastion: Machine) -> Iterator[tuple[str, Rule]]:
+    """A bastion opens SSH onwards, to what it manages: the machines of its own site."""
+    managed = [estate.places[bastion.management.place].prefix]
+    for index, family in enumerate(FAMILIES):
+        to = _matched(managed, index)
+        yield (
+            "own-management",
+            Rule("output", oif=MANAGEMENT_PORTS, family=family, destinations=to, protocol="tcp", ports=("22",)),
+        )
 
 
 def _pair_guards(estate: Estate, site: str) -> tuple[tuple[str, Rule], ...]:

@@ -15,28 +15,28 @@ from policies.live.facts import Host, urn
 
 HERE = Path(__file__).parent / "live"
 JUDGED = "qhdc-app1"
-MACHINES = {
-    JUDGED: ("qhdc", "10.16.64.60"),
-    "qhdc-infra1": ("qhdc", "10.17.48.18"),
-    "ndc-infra1": ("ndc", "10.21.48.18"),
-    "hall-infra1": ("hall", "10.25.48.18"),
+MACHINES: dict[str, dict[str, Any]] = {
+    JUDGED: {"site": "qhdc", "level": 4, "addresses": ["10.16.64.60"]},
+    "qhdc-infra1": {"site": "qhdc", "level": 4, "addresses": ["10.17.48.190", "10.17.48.18"]},
+    "ndc-infra1": {"site": "ndc", "level": 3, "addresses": ["10.21.48.190", "10.21.48.18"]},
+    "hall-infra1": {"site": "hall", "level": 2, "addresses": ["10.25.48.190", "10.25.48.18"]},
+    "qhdc-soc1": {"site": "qhdc", "level": 4, "addresses": ["10.16.144.170", "10.16.144.19"], "services": ["logs"]},
+    "ndc-soc1": {"site": "ndc", "level": 4, "addresses": ["10.20.144.170", "10.20.144.19"], "services": ["logs"]},
 }
 
 type Answers = dict[str, Any]
 
 
-def read_clean() -> Answers:
+def read_clean(name: str = JUDGED) -> Answers:
     """A fresh copy of the answers of a machine that every rule passes."""
     answers: Answers = yaml.safe_load((HERE / "clean.yaml").read_text())
-    return answers
+    stores: dict[str, str] = yaml.safe_load((HERE / "stores.yaml").read_text())
+    return answers | ({"log-store": stores[name]} if name in stores else {})
 
 
 def host(name: str = JUDGED) -> Host:
     """A machine that has not been asked yet."""
-    site, address = MACHINES[name]
-    return Host.model_validate(
-        {"urn": urn("twin", name), "name": name, "site": site, "level": 4, "addresses": [address]}
-    )
+    return Host.model_validate({"services": [], "urn": urn("twin", name), "name": name} | MACHINES[name])
 
 
 def change(answers: Answers, case: dict[str, Any]) -> Answers:
@@ -55,14 +55,24 @@ def change(answers: Answers, case: dict[str, Any]) -> Answers:
     return fresh
 
 
-def facts(answers: Answers) -> PlanFacts:
+def facts(answers: Answers, name: str = JUDGED) -> PlanFacts:
     """All machines: one with these answers, the others with clean ones."""
-    return PlanFacts((told(host(), answers)[0], *_others()))
+    return _with({name: told(host(name), answers)[0]})
+
+
+def _with(hosts: dict[str, Host]) -> PlanFacts:
+    return PlanFacts((*hosts.values(), *(one for name, one in _clean().items() if name not in hosts)))
 
 
 @cache
-def _others() -> tuple[Host, ...]:
-    return tuple(told(host(name), read_clean())[0] for name in MACHINES if name != JUDGED)
+def _clean() -> dict[str, Host]:
+    return {name: told(host(name), read_clean(name))[0] for name in MACHINES}
+
+
+def with_case(case: dict[str, Any]) -> PlanFacts:
+    """All machines with clean answers, but for the change of a case, on the machines that it names."""
+    names = case.get("machines", [JUDGED])
+    return _with({name: told(host(name), change(read_clean(name), case))[0] for name in names})
 
 
 def cases() -> dict[str, list[dict[str, Any]]]:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from policies.baseline import Baseline, Waiver, load
+from policies.facts import PlanFacts
 from policies.live import probe
 from policies.live.answers import told
 from policies.rules import LIVE, Rule, run
@@ -20,7 +21,7 @@ from policies.verdicts import Outcome, Report
 from qhs.comply import ComplyReport, judge
 from stacks.model import Estate
 from stacks.model import load as load_estate
-from tests.policies.machines import JUDGED, Answers, cases, change, facts, host, read_clean
+from tests.policies.machines import JUDGED, MACHINES, Answers, cases, change, facts, host, read_clean, with_case
 from tests.policies.messages import messages
 from tests.policies.plans import said
 from tests.policies.thresholds import changed, thresholds
@@ -45,17 +46,17 @@ def estate() -> Estate:
 
 @pytest.fixture
 def judged(baseline: Baseline) -> Callable[..., Report]:
-    """Judge answers by all rules: a case must be found by one rule and by no other."""
+    """Judge machines by all rules: a case must be found by one rule and by no other."""
 
-    def _judged(answers: Answers, by: Baseline = baseline) -> Report:
-        return run(LIVE, facts(answers), by)
+    def _judged(plan: PlanFacts, by: Baseline = baseline) -> Report:
+        return run(LIVE, plan, by)
 
     return _judged
 
 
 def test_clean_answers_pass_every_rule(clean: Answers, judged: Any) -> None:
     assert told(host(), clean)[1] == {}, "a question that has no answer"
-    report = judged(clean)
+    report = judged(facts(clean))
     assert said(report.verdicts if not report.clean else ()) == []
     assert {one.control for one in report.of(Outcome.PASS)} == {rule.control for rule in LIVE}
 
@@ -64,8 +65,8 @@ def test_clean_answers_pass_every_rule(clean: Answers, judged: Any) -> None:
     "case",
     [pytest.param(case, id=f"{control}-{n}") for control, found in cases().items() for n, case in enumerate(found)],
 )
-def test_a_change_is_found_by_one_rule_with_its_message(clean: Answers, judged: Any, case: dict[str, Any]) -> None:
-    report = judged(change(clean, case))
+def test_a_change_is_found_by_one_rule_with_its_message(judged: Any, case: dict[str, Any]) -> None:
+    report = judged(with_case(case))
     assert report.crashes == ()
     assert said(report.of(Outcome.VIOLATION)) == (case["says"] if isinstance(case["says"], list) else [case["says"]])
     assert report.of(Outcome.UNDECIDED) == ()
@@ -78,7 +79,7 @@ def test_every_message_of_a_rule_has_a_case(
     rule: type[Rule[Any]] = next(one for one in LIVE if one.control == control)
     with messages(rule, monkeypatch) as (wanted, found):
         for case in cases()[control]:
-            judged(change(clean, case))
+            judged(with_case(case))
     assert found == wanted
 
 
@@ -88,21 +89,29 @@ def test_every_message_of_a_rule_has_a_case(
 )
 def test_every_threshold_matters(at: tuple[Any, ...], by: int, clean: Answers, judged: Any, baseline: Baseline) -> None:
     other = changed(baseline, at, by)
-    plans = [clean, *(change(clean, case) for case in cases()[at[0]])]
+    plans = [facts(clean), *map(with_case, cases()[at[0]])]
     assert any(
         said(judged(plan, other).of(Outcome.VIOLATION)) != said(judged(plan).of(Outcome.VIOLATION)) for plan in plans
     )
 
 
-@pytest.mark.parametrize("name", [*probe.COMMANDS, *probe.TEXTS])
+@pytest.mark.parametrize("name", [one for one in (*probe.COMMANDS, *probe.TEXTS) if one != "log-store"])
 def test_a_question_without_an_answer_is_undecided_never_passed(name: str, clean: Answers, judged: Any) -> None:
     broken = clean | {name: {"error": "not found"}}
     assert list(told(host(), broken)[1].values()) == ["not found"]
-    report = judged(broken)
+    report = judged(facts(broken))
     assert report.of(Outcome.VIOLATION) == ()
     late = report.of(Outcome.UNDECIDED)
     assert {one.urn for one in late} == {host().urn}
     assert len(report.of(Outcome.PASS)) + len(late) == len(report.verdicts)
+
+
+def test_where_a_log_store_does_not_answer_nobody_is_said_to_be_heard(judged: Any) -> None:
+    name = "qhdc-soc1"
+    report = judged(facts(read_clean(name) | {"log-store": {"error": "not found"}}, name))
+    late = {(one.control, one.urn) for one in report.of(Outcome.UNDECIDED)}
+    assert late == {(control, host(one).urn) for control in ("C-LOG-01", "C-LOG-02") for one in MACHINES}
+    assert report.of(Outcome.VIOLATION) == ()
 
 
 def test_an_answer_that_nobody_understands_is_a_gap(clean: Answers) -> None:

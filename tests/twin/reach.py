@@ -57,7 +57,7 @@ def _vantages(twin: Twin, places: Iterable[Place]) -> dict[str, Path]:
 
 
 def _answering(vantages: dict[str, Path], targets: dict[str, str]) -> list[str]:
-    tries = [(who, namespace, ask) for who, namespace in vantages.items() for ask in (_connected, _echoed)]
+    tries = [(who, namespace, ask) for who, namespace in vantages.items() for ask in (connected, _echoed)]
     with ThreadPoolExecutor(len(tries)) as threads:
         answered = threads.map(lambda it: (it[0], inside.call(it[1], lambda: it[2](targets))), tries)
         return sorted({f"{who} -> {targets[address]} {address}" for who, found in answered for address in found})
@@ -67,7 +67,7 @@ def _family(address: str) -> socket.AddressFamily:
     return socket.AF_INET if ip_address(address).version == 4 else socket.AF_INET6
 
 
-def _connected(targets: Iterable[str]) -> set[str]:
+def connected(targets: Iterable[str]) -> set[str]:
     """Addresses that answered TCP at all: one that refuses is reachable too."""
     waiting = selectors.DefaultSelector()
     found = set()

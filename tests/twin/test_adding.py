@@ -15,8 +15,8 @@ from .conftest import NAME, Run, WatchedUp
 pytestmark = pytest.mark.live
 
 NEW = "qhdc-app3"
-TOUCHED = {NEW, "qhdc-infra1", "ndc-infra1", "hall-infra1"}
-"""Besides the new one those that know every machine by name."""
+TOUCHED = {NEW, "qhdc-bastion1", "qhdc-infra1", "ndc-infra1", "hall-infra1"}
+"""Besides the new one those that know every machine by name, of all sites or of their own."""
 
 
 def test_a_machine_more_takes_a_quarter_and_touches_what_it_must(

@@ -8,8 +8,7 @@ import os
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from qhs.twin.names import Twin
 from stacks.model import load
 from tests.twin.conftest import NAME, QHS, Run, WatchedUp
 from tests.twin.hosts import Hosts
+from tests.twin.waiting import await_
 
 pytestmark = pytest.mark.live
 
@@ -44,13 +44,6 @@ DRIFT = (
 )
 PLAY = ("shell", "--", "ansible-playbook", "scripts/playbooks/site.yml", "--limit", MACHINE)
 BUSY = "systemctl is-active chrony; ls -A /run/qhs-roles 2>/dev/null; true"
-
-
-def await_(what: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, what
-        time.sleep(0.5)
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from policies.verdicts import Outcome
+from qhs.inventory import nearest
+from stacks.model import load
 from tests.twin.conftest import Run
 from tests.twin.hosts import Hosts
 
@@ -16,6 +18,8 @@ pytestmark = pytest.mark.live
 
 SILENT = "ndc-edge1"
 CLOCKS_WITHIN = 120  # seconds
+ESTATE = load("twin")
+INFRA = f'"{ESTATE.places["hall.infra"].prefix.ipv4}"'
 SEEDED = {
     # C-HOST-01
     "hall-infra1": "sed -i 's/^PermitEmptyPasswords no/PermitEmptyPasswords yes/'"
@@ -25,11 +29,17 @@ SEEDED = {
     " && /usr/lib/systemd/systemd-sysctl /etc/sysctl.d/65-qhs-base.conf",
     # C-TIME-01
     "ndc-db1": "echo 'server 192.0.2.1' >>/etc/chrony/chrony.conf && systemctl restart chrony",
+    # C-LOG-01: a store is told to keep less of what comes from one network
+    "ndc-soc1": f"sed -i 's|\\({INFRA}\\): [0-9]*|\\1: 2|' /etc/qhs/logs/months.json",
+    # C-LOG-02
+    "ndc-app1": "sed -i 's/tls=.on./tls=\"off\"/' /etc/rsyslog.conf",
 }
 FOUND = {
     ("hall-infra1", "C-HOST-01", "sshd permitemptypasswords", "yes"),
     ("ndc-cp1", "C-HOST-02", "kernel net.ipv4.conf.all.accept_redirects", "1"),
     ("ndc-db1", "C-TIME-01", "time of others", "192.0.2.1"),
+    ("hall-infra1", "C-LOG-01", "kept", "2 months at ndc-soc1"),
+    ("ndc-app1", "C-LOG-02", "tls", ", ".join(nearest(ESTATE, "ndc", "logs"))),
 }
 
 

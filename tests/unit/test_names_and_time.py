@@ -1,4 +1,4 @@
-"""Who answers for names and time, and what the names are: derived from the estate alone."""
+"""Who answers for names and time, where logs go, and what the names are: derived from the estate alone."""
 
 from __future__ import annotations
 
@@ -33,6 +33,30 @@ def test_a_time_server_does_not_follow_itself(estate: Estate) -> None:
         servers = [name for name, one in found.items() if one["qhs_site"] == site and "qhs_time_clock" in one]
         assert len(servers) == 1
         assert own not in found[servers[0]]["qhs_time_sources"]
+
+
+def test_a_machine_sends_its_logs_to_its_own_site_and_to_another(estate: Estate) -> None:
+    found = inventory(estate)["_meta"]["hostvars"]
+    sites = [site for site in estate.inventory.sites if f"logs.{site}" in records(estate)]
+    assert len(sites) >= 2
+    for name, variables in found.items():
+        one, other = (store["name"].split(".")[1] for store in variables["logging_stores"])
+        assert one != other, name
+        assert one == variables["qhs_site"] or variables["qhs_site"] not in sites, name
+        for store in variables["logging_stores"]:
+            assert store["address"] in records(estate)[store["name"].removesuffix(f".{variables['qhs_domain']}")]
+
+
+def test_a_log_store_knows_networks_and_no_machine(estate: Estate) -> None:
+    """So that one more changes nothing there (T-A04)."""
+    stores = [one for one in inventory(estate)["_meta"]["hostvars"].values() if "log_store_months" in one]
+    zones = [place for place in estate.places.values() if place.zone]
+    assert len(stores) == 2
+    for months in (one["log_store_months"] for one in stores):
+        for place in zones:
+            zone = estate.catalogue.zones[place.zone or ""]
+            kept = estate.catalogue.retention[zone.level].log_months if zone.firewall == "gateway" else None
+            assert months.get(str(place.prefix.ipv4)) == kept, place.name
 
 
 def test_every_machine_and_every_held_service_has_a_name_in_both_families(estate: Estate) -> None:

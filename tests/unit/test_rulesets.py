@@ -9,7 +9,7 @@ from ipaddress import ip_network
 import pytest
 
 from stacks.model import Estate, load
-from stacks.model.estate import INTER_SITE, MANAGEMENT_PORTS, SYNC, Conversation, Place
+from stacks.model.estate import BASTION, INTER_SITE, MANAGEMENT_PORTS, SYNC, Conversation, Place
 from stacks.model.rules import FlowRules, Rule, Ruleset, rulesets
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
@@ -178,13 +178,18 @@ def test_no_flow_crosses_the_edge_of_the_enclave(everything: dict[str, Ruleset])
     assert [ruleset.target for ruleset, flow, _ in _rules(everything) if flow.flow == "enclave-inside"] == []
 
 
-def test_guards_come_in_their_order(everything: dict[str, Ruleset]) -> None:
+def test_guards_come_in_their_order(estate: Estate, everything: dict[str, Ruleset]) -> None:
+    bastions = {name for name, one in estate.machines.items() if BASTION in one.roles}
+    assert bastions
     for ruleset in everything.values():
         names = list(dict.fromkeys(name for name, _ in ruleset.guards))
-        assert names == GUARDS[ruleset.kind], ruleset.target
+        onwards = ["own-management"] if ruleset.members[0] in bastions else []
+        assert names == GUARDS[ruleset.kind] + onwards, ruleset.target
 
 
-def test_guards_let_in_nothing_new_but_management_and_the_link_itself(everything: dict[str, Ruleset]) -> None:
+def test_guards_let_in_nothing_new_but_management_and_the_link_itself(
+    estate: Estate, everything: dict[str, Ruleset]
+) -> None:
     for ruleset in everything.values():
         for name, rule in ruleset.guards:
             if rule.verdict == "drop":
@@ -192,6 +197,11 @@ def test_guards_let_in_nothing_new_but_management_and_the_link_itself(everything
             elif name == "management":
                 assert (rule.chain, rule.iif, rule.protocol, rule.ports) == ("input", MANAGEMENT_PORTS, "tcp", ("22",))
                 assert rule.sources, ruleset.target
+            elif name == "own-management":
+                assert (rule.chain, rule.oif, rule.protocol, rule.ports) == ("output", MANAGEMENT_PORTS, "tcp", ("22",))
+                managed = estate.places[f"{ruleset.site}.{MANAGEMENT_PORTS}"].prefix
+                assert rule.destinations
+                assert set(rule.destinations) <= set(managed.texts())
             elif name.endswith("vrrp"):
                 assert SYNC in (rule.iif, rule.oif)
                 assert rule.protocol == "vrrp"

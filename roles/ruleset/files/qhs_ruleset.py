@@ -16,6 +16,7 @@ import os
 import re
 import subprocess
 import sys
+import syslog
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,6 +73,8 @@ def main() -> int:
         answer = {"error": {"code": refused.code, "message": str(refused)}}
     except OSError as error:
         answer = {"error": {"code": "failed", "message": f"{error.filename or 'system'}: {error.strerror}"}}
+    if remote is not None:
+        syslog.syslog(syslog.LOG_AUTH | syslog.LOG_NOTICE, f"{remote[:80]!r}: {answer.get('error', 'done')}")
     print(json.dumps(answer))
     return 1 if "error" in answer else 0
 

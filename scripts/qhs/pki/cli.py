@@ -1,27 +1,64 @@
-"""`qhs pki`: certificates that are not to be taken any more."""
+"""`qhs pki`: who is let in, and which certificates are not to be taken any more."""
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from qhs import ansible
+from qhs import ansible, whole
 from qhs.console import progress
 from qhs.environments import Environment
 from qhs.errors import UserError
 from qhs.lock import alone
-from qhs.pki import files, users
+from qhs.pki import files, people, users
 from qhs.twin.names import Twin
-from stacks.model import load
+from stacks.model import Estate, load
+from stacks.model.estate import BASTION
+
+NAME = r"[a-z][a-z0-9-]{1,39}"
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
 
-@app.callback()
-def _commands() -> None:
-    """Keeps `revoke` a command of its own."""
+@app.command()
+def person(
+    name: Annotated[str, typer.Argument(help="The person, in small letters and hyphens: nguyen-van-a.")],
+    group: Annotated[str, typer.Option(help="A group of stacks/catalogue/people.yaml.")],
+    key: Annotated[Path, typer.Option(help="The public half of the person's Ed25519 key, as id_ed25519.pub.")],
+    hours: Annotated[int | None, typer.Option(min=1, help="For how long; else as long as the group may.")] = None,
+) -> None:
+    """Let a person in through the bastions, for some hours; the certificate comes to lie beside the key."""
+    estate = load(Environment.TWIN)
+    most = longest(estate, name, group)
+    span = hours or most
+    if span > most:
+        raise UserError(
+            f"found {span} hours, wanted {most} at most for {group} (stacks/catalogue/people.yaml)", "ask for less"
+        )
+    twin = Twin.here()
+    now = datetime.now(UTC)
+    until = now + timedelta(hours=span)
+    with alone(twin.up_lock, f"`qhs up` of twin {twin.name}"):
+        signed = people.admit(files.ensure(twin), key.read_text(), people.Person(name, group, until), now)
+        place = key.with_name(f"{key.stem}-cert.pub")
+        whole.write(place, signed)
+        progress(f"{name} of {group} until {until:%d/%m/%Y %H:%M} UTC, serial {users.serial_of(place)}: {place}")
+        bastions = {one.name for one in estate.machines.values() if BASTION in one.roles}
+        ansible.play(twin, estate, "bastions.yml", bastions, progress)
+
+
+def longest(estate: Estate, name: str, group: str) -> int:
+    """Hours for which a person of this group may be let in. Raises UserError for a name or a group that is none."""
+    groups = estate.catalogue.people
+    if group not in groups:
+        raise UserError(f"found group {group}, wanted one of {', '.join(groups)}", "see stacks/catalogue/people.yaml")
+    if not re.fullmatch(NAME, name):
+        raise UserError(f"found the name {name!r}, wanted {NAME}", "write it as nguyen-van-a")
+    return groups[group].hours
 
 
 @app.command()

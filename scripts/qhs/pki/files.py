@@ -26,6 +26,8 @@ def ensure(twin: Twin) -> Path:
     make(user_authority(own))
     if not revoked(own).is_file():
         whole.write(revoked(own), "# Serials of user certificates not to be taken any more, for ssh-keygen -k.\n")
+    if not people(own).is_file():
+        whole.write(people(own), "{}\n")
     return own
 
 
@@ -37,6 +39,11 @@ def user_authority(own: Path) -> Path:
 def revoked(own: Path) -> Path:
     """Serials of revoked user certificates, a line each."""
     return own / "revoked"
+
+
+def people(own: Path) -> Path:
+    """By group of persons, until when each is let in; bastions get it as it is."""
+    return own / "people.json"
 
 
 def hosts(own: Path) -> Path:

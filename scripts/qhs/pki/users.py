@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -33,29 +34,41 @@ def current(own: Path, key: Path, principal: str, now: datetime | None = None) -
     path = key.with_name(f"{key.name}-cert.pub")
     if not (path.is_file() and _good(own, path, now)):
         public = key.with_name(f"{key.name}.pub").read_text()
-        whole.write(path, sign(own, public, principal, now) + b"\n")
+        grant = Grant(f"qhs {principal}", (principal,), now + VALID_FOR)
+        whole.write(path, sign(own, public, grant, now) + b"\n")
     return path
 
 
-def sign(own: Path, public: str, principal: str, now: datetime) -> bytes:
-    """A user certificate for a public key in OpenSSH's format: it logs in as `principal` and forwards nothing."""
+@dataclass(frozen=True)
+class Grant:
+    """What a user certificate says."""
+
+    name: str
+    """Whose it is, as sshd's log has it."""
+    principals: tuple[str, ...]
+    until: datetime
+    extensions: tuple[bytes, ...] = (b"permit-pty",)
+
+
+def sign(own: Path, public: str, grant: Grant, now: datetime) -> bytes:
+    """A user certificate for a public key in OpenSSH's format. Raises UserError for a key of another kind."""
     authority = load_ssh_private_key(user_authority(own).read_bytes(), None)
     wanted = load_ssh_public_key(public.encode())
     if not isinstance(authority, ed25519.Ed25519PrivateKey) or not isinstance(wanted, ed25519.Ed25519PublicKey):
         raise UserError("found another kind of SSH key, wanted Ed25519", "make the key anew with ssh-keygen -t ed25519")
-    return (
+    builder = (
         SSHCertificateBuilder()
         .public_key(wanted)
         .serial(secrets.randbits(63))
         .type(SSHCertificateType.USER)
-        .key_id(f"qhs {principal}".encode())
-        .valid_principals([principal.encode()])
+        .key_id(grant.name.encode())
+        .valid_principals([one.encode() for one in grant.principals])
         .valid_after(int((now - EARLIER).timestamp()))
-        .valid_before(int((now + VALID_FOR).timestamp()))
-        .add_extension(b"permit-pty", b"")
-        .sign(authority)
-        .public_bytes()
+        .valid_before(int(grant.until.timestamp()))
     )
+    for one in grant.extensions:
+        builder = builder.add_extension(one, b"")
+    return builder.sign(authority).public_bytes()
 
 
 def revoke(own: Path, serial: int) -> bool:

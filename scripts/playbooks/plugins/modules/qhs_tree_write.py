@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import syslog
 import tempfile
 from pathlib import Path
 
@@ -89,6 +90,9 @@ def main() -> None:
     other = [one for one in files if Path(one["path"]).exists() and _attributes(module, one)]
     if due.exists() and not module.check_mode:
         _let(module, "systemd-tmpfiles --create", files, "/etc/tmpfiles.d/")
+    written = [one["path"] for one in files if one in fresh or one in other]
+    if written and not module.check_mode:
+        _note(module.params["role"], written)
     diff = [
         {"before_header": path, "after_header": path, "before": before[path] or "", "after": one["content"]}
         for one in fresh
@@ -99,7 +103,7 @@ def main() -> None:
     to_act = bool(fresh) or due.exists() or bool(idle)
     module.exit_json(
         changed=bool(fresh or other) or (module.check_mode and to_act),
-        written=[one["path"] for one in files if one in fresh or one in other],
+        written=written,
         idle=idle,
         due=to_act and not module.check_mode,
         diff=diff,
@@ -146,6 +150,12 @@ def _write(file: File) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     Path(fresh).replace(path)
+
+
+def _note(role: str, written: list[str]) -> None:
+    """In the machine's journal, where Ansible itself writes nothing of a module that hides what it is told."""
+    syslog.openlog("ansible-qhs_tree_write", 0, syslog.LOG_AUTH)
+    syslog.syslog(syslog.LOG_NOTICE, f"role {role} wrote {' '.join(written)}")
 
 
 def _let(module: AnsibleModule, program: str, files: list[File], folder: str) -> None:

@@ -26,7 +26,7 @@ from qhs.net.prove.space import (
 from stacks.model import Estate
 from stacks.model.addresses import Pair
 from stacks.model.catalogue import Flow
-from stacks.model.estate import FIREWALL, INTER_SITE, MANAGEMENT_PORTS, SYNC, Machine, Place
+from stacks.model.estate import BASTION, FIREWALL, INTER_SITE, MANAGEMENT_PORTS, SYNC, Machine, Place
 
 NEIGHBOURS = (135, 136)
 SSH = 22
@@ -214,6 +214,10 @@ def _locals(estate: Estate, machine: Machine) -> Iterator[Local]:
             if port.name == MANAGEMENT_PORTS:
                 box = Box(known[family], anywhere, service(PROTOCOLS["tcp"], SSH, SSH))
                 yield Local("management", machine.name, "input", port.name, family, box)
+            if port.name == MANAGEMENT_PORTS and BASTION in machine.roles:
+                managed = spans_of([estate.places[port.place].prefix])[family]
+                box = Box(anywhere, managed, service(PROTOCOLS["tcp"], SSH, SSH))
+                yield Local("management", machine.name, "output", port.name, family, box)
             for hook in ("input", "output"):
                 if family == FAMILIES[1]:
                     box = Box(anywhere, anywhere, service(PROTOCOLS["icmpv6"], *NEIGHBOURS))
