@@ -21,6 +21,7 @@ from qhs.twin.names import Twin
 from qhs.twin.sshkey import make
 from stacks.model import load
 from stacks.model.estate import BASTION as BASTION_ROLE
+from tests.pace import Pace
 from tests.twin import reach
 from tests.twin.conftest import Run, WatchedUp
 from tests.twin.hosts import Hosts
@@ -213,11 +214,13 @@ def test_a_supplier_enters_what_the_catalogue_says_for_as_long_as_it_says(
 
 def test_a_session_ends_with_the_certificate(hosts: Hosts, operator: Visitor, visit: Visit) -> None:
     """The entry is good for an hour, this certificate for some seconds."""
-    until = datetime.now(UTC) + timedelta(seconds=10)
+    pace = Pace()
+    until = datetime.now(UTC) + timedelta(seconds=pace.limit(10))
     visitor = visit("nguyen-van-a", "operators", until)
-    done = visitor.says("operators", DATABASE, "sleep 50")
+    done = visitor.says("operators", DATABASE, "echo begun; sleep 50")
+    assert done.stdout == "begun\n"
     assert done.returncode != 0
-    assert timedelta(seconds=-2) < datetime.now(UTC) - until < timedelta(seconds=15)
+    assert timedelta(seconds=-2) < datetime.now(UTC) - until < timedelta(seconds=pace.limit(15))
 
 
 def test_a_revoked_certificate_opens_no_bastion(hosts: Hosts, qhs: Run, operator: Visitor) -> None:
