@@ -74,6 +74,8 @@ class LogStore(Facts):
     """What was altered, removed or put in since it was sealed."""
     heads: tuple[str, ...]
     """Of its chain, of the last days."""
+    sealed_minutes: float | None = None
+    """Since the last seal; None where there is none."""
     witnessed: dict[str, tuple[str, ...]]
     """The heads that other stores have told it of late, by their address."""
     senders: dict[str, Heard]

@@ -35,7 +35,7 @@ class CentralLogs(Rule[Host]):
 
     def judge(self, resource: Resource, subject: Host) -> Iterator[Fault]:
         level = known(subject.level, "level") or 0
-        least = self.limits.months.get(level, 0)
+        least = max((months for asked, months in self.limits.months.items() if asked <= level), default=0)
         kept = [(store.host.name, one.months) for store in stores(self.plan) for one in store.heard(subject)]
         if not kept:
             yield Fault("no line at any log store", "one at least", "see `systemctl status rsyslog` there")

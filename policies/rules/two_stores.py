@@ -16,10 +16,11 @@ RUN = "run the logging role again"
 
 
 class Limits(Strict):
-    """At how many sites, and after how much silence a sender counts as lost."""
+    """At how many sites, and after how much silence a sender, or whatever seals, counts as lost."""
 
     sites: int
     silent_minutes: int
+    sealed_minutes: int
 
 
 class TwoStores(Rule[tuple[Host, str]]):
@@ -69,14 +70,18 @@ class TwoStores(Rule[tuple[Host, str]]):
 
 
 class Sealed(Rule[tuple[Host, str]]):
-    """What a log store has sealed is as it was, and its chain is the one that it has told the others of."""
+    """A log store has sealed lately, all is as it was, and its chain is the one that it has told the others of."""
 
     control = "C-LOG-02"
     name = "sealed"
 
+    def __init__(self, plan: PlanFacts, baseline: Baseline) -> None:
+        super().__init__(plan, baseline)
+        self.limits = Limits.model_validate(baseline.thresholds(self.control))
+
     def subjects(self, resource: Resource) -> Iterator[tuple[str, tuple[Host, str]]]:
         if isinstance(resource, Host) and LOGS in resource.services:
-            for label in ("seals", "witnessed"):
+            for label in ("seals", "lately", "witnessed"):
                 yield label, (resource, label)
 
     def judge(self, resource: Resource, subject: tuple[Host, str]) -> Iterator[Fault]:
@@ -89,8 +94,19 @@ class Sealed(Rule[tuple[Host, str]]):
         if label == "seals" and told.faults:
             wanted = "logs as they were sealed"
             yield Fault("; ".join(told.faults), wanted, "`qhs-logs verify` there; another store has the lines")
-        if label == "witnessed" and (others := self._others(host) - set(told.heads)):
-            found = f"{len(others)} seals that other stores were told of and it does not have"
+        limit = self.limits.sealed_minutes
+        if label == "lately" and (told.sealed_minutes is None or told.sealed_minutes >= limit):
+            found = "no seal" if told.sealed_minutes is None else f"a last seal {told.sealed_minutes} minutes ago"
+            yield Fault(found, f"one less than {limit} minutes ago", "see `systemctl status qhs-logs-seal.timer` there")
+        if label == "witnessed":
+            yield from self._witnessed(self._others(host), set(told.heads))
+
+    @staticmethod
+    def _witnessed(others: set[str], own: set[str]) -> Iterator[Fault]:
+        if not others:
+            yield Fault("seals that no other store was told of", "a witness", "see `systemctl status rsyslog` there")
+        if others - own:
+            found = f"{len(others - own)} seals that other stores were told of and it does not have"
             yield Fault(found, "a chain that only grows", "take what it has for altered; another store has the lines")
 
     def _others(self, host: Host) -> set[str]:

@@ -15,8 +15,8 @@ from qhs.twin.names import Twin
 from qhs.twin.topology import Place, Topology
 
 _SSH = 22
-_WAIT = 1.5
-"""Seconds for an answer: on these wires it takes one thousandth of one."""
+_WAIT = 3.5
+"""Seconds for an answer: on these wires it takes one thousandth of one, and a busy machine asks twice more."""
 
 
 def into(twin: Twin, topology: Topology) -> list[str]:

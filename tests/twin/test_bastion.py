@@ -136,6 +136,15 @@ def test_a_session_is_recorded_with_who_when_where_and_what(hosts: Hosts, operat
     assert re.search(r"operators : .*COMMAND=/usr/bin/id -un", there)
 
 
+def test_what_goes_through_without_a_terminal_is_recorded_too(hosts: Hosts, operator: Visitor) -> None:
+    """Also what looks like the answer to a question for a password."""
+    done = operator.says("operators", MACHINE, "sh", typed="echo 'Password: '; sleep 1; echo piped-$((40+2))\n")
+    assert done.stdout == "Password: \npiped-42\n", done.stderr
+    last = recordings(hosts)[0]
+    for stream, text in {"stdin": "echo piped-$((40+2))", "stdout": "piped-42"}.items():
+        assert text in hosts.say(f"zcat -f {last}/{stream}", [BASTION])[BASTION], stream
+
+
 def test_a_command_is_written_down_and_nothing_else_is_to_be_had(hosts: Hosts, operator: Visitor) -> None:
     start = since()
     done = operator.says("operators", DATABASE, "echo one two | tr a-z A-Z")
@@ -164,8 +173,11 @@ def test_the_person_cannot_reach_the_recording(hosts: Hosts, operator: Visitor) 
         "sudo -n rm -rf /var/log/qhs-sessions",
     ]
     for one in tries:
-        code = f"runuser --user operators -- sh -c '{one}' 2>&1; echo rc=$?"
-        assert hosts.say(code, [BASTION])[BASTION].strip().splitlines()[-1] != "rc=0", one
+        code = f"runuser --user operators -- sh -c 'id -un; {one}' 2>&1; echo rc=$?"
+        account, *said, result = hosts.say(code, [BASTION])[BASTION].splitlines()
+        assert account == "operators"
+        assert result != "rc=0", one
+        assert re.search("Permission denied|a password is required|not allowed", "\n".join(said)), said
     assert last in recordings(hosts)
 
 
@@ -182,11 +194,12 @@ REFUSED = {
 def test_a_supplier_is_refused(case: str, hosts: Hosts, twin: Twin, qhs: Run, visit: Visit) -> None:
     bastion, family, left, entered, reason = REFUSED[case]
     now = datetime.now(UTC)
-    visitor = visit("le-b", "suppliers")
+    name = case.replace(" ", "-")
+    visitor = visit(name, "suppliers")
     if entered:
         assert let_in(qhs, visitor, "suppliers").returncode == 0
     if left is not None:
-        visitor = visit("le-b", "suppliers", now + left, now - timedelta(hours=1))
+        visitor = visit(name, "suppliers", now + left, now - timedelta(hours=1))
     start = since()
     done = visitor.says("suppliers", bastion.replace("bastion", "app"), "true", bastion=bastion, family=family)
     assert (done.returncode, "Permission denied" in done.stderr) == (255, True), done.stderr

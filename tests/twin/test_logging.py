@@ -130,7 +130,7 @@ def test_only_the_operations_centre_reads_logs_and_nobody_writes_seals(hosts: Ho
 
 def test_who_shows_no_certificate_of_the_estate_is_refused(hosts: Hosts) -> None:
     address = VARIABLES[STORE]["log_store_addresses"][0]
-    connect = f"(sleep 1; echo; sleep 1) | openssl s_client -connect {address}:6514 -CAfile /etc/qhs/tls/ca.crt"
+    connect = f"(sleep 2; echo; sleep 5) | openssl s_client -connect {address}:6514 -CAfile /etc/qhs/tls/ca.crt"
     own = (
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -keyout k -out c 2>/dev/null"
     )

@@ -43,7 +43,12 @@ def write(name: str, lines: int) -> None:
 
 
 def faults() -> list[str]:
-    return qhs_logs.faults(lambda _: True)
+    return qhs_logs.faults(qhs_logs.links(), lambda _: True)
+
+
+def link() -> Path:
+    """The newest file of the chain."""
+    return qhs_logs.links()[-1]
 
 
 def test_what_is_sealed_and_what_is_new_is_as_it_should_be(store: Path) -> None:
@@ -75,13 +80,26 @@ TAMPERED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a file removed": (lambda logs: (logs / YESTERDAY).unlink(), f"{YESTERDAY}: removed"),
     "a file put in": (lambda _: write(f"{OTHER}/2026-11-24.log", 1), f"{OTHER}/2026-11-24.log: put in"),
     "another file": (lambda logs: (logs / "x").write_text("x"), "x: put in"),
-    "a seal altered": (lambda _: altered(qhs_logs.CHAIN, b"2026-11-25T12", b"2026-11-25T11"), "seal 2: does not"),
-    "a seal made unreadable": (lambda _: altered(qhs_logs.CHAIN, b"{", b"("), "seal 1: altered"),
-    "a seal removed": (
-        lambda _: qhs_logs.CHAIN.write_bytes(b"\n".join(qhs_logs.CHAIN.read_bytes().splitlines()[1:])),
-        "seal 1: does not follow",
+    "a file of a day that never was": (lambda _: write("dead/2026-99-99.log", 1), "dead/2026-99-99.log: put in"),
+    "a link": (lambda logs: (logs / ADDRESS / "2026-11-20.log").symlink_to("x"), f"{ADDRESS}/2026-11-20.log: put in"),
+    "a line put in and sealed": (
+        lambda _: (write(YESTERDAY, 1), qhs_logs.seal(NOW + timedelta(minutes=30))),
+        f"{YESTERDAY}: lines were put in after its day",
     ),
-    "the chain removed": (lambda _: qhs_logs.CHAIN.unlink(), "no chain"),
+    "a seal altered": (
+        lambda _: altered(link(), b"2026-11-25T12", b"2026-11-25T11"), "seal 2 of 2026-11: does not"
+    ),
+    "a seal made unreadable": (lambda _: altered(link(), b"{", b"("), "seal 1 of 2026-11: altered"),
+    "a seal that is none": (lambda _: link().write_text('{"sealed": []}\n'), "seal 1 of 2026-11: altered"),
+    "a seal removed": (
+        lambda _: link().write_bytes(b"\n".join(link().read_bytes().splitlines()[1:])),
+        "seal 1 of 2026-11: does not follow",
+    ),
+    "the chain removed": (lambda _: link().unlink(), "no chain"),
+    "deleted too early": (
+        lambda _: altered(link(), b'"deleted": {}', b'"deleted": {"%s": 12}' % TODAY.encode()),
+        f"{TODAY}: deleted before its 12 months",
+    ),
 }  # fmt: skip
 
 
@@ -94,15 +112,15 @@ def test_what_was_tampered_with_is_named(store: Path, change: tuple[Callable[[Pa
 
 def test_a_line_that_leaves_no_seal_is_missed_by_none(store: Path) -> None:
     """Whoever takes a seal out and mends the links still leaves a gap."""
-    one, two, three = map(json.loads, qhs_logs.CHAIN.read_text().splitlines())
+    one, two, three = map(json.loads, link().read_text().splitlines())
     three["previous"] = two["previous"]
-    qhs_logs.CHAIN.write_text("".join(json.dumps(told) + "\n" for told in (one, three)))
+    link().write_text("".join(json.dumps(told) + "\n" for told in (one, three)))
     assert faults() == [f"{TODAY}: its seals leave lines out"]
 
 
 def test_the_content_of_older_files_is_read_only_where_it_is_asked_for(store: Path) -> None:
     altered(store / YESTERDAY, b"- 1\n", b"- 7\n")
-    assert qhs_logs.faults(lambda name: name == TODAY) == []
+    assert qhs_logs.faults(qhs_logs.links(), lambda name: name == TODAY) == []
     assert len(faults()) == 1
 
 
@@ -125,9 +143,44 @@ def test_what_was_kept_for_long_enough_is_deleted_and_the_chain_says_so(store: P
     qhs_logs.seal(datetime(2027, 2, 26, tzinfo=UTC))
     assert qhs_logs.files() == [YESTERDAY, TODAY]
     assert faults() == []
-    assert json.loads(qhs_logs.CHAIN.read_text().splitlines()[-1])["deleted"] == [short]
+    assert json.loads(link().read_text().splitlines()[-1])["deleted"] == {short: 3}
     write(short, 1)
     assert faults() == [f"{short}: put in"]
+
+
+def test_months_that_were_shortened_for_a_while_are_told(store: Path) -> None:
+    write(f"{OTHER}/2026-11-26.log", 1)
+    qhs_logs.MONTHS.write_text(json.dumps({"10.16.64.0/20": 0}))
+    qhs_logs.seal(NOW + timedelta(minutes=30))
+    qhs_logs.MONTHS.write_text(json.dumps({"10.16.64.0/20": 12}))
+    write(TODAY, 1)
+    assert qhs_logs.status(NOW + timedelta(minutes=31))["senders"][ADDRESS]["months"] == 0
+
+
+def test_a_new_month_has_a_file_of_its_own_and_needs_no_other(store: Path) -> None:
+    december = datetime(2026, 12, 1, 12, tzinfo=UTC)
+    write(f"{ADDRESS}/2026-12-01.log", 1)
+    qhs_logs.seal(december)
+    altered(store / YESTERDAY, b"- 1\n", b"- 7\n")
+    assert [one.name for one in qhs_logs.links()] == ["2026-11", "2026-12"]
+    assert qhs_logs.faults(qhs_logs.links()[-1:], lambda _: True) == []
+    assert [one.partition(" between")[0] for one in faults()] == [f"{YESTERDAY}: altered"]
+    (store / TODAY).unlink()
+    assert qhs_logs.faults(qhs_logs.links()[-1:], lambda _: True) == [f"{TODAY}: removed"]
+    qhs_logs.links()[0].unlink()
+    assert any("does not follow" in one for one in faults()), "a month was taken out"
+
+
+def test_what_a_loss_of_power_leaves_is_no_tampering(store: Path) -> None:
+    """A seal and lines that were being written, and a file without any."""
+    for path in (link(), store / TODAY):
+        with path.open("ab") as file:
+            file.write(b'{"at": "20')
+    (store / OTHER).mkdir()
+    (store / OTHER / "2026-11-26.log").touch()
+    write(f"{ADDRESS}/2026-11-27.log", 1)
+    qhs_logs.seal(NOW + timedelta(days=1))
+    assert faults() == []
 
 
 def test_an_unknown_network_is_kept_for_the_longest(store: Path) -> None:
@@ -144,6 +197,7 @@ def test_a_head_is_found_in_what_another_store_has_sent(store: Path, capsys: pyt
     assert told["faults"] == []
     assert told["witnessed"] == {OTHER: [told["heads"][-1]]}
     assert len(told["heads"]) == 4
+    assert told["sealed_minutes"] == 1.0
     assert {address: one["months"] for address, one in told["senders"].items()} == {ADDRESS: 12, OTHER: 12}
 
 
