@@ -121,7 +121,7 @@ def _watched_up(qhs: Run) -> WatchedUp:
 
 
 def _watch(seen: set[bytes], over: threading.Event) -> None:
-    while not over.wait(0.05):
+    while not over.wait(0.2):
         for process in Path("/proc").glob("[0-9]*"):
             for shown in ("cmdline", "environ"):
                 with contextlib.suppress(OSError):
