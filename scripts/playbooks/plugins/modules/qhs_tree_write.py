@@ -26,7 +26,7 @@ options:
     type: list
     elements: dict
   units:
-    description: Those that are to be enabled and active, as their files say now.
+    description: Those that are to be enabled, which is done here, and active with what their files say now.
     type: list
     elements: str
   acted:
@@ -55,6 +55,7 @@ type File = dict[str, str]
 
 # A boot acts on every file, so the note need not outlive one.
 DUE = Path("/run/qhs-roles")
+AT_WORK = {"ActiveState=active", "UnitFileState=enabled", "NeedDaemonReload=no"}
 
 
 def main() -> None:
@@ -99,7 +100,10 @@ def main() -> None:
         if "secret" not in one
         for path in [one["path"]]
     ]
-    idle = _idle(module, module.params["units"] or [])
+    states = _states(module, module.params["units"] or [])
+    idle = [unit for unit, state in states.items() if state != AT_WORK]
+    if (due.exists() or idle) and not module.check_mode:
+        _settle(module, files, states)
     to_act = bool(fresh) or due.exists() or bool(idle)
     module.exit_json(
         changed=bool(fresh or other) or (module.check_mode and to_act),
@@ -110,15 +114,22 @@ def main() -> None:
     )
 
 
-def _idle(module: AnsibleModule, units: list[str]) -> list[str]:
-    """Those that are not enabled and active with what their files say."""
+def _states(module: AnsibleModule, units: list[str]) -> dict[str, set[str]]:
+    """Whether each is active and enabled, with what its files say."""
     if not units:
-        return []
+        return {}
     shown = ["systemctl", "show", "--property=ActiveState,UnitFileState,NeedDaemonReload", *units]
     _, said, _ = module.run_command(shown, check_rc=True)
-    wanted = {"ActiveState=active", "UnitFileState=enabled", "NeedDaemonReload=no"}
     found = said.strip().split("\n\n")
-    return [unit for unit, state in zip(units, found, strict=True) if set(state.split("\n")) != wanted]
+    return {unit: set(state.split("\n")) for unit, state in zip(units, found, strict=True)}
+
+
+def _settle(module: AnsibleModule, files: list[File], states: dict[str, set[str]]) -> None:
+    """Enable the units, and have systemd read what it should know; once, as that costs as much as a start."""
+    if off := [unit for unit, state in states.items() if "UnitFileState=enabled" not in state]:
+        module.run_command(["systemctl", "enable", "--no-reload", *off], check_rc=True)
+    if any(one["path"].startswith("/etc/systemd/system/") for one in files):
+        module.run_command(["systemctl", "daemon-reload"], check_rc=True)
 
 
 def _content(path: str) -> str | None:
