@@ -14,6 +14,12 @@ TIMES = 1.3
 LEAST = 1.0
 """Seconds: a shorter phase varies by more than that anyway."""
 ACCEPTED: dict[str, dict[str, float]] = yaml.safe_load(Path(__file__).with_name("accepted.yaml").read_text())
+BOOT = "machines"
+
+
+def slowness(first: dict[str, float]) -> float:
+    """How many times slower than accepted the machines of a first run booted: no role and no stack has a part in it."""
+    return max(1.0, first[BOOT] / ACCEPTED["first"][BOOT])
 
 
 def slower(run: str, seconds: dict[str, float]) -> list[str]:

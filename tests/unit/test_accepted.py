@@ -19,3 +19,9 @@ def test_a_slower_phase_is_named_with_both_figures() -> None:
     own = accepted.ACCEPTED["first"]
     (line,) = accepted.slower("first", own | {"ansible": 2 * own["ansible"]})
     assert line.startswith(f"first up: ansible took {2 * own['ansible']:.1f} s, 2.0 times the accepted ")
+
+
+def test_a_machine_whose_boots_took_twice_as_long_is_twice_as_slow() -> None:
+    own = accepted.ACCEPTED["first"]
+    assert accepted.slowness(own | {"machines": 2 * own["machines"]}) == 2
+    assert accepted.slowness(own | {"machines": own["machines"] / 2}) == 1
