@@ -218,7 +218,7 @@ def test_a_supplier_enters_what_the_catalogue_says_for_as_long_as_it_says(
     # The same certificate, and an entry that has ended: sshd on the bastion compares it with the clock.
     entries = json.loads(files.people(pki.ensure(twin)).read_text())
     entries["suppliers"]["le-b"] = (datetime.now(UTC) - timedelta(seconds=1)).strftime(people.AS_SSHD)
-    files.write(files.people(pki.ensure(twin)), json.dumps(entries).encode())
+    files.people(pki.ensure(twin)).write_text(json.dumps(entries))
     assert qhs("shell", "--", "ansible-playbook", "scripts/playbooks/bastions.yml").returncode == 0
     start = since()
     assert visitor.says("suppliers", "ndc-app1", "true", bastion=FAR, family=1).returncode == 255
