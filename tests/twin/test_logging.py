@@ -143,8 +143,8 @@ def test_who_shows_no_certificate_of_the_estate_is_refused(hosts: Hosts) -> None
     assert "alert" not in said
 
 
-def test_a_renewed_certificate_is_shown_by_sender_and_store(hosts: Hosts) -> None:
-    """The store starts anew; a sender does not: its next connection has the new one."""
+def test_a_renewed_certificate_is_shown_by_the_store_and_a_sender_goes_on(hosts: Hosts) -> None:
+    """The store starts anew; a sender does not."""
     main = "systemctl show --value -p MainPID rsyslog"
     before = hosts.say(main, [MACHINE])[MACHINE]
     hosts.say("qhs-pki renew --now", [MACHINE, STORE])
