@@ -124,8 +124,8 @@ def overwrite(file: str, name: str, old: int, new: int) -> str:
 def test_only_the_operations_centre_reads_logs_and_nobody_writes_seals(hosts: Hosts) -> None:
     for said in hosts.say("stat -c %a:%U:%G /var/log/qhs /var/log/qhs/* /var/log/qhs/*/*", STORES).values():
         assert set(said.split()) == {"750:qhs-logs:qhs-soc", "640:qhs-logs:qhs-soc"}
-    for said in hosts.say("stat -c %a:%U:%G /var/lib/qhs-logs/chain", STORES).values():
-        assert said == "640:root:qhs-soc"
+    for said in hosts.say("stat -c %a:%U:%G /var/lib/qhs-logs/chain /var/lib/qhs-logs/chain/*", STORES).values():
+        assert set(said.split()) == {"750:root:qhs-soc", "640:root:qhs-soc"}
 
 
 def test_who_shows_no_certificate_of_the_estate_is_refused(hosts: Hosts) -> None:
