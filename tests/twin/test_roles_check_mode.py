@@ -1,4 +1,8 @@
-"""T-D09: check mode names the files that a run then changes, no more, no fewer, on drifted machines and on new ones."""
+"""T-D09: check mode names the files that a run then changes, no more, no fewer, on drifted machines and on new ones.
+
+By its name it runs after the tests that judge logs: a store that is made anew has lost its chain, and the other store,
+which was told of it, says so for days (C-LOG-02).
+"""
 
 from __future__ import annotations
 
