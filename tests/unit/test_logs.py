@@ -148,6 +148,16 @@ def test_what_was_kept_for_long_enough_is_deleted_and_the_chain_says_so(store: P
     assert faults() == [f"{short}: put in"]
 
 
+def test_a_store_without_a_line_yet_has_a_seal(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qhs_logs, "LOGS", tmp_path / "new")
+    monkeypatch.setattr(qhs_logs, "CHAIN", tmp_path / "new chain")
+    qhs_logs.LOGS.mkdir()
+    for minutes in (0, 15):
+        qhs_logs.seal(NOW + timedelta(minutes=minutes))
+    told = qhs_logs.status(NOW + timedelta(minutes=16))
+    assert (told["faults"], told["sealed_minutes"], len(told["heads"])) == ([], 16.0, 1)
+
+
 def test_months_that_were_shortened_for_a_while_are_told(store: Path) -> None:
     write(f"{OTHER}/2026-11-26.log", 1)
     qhs_logs.MONTHS.write_text(json.dumps({"10.16.64.0/20": 0}))

@@ -131,7 +131,7 @@ def _seal(now: datetime) -> None:
         if end > start:
             grown[name] = (start, end, digest(LOGS / name, start, end, durable=True))
     due = {name: kept(sender(name)) for name in logs() if name not in {*grown, *gone} and over(name, now)}
-    if grown or due:
+    if grown or due or not seals:  # a store that has no line yet has a seal too, or a lost chain would look like that
         link = max([CHAIN / f"{now:%Y-%m}", *links()[-1:]])
         carried = {} if link.exists() else {name: end for name, end in lengths.items() if name not in gone}
         previous = seals[-1].head if seals else ""
