@@ -43,7 +43,7 @@ class Visitor:
     twin: Twin
     key: Path
 
-    def ssh(self, group: str, *words: str, bastion: str = BASTION, family: int = 0) -> list[str]:
+    def ssh(self, group: str, *words: str, bastion: str, family: int) -> list[str]:
         """The command line that asks a bastion for something."""
         (held,) = [one for one in ESTATE.machines[bastion].services if one.service == "bastion"]
         known = " ".join(str(path) for path in files.hosts(files.folder(self.twin)).iterdir())
@@ -56,15 +56,11 @@ class Visitor:
         target = f"{group}@{held.targets[0].texts()[family]}"
         return inside.command(self.twin, [*agent, "ssh", "-F", "none", "-A", *given, target, *words], CLIENT)
 
-    def says(self, group: str, *words: str, typed: str = "", **options: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.ssh(group, *words, **options),
-            input=typed,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,  # type: ignore[arg-type]  # bastion and family
-        )
+    def says(
+        self, group: str, *words: str, typed: str = "", bastion: str = BASTION, family: int = 0
+    ) -> subprocess.CompletedProcess[str]:
+        argv = self.ssh(group, *words, bastion=bastion, family=family)
+        return subprocess.run(argv, input=typed, capture_output=True, text=True, check=False, timeout=60)
 
 
 type Visit = Callable[..., Visitor]

@@ -1,9 +1,10 @@
-"""What several unit tests share: the twin's estate and what nft makes of its rules, both read once."""
+"""What several unit tests share: the estate of the twin, what nft makes of its rules, a folder of certificates."""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,18 @@ import pytest
 from qhs.net.prove import Facts, facts
 from qhs.net.prove.kernel import missing
 from qhs.net.prove.plan import planned
+from qhs.pki import ensure
+from qhs.twin.names import Twin
 from stacks.model import Estate, load
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a twin's certificates, freshly made."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return ensure(Twin("one"))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,21 +15,14 @@ from jinja2 import Environment
 
 from qhs.errors import UserError
 from qhs.inventory import inventory
-from qhs.pki import ensure, files
+from qhs.pki import files
 from qhs.pki.cli import longest
 from qhs.pki.people import Person, admit
-from qhs.twin.names import Twin
 from qhs.twin.sshkey import make
 from stacks.model import Estate, load
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 ROLES = Path(__file__).parents[2] / "roles"
-
-
-@pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    return ensure(Twin("one"))
 
 
 @pytest.fixture
@@ -80,6 +74,10 @@ def test_each_group_has_its_account_and_its_entries() -> None:
     assert set(yaml.safe_load((ROLES / "base" / "owns.yml").read_text())["users"]) == groups
     listed = {path.name.removesuffix(".j2") for path in (ROLES / "bastion/templates/etc/ssh/qhs-people").iterdir()}
     assert listed == groups
+    accounts = (ROLES / "base/templates/etc/sysusers.d/qhs-base.conf.j2").read_text()
+    assert set(re.findall(r"^u (\S+) ", accounts, re.MULTILINE)) == groups
+    shut_out = (ROLES / "base/templates/etc/ssh/sshd_config.d/15-qhs-base.conf.j2").read_text()
+    assert {group for group in groups if f"'{group}'" in shut_out} == groups
 
 
 def test_a_bastion_gives_nobody_a_right_and_leads_to_every_other_machine_of_its_site(estate: Estate) -> None:

@@ -18,12 +18,6 @@ NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    return ensure(Twin("one"))
-
-
-@pytest.fixture
 def key(tmp_path: Path) -> Path:
     return make(tmp_path / "id")
 

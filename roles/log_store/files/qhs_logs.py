@@ -158,10 +158,10 @@ def links() -> list[Path]:
     return sorted(CHAIN.iterdir()) if CHAIN.exists() else []
 
 
-def chain(files: list[Path]) -> Iterator[Seal | str]:
-    """Every seal; of what is none, or does not follow from the one before, what is wrong."""
-    previous = "" if files == links() else None
-    for file in files:
+def chain(read: list[Path]) -> Iterator[Seal | str]:
+    """Every seal of these files; of what is none, or does not follow from the one before, what is wrong."""
+    previous = "" if read == links() else None
+    for file in read:
         for number, line in enumerate(file.read_bytes().splitlines(), 1):
             where = f"seal {number} of {file.name}"
             try:
@@ -263,11 +263,11 @@ def kept(address: str) -> int:
     return max(here or months.values())
 
 
-def faults(links_read: list[Path], deep: Callable[[str], bool]) -> list[str]:
+def faults(read: list[Path], deep: Callable[[str], bool]) -> list[str]:
     """What was altered, removed or put in; the content of a file is read where `deep` says so."""
-    if not links_read:
+    if not read:
         return ["no chain: removed, or nothing was ever sealed"]
-    told = list(chain(links_read))
+    told = list(chain(read))
     seals = [one for one in told if isinstance(one, Seal)]
     found = [one for one in told if isinstance(one, str)]
     gone, there, lengths = deleted(seals), set(files()), sealed_lengths(seals)
