@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import subprocess
+import threading
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import qhs_pki
+import serving
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -243,3 +249,29 @@ def test_a_machine_knows_another_root_another_key_and_what_is_missing(machine: P
         (machine / name).write_bytes(right[name])
     (machine / "host-cert.pub").unlink()
     assert "no whole chain" in qhs_pki.wrong(NAMES, NOW)
+
+
+@pytest.fixture
+def service(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[serving.Service]:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(folder))
+    signer = authority(folder)
+    context = serving.speaking(signer.server(NAMES, datetime.now(UTC)), folder / "root.crt")
+    with serving.Service(socket.create_server(("127.0.0.1", 0)), context, signer) as listening:
+        yield listening
+
+
+def test_a_client_that_is_still_sending_reads_why_it_is_refused(machine: Path, service: serving.Service) -> None:
+    expired = service.authority.issue(qhs_pki.request(NAMES), NAMES, datetime.now(UTC) - timedelta(days=8))
+    (machine / "crt").write_text(expired["certificate"])
+    client = ssl.create_default_context(cafile=str(machine / "root.crt"))
+    client.load_cert_chain(machine / "crt", machine / "key")
+    plain = socket.create_connection(service.server_address)
+    answering = threading.Thread(target=service.handle_request)
+    answering.start()
+    with client.wrap_socket(plain, server_hostname=NAMES[0]) as sending:
+        answering.join()
+        for part in (b"POST /renew HTTP/1.1\r\n", b"Content-Length: 2\r\n\r\n", b"{}"):
+            time.sleep(0.2)  # a part that arrives after the end of what was read is what this is about
+            sending.sendall(part)
+        with pytest.raises(ssl.SSLError, match="expired"):
+            sending.recv(1)

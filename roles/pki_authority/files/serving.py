@@ -9,6 +9,7 @@ import socket
 import ssl
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -45,13 +46,16 @@ class Service(ThreadingMixIn, HTTPServer):
 def _greet(secure: ssl.SSLSocket) -> None:
     """Raises SSLError for a certificate that is no good; the client has been told why.
 
-    It has sent its request by then: a close with that unread would reset the connection, and the reason be lost.
+    It is sending its request by then: a close before the end of it resets the connection, and the reason is lost.
     """
     try:
         secure.do_handshake()
     except ssl.SSLError:
         secure.shutdown(socket.SHUT_WR)
-        secure.recv(LARGEST)
+        unread = LARGEST
+        with suppress(OSError):
+            while unread > 0 and (part := secure.recv(unread)):
+                unread -= len(part)
         raise
 
 
@@ -93,17 +97,23 @@ class Handler(BaseHTTPRequestHandler):
         """The journal has what matters already."""
 
 
-def serve(authority: Authority, names: Sequence[str], root: Path) -> None:
-    """On the sockets that systemd passes, until nobody asks any more or the certificate is half over."""
-    now = datetime.now(UTC)
+def speaking(certificate: bytes, root: Path) -> ssl.SSLContext:
+    """TLS with this certificate (and its key), for those who show one under the root."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(root)
     with tempfile.NamedTemporaryFile(dir=os.environ["RUNTIME_DIRECTORY"]) as file:
-        file.write(authority.server(names, now))
+        file.write(certificate)
         file.flush()
         context.load_cert_chain(file.name)
+    return context
+
+
+def serve(authority: Authority, names: Sequence[str], root: Path) -> None:
+    """On the sockets that systemd passes, until nobody asks any more or the certificate is half over."""
+    now = datetime.now(UTC)
+    context = speaking(authority.server(names, now), root)
     with selectors.DefaultSelector() as waiting:
         for number in range(int(os.environ["LISTEN_FDS"])):
             listening = socket.socket(fileno=3 + number)
