@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from qhs import keepalive
+from qhs import keepalive, metrics
 from stacks.model import Estate, ModelError, load
 from stacks.model.addresses import Pair, with_length
 from stacks.model.estate import BASTION, FIREWALL, Interface, Machine
@@ -37,6 +37,7 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
     common = {
         "qhs_environment": estate.inventory.environment,
         "qhs_site": machine.site,
+        "qhs_management": machine.management.address.texts()[0],
         "qhs_domain": estate.inventory.domain,
         "qhs_limits": list(estate.inventory.limits),
         "qhs_time_sources": [one for one in nearest(estate, machine.site, "time") if one not in _held(machine)],
@@ -50,6 +51,7 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
             for site, address in _in_turn(estate, machine.site, LOGS)[:LOG_STORES]
         ],
         "qhs_people": _people(estate, machine),
+        "metrics_readers": metrics.readers(estate),
         **_certificates(estate, machine),
         "mitogen_ssh_keepalive_interval": keepalive.INTERVAL,
         "mitogen_ssh_keepalive_count": keepalive.COUNT,
@@ -67,8 +69,9 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
     names = _names(estate, machine) if "names-primary" in held else {}
     authority = _authority(estate, machine) if PKI in held else {}
     logs = _log_store(estate, machine) if LOGS in held else {}
+    watched = metrics.store(estate, machine) if metrics.STORE in held else {}
     pair = _pair_member(estate, machine) if FIREWALL in machine.roles else {}
-    return {**common, **names, **authority, **logs, **pair}
+    return {**common, **names, **authority, **logs, **watched, **pair}
 
 
 def _people(estate: Estate, machine: Machine) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""Power of machines over Redfish: the same calls for a twin's machines and for those of `prod`.
+"""Power and media of machines over Redfish: the same calls for a twin's machines and for those of `prod`.
 
 Callers stand where the service can be reached: in the twin, inside its namespace (`qhs.twin.inside.call`).
 """
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _CONNECT_WITHIN = 5.0
 _ANSWER_WITHIN = 60.0
 _ASK_EVERY = 0.1
+_ASK_PATIENTLY = 2.0
+"""Of what takes minutes: a real controller is a slow one."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Service:
 
 def is_on(service: Service, system: str) -> bool:
     """Whether the machine `system` has power. Raises UserError where the service does not say."""
-    with _told(service, system):
-        return _state(_system(service, system)) != "Off"
+    with told(service, system):
+        return _state(system_of(service, system)) != "Off"
 
 
 def force(service: Service, system: str, on: bool, within: float = 30.0) -> bool:
@@ -45,28 +47,42 @@ def force(service: Service, system: str, on: bool, within: float = 30.0) -> bool
     This is what fencing rests on: without an exception, a machine switched off runs nothing any more. Raises
     UserError where the service cannot be reached, refuses, or has not done it within `within` seconds.
     """
-    from sushy import ResetType  # noqa: PLC0415 - see _system
+    from sushy import ResetType  # noqa: PLC0415 - see system_of
 
     wanted = "On" if on else "Off"
-    with _told(service, system):
-        found = _system(service, system)
+    with told(service, system):
+        found = system_of(service, system)
         if _state(found) == wanted:
             return False
         found.reset_system(ResetType.ON if on else ResetType.FORCE_OFF)
-        deadline = time.monotonic() + within
-        while (now := _state(found)) != wanted:
-            if time.monotonic() > deadline:
-                what = f"{system} is {now}, not {wanted}, after {within:.0f} s ({service.url})"
-                raise UserError(what, "look at the machine, and cut its power by hand")
-            time.sleep(_ASK_EVERY)
-            found.refresh(force=True)
+        _await(service, found, wanted, within, _ASK_EVERY)
     return True
 
 
+def ended(service: Service, system: str, within: float) -> bool:
+    """Return once `system` has switched itself off; whether it had power before. UserError if it still has it then."""
+    with told(service, system):
+        found = system_of(service, system)
+        if _state(found) == "Off":
+            return False
+        _await(service, found, "Off", within, _ASK_PATIENTLY)
+    return True
+
+
+def _await(service: Service, found: System, wanted: str, within: float, every: float) -> None:
+    deadline = time.monotonic() + within
+    while (now := _state(found)) != wanted:
+        if time.monotonic() > deadline:
+            what = f"{found.identity} is {now}, not {wanted}, after {within:.0f} s ({service.url})"
+            raise UserError(what, "look at the machine and its console, and cut its power by hand")
+        time.sleep(every)
+        found.refresh(force=True)
+
+
 @contextmanager
-def _told(service: Service, system: str) -> Iterator[None]:
+def told(service: Service, system: str) -> Iterator[None]:
     """Turn the client's errors into one for people."""
-    from sushy.exceptions import SushyError  # noqa: PLC0415 - see _system
+    from sushy.exceptions import SushyError  # noqa: PLC0415 - see system_of
 
     try:
         yield
@@ -74,7 +90,8 @@ def _told(service: Service, system: str) -> Iterator[None]:
         raise UserError(f"{service.url}: power of {system}: {error}", "in the twin `qhs up`; else its log") from None
 
 
-def _system(service: Service, name: str) -> System:
+def system_of(service: Service, name: str) -> System:
+    """The machine `name` as the service shows it."""
     # Imported here: it takes a third of the time that `qhs` needs to start, and most commands switch nothing.
     import sushy  # noqa: PLC0415
     from sushy.auth import BasicAuth  # noqa: PLC0415

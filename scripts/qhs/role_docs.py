@@ -57,6 +57,7 @@ def readme(role: Path, hosts: list[str]) -> str:
             for kind in owns
             if kind != "files" and owns[kind]
         ),
+        *_alerts(role / "alerts.yml"),
     ]
     return "\n".join(parts).rstrip("\n") + "\n"
 
@@ -67,6 +68,15 @@ def _arguments(options: dict[str, Any], prefix: str = "") -> Iterator[str]:
         default = "defaults/main.yml" if "default" in one else "required" if one.get("required") else "optional"
         yield f"| `{prefix}{name}` | {kind} | {default} | {_text(one['description'])} |"
         yield from _arguments(one.get("options", {}), f"{prefix}{name}.")
+
+
+def _alerts(path: Path) -> Iterator[str]:
+    """The rules that the role ships, where it ships any."""
+    if path.exists():
+        yield "## What it has told\n\n| alert | severity | for | when |\n|---|---|---|---|"
+        for rule in (rule for group in _read(path)["groups"] for rule in group["rules"]):
+            when = _text(rule["expr"])
+            yield f"| {rule['alert']} | {rule['labels']['severity']} | {rule.get('for', '-')} | `{when}` |"
 
 
 def _owner(file: dict[str, str]) -> str:

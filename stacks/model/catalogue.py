@@ -136,6 +136,7 @@ class Flow(Declared):
     to: list[Name] = Field(min_length=1, description="services")
     scope: Literal["site", "cross", "any"] = Field("site", description="same site, between sites, or both")
     sites: list[Name] | None = Field(None, description="only from these sites")
+    into: list[Name] | None = Field(None, description="only into these sites")
     expires: Moment | None = Field(None, description="with its time zone; from that second the flow is blocked")
     staged: bool = Field(False, description="logs what it would block before it is taken away")
     firewalls: bool = Field(False, description="the pairs say it too, on their own leg in the segment of the service")

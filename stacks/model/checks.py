@@ -71,7 +71,8 @@ def _references(estate: Estate, source: Source) -> Iterator[Finding]:
     for name, flow in cat.flows.items():
         yield from _known(source, ("flows", name, "source"), flow.source, {*cat.zones, *outside}, "zone or partner")
         yield from _known(source, ("flows", name, "to"), flow.to, cat.services, "service")
-        yield from _known(source, ("flows", name, "sites"), flow.sites or [], sites, "site")
+        for key, named in (("sites", flow.sites), ("into", flow.into)):
+            yield from _known(source, ("flows", name, key), named or [], sites, "site")
     roles = {role for site in estate.inventory.sites.values() for group in site.groups.values() for role in group.roles}
     for name, people in cat.people.items():
         yield from _known(source, ("people", name, "roles"), people.roles or [], roles, "role of a machine")

@@ -290,6 +290,8 @@ class Estate:
     def _in_scope(self, flow: Flow, source: Place, destination: Place) -> bool:
         if flow.sites is not None and source.site not in (*flow.sites, None):
             return False
+        if flow.into is not None and destination.site not in flow.into:
+            return False
         sources, destinations = set(self.entry_sites(source)), set(self.entry_sites(destination))
         if source.site and destination.site:
             same = source.site == destination.site

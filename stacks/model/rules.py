@@ -139,7 +139,9 @@ def _of_machine(estate: Estate, machine: Machine) -> Ruleset:
 
 
 def _pair_flows(estate: Estate, site: str) -> dict[str, FlowRules]:
-    return _by_flow(estate, lambda c: (*_forward_rules(estate, c, site), *_own_rules(estate, c, site)))
+    return _by_flow(
+        estate, lambda c: (*_forward_rules(estate, c, site), *_own_rules(estate, c, site), *_heard(estate, c, site))
+    )
 
 
 def _own_rules(estate: Estate, conversation: Conversation, site: str) -> Iterator[Rule]:
@@ -148,6 +150,22 @@ def _own_rules(estate: Estate, conversation: Conversation, site: str) -> Iterato
     within = source.name == destination.name and estate.catalogue.flows[conversation.flow].firewalls
     if source.site == site and (source.of_pair or within):
         yield from _expanded(conversation, "output", "", source.leg)
+
+
+def _heard(estate: Estate, conversation: Conversation, site: str) -> Iterator[Rule]:
+    """What the members of a pair answer to, of a service that everyone has: on their leg in the segment that asks, and
+    between the sites.
+    """
+    source, destination = conversation.source, conversation.destination
+    everyone = estate.catalogue.services[conversation.target.service].on == "everyone"
+    asked = source.name == destination.name or (destination.of_pair and source.site != site)
+    if not (everyone and asked and source.site and destination.site == site):
+        return
+    legs = (port for name in estate.firewalls(site) for port in estate.machines[name].interfaces)
+    own = tuple(port.address for port in legs if port.place in (destination.name, destination.external))
+    if own:
+        heard = replace(conversation, target=replace(conversation.target, targets=own))
+        yield from _expanded(heard, "input", destination.leg, "")
 
 
 def _by_flow(estate: Estate, rules_of: RulesOf) -> dict[str, FlowRules]:
@@ -178,7 +196,7 @@ def _flow_rules(estate: Estate, name: str, rules: list[Rule], conversations: lis
 
 def _forward_rules(estate: Estate, conversation: Conversation, site: str) -> Iterator[Rule]:
     source, destination = conversation.source, conversation.destination
-    if source.name == destination.name or (source.of_pair and source.site == site):
+    if source.name == destination.name or any(end.of_pair and end.site == site for end in (source, destination)):
         return
     legs = _legs(estate, source, destination, site)
     if legs:

@@ -11,12 +11,24 @@ import pytest
 from tests.engine.clone_copy import CloneCopy
 
 from .conftest import NAME, Run, WatchedUp
+from .hosts import Hosts
 
 pytestmark = pytest.mark.live
 
-NEW = "qhdc-app3"
-TOUCHED = {NEW, "qhdc-bastion1", "qhdc-infra1", "ndc-infra1", "hall-infra1"}
-"""Besides the new one those that know every machine by name, of all sites or of their own."""
+NEW, STORE = "qhdc-app3", "qhdc-soc1"
+TOUCHED = {NEW, "qhdc-bastion1", "qhdc-infra1", "ndc-infra1", "hall-infra1", STORE}
+"""Besides the new one those that know every machine by name, of all sites or of their own, and its store."""
+
+RUNNING = "systemctl show --value --property=MainPID prometheus.service"
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CloneCopy:
+    """With a machine more, for the suite's twin."""
+    monkeypatch.setenv("QHS_TWIN", NAME)
+    clone = CloneCopy.make(tmp_path / "clone")
+    clone.change("inventories/twin/estate.yaml", "count: 2, number: 50", "count: 3, number: 50")
+    return clone
 
 
 TRIES = 2
@@ -24,19 +36,17 @@ TRIES = 2
 
 
 def test_a_machine_more_takes_a_quarter_and_touches_what_it_must(
-    qhs: Run, first_up: dict[str, Any], second_up: WatchedUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    qhs: Run, hosts: Hosts, first_up: dict[str, Any], second_up: WatchedUp, clone: CloneCopy
 ) -> None:
-    clone = CloneCopy.make(tmp_path / "clone")
-    clone.change("inventories/twin/estate.yaml", "count: 2, number: 50", "count: 3, number: 50")
-    monkeypatch.setenv("QHS_TWIN", NAME)
     quarter, tries = first_up["seconds"]["in all"] / 4, []
     while not tries or (min(tries) > quarter and len(tries) < TRIES):
-        tries.append(one_more(clone, qhs, first_up))
+        tries.append(one_more(clone, qhs, hosts, first_up))
     assert min(tries) <= quarter, (tries, first_up["seconds"])
 
 
-def one_more(clone: CloneCopy, qhs: Run, first_up: dict[str, Any]) -> float:
+def one_more(clone: CloneCopy, qhs: Run, hosts: Hosts, first_up: dict[str, Any]) -> float:
     """Seconds until it was there; it is gone again."""
+    store = hosts.say(RUNNING, [STORE])
     try:
         done = clone.qhs("up", "--changed", "--json")
         assert done.returncode == 0, done.stderr[-4000:]
@@ -44,6 +54,8 @@ def one_more(clone: CloneCopy, qhs: Run, first_up: dict[str, Any]) -> float:
         assert more["machines"] == first_up["machines"] + 1
         assert set(more["configured"]) == TOUCHED
         assert more["disagreements"] == []
+        assert hosts.say(RUNNING, [STORE]) == store, "the store was started anew for a machine more"
+        assert f'"{NEW}"' in hosts.say("cat /etc/prometheus/qhs/machines.json", [STORE])[STORE]
     finally:
         back = qhs("up", "--changed", "--json")
     assert back.returncode == 0, back.stderr[-4000:]

@@ -22,6 +22,6 @@ def test_a_machine_more_concerns_itself_and_those_that_know_all_machines(tmp_pat
     after = Applied.of(copy.read())
     kept = after.within(before)
     assert after.machines.keys() - kept.machines.keys() == {
-        "qhdc-app3", "qhdc-bastion1", "qhdc-infra1", "ndc-infra1", "hall-infra1",
+        "qhdc-app3", "qhdc-bastion1", "qhdc-infra1", "ndc-infra1", "hall-infra1", "qhdc-soc1",
     }  # fmt: skip
     assert after.sites.keys() - kept.sites.keys() == {"qhdc"}

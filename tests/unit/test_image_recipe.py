@@ -26,6 +26,23 @@ def test_each_input_matters(copy: Path, file: str) -> None:
     assert recipe.load(copy).key("x86_64") != recipe.load().key("x86_64")
 
 
+def test_what_metal_has_more_is_of_no_matter_to_the_golden_image(copy: Path) -> None:
+    for file in ("metal/etc/fstab", "amd64.metal.lock"):
+        (copy / file).write_text("x\n")
+    assert recipe.load(copy).key("x86_64") == recipe.load().key("x86_64")
+    assert recipe.metal(copy).key("x86_64") != recipe.metal().key("x86_64")
+
+
+def test_where_the_recipe_of_metal_lies_does_not_matter(copy: Path) -> None:
+    assert recipe.metal(copy).key("x86_64") == recipe.metal().key("x86_64") != recipe.load().key("x86_64")
+
+
+@pytest.mark.parametrize("file", ["metal/etc/fstab", "amd64.lock", "amd64.metal.lock", "rootfs/etc/sudoers.d/10-qhs"])
+def test_each_input_matters_to_metal(copy: Path, file: str) -> None:
+    (copy / file).write_text("x\n")
+    assert recipe.metal(copy).key("x86_64") != recipe.metal().key("x86_64")
+
+
 def test_the_architecture_matters() -> None:
     assert recipe.load().key("aarch64") != recipe.load().key("x86_64")
 

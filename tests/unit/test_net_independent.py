@@ -34,6 +34,10 @@ MUTANTS: dict[str, tuple[str, Callable[[Method], Method]]] = {
         "_in_scope",
         lambda real: lambda own, flow, *ends: real(own, flow.model_copy(update={"sites": None}), *ends),
     ),
+    "whereto a flow leads forgotten": (
+        "_in_scope",
+        lambda real: lambda own, flow, *ends: real(own, flow.model_copy(update={"into": None}), *ends),
+    ),
     "nothing from outside": (
         "_in_scope",
         lambda real: lambda own, flow, source, target: bool(source.site) and real(own, flow, source, target),

@@ -97,3 +97,16 @@ def test_a_service_that_says_nothing_is_open_by_its_handshake(address: str) -> N
 
 def test_an_address_of_its_own_that_is_gone_is_no_want_of_a_route() -> None:
     assert send("tcp", "127.0.0.1", 1, "192.0.2.1") is Fate.NO_WIRE
+
+
+@pytest.mark.usefixtures("anywhere")
+def test_of_a_service_that_everyone_has_a_machine_of_each_place_is_probed(estate: Estate) -> None:
+    found = {one.holder: one for one in probes(estate, places(estate), NOW) if one.target.service == "metrics"}
+    inhabited = {
+        port.place
+        for one in estate.machines.values()
+        for port in one.interfaces
+        if "firewall" not in one.roles and port.name in estate.catalogue.services["metrics"].places
+    }
+    assert sorted(one.place for one in found) == sorted(inhabited)
+    assert all(probe.address in holder.addresses for holder, probe in found.items())

@@ -127,8 +127,8 @@ def _passes(estate: Estate, one: Conversation) -> Iterator[tuple[str, str, str]]
     if source.name == destination.name:
         return
     for site in estate.active_sites:
-        if source.of_pair and source.site == site:
-            continue
+        if any(end.of_pair and end.site == site for end in (source, destination)):
+            continue  # the pair itself is one end
         near = source.site == site or (source.site is None and site == destination.site)
         far = destination.site == site or (destination.site is None and site == source.site)
         if near or far:
@@ -150,11 +150,28 @@ def test_a_machine_lets_in_what_it_serves_and_nothing_else(estate: Estate, every
         found |= {text for target in one.target.targets for text in target.texts()}
     for ruleset, flow, rule in _rules(everything):
         if rule.chain == "input":
-            (machine,) = (estate.machines[name] for name in ruleset.members)
-            own = {text for port in machine.interfaces for text in port.address.texts()}
-            own |= {text for held in machine.services for target in held.targets for text in target.texts()}
-            served = targets[flow.flow, f"{ruleset.site}.{rule.iif}"]
-            assert set(rule.destinations) <= own & served, (ruleset.target, flow.flow)
+            machines = [estate.machines[name] for name in ruleset.members]
+            own = {text for one in machines for port in one.interfaces for text in port.address.texts()}
+            own |= {t for one in machines for held in one.services for to in held.targets for t in to.texts()}
+            # Another site speaks to a segment behind the wire that it comes by.
+            places = flow.destinations if rule.iif == INTER_SITE else [f"{ruleset.site}.{rule.iif}"]
+            served = {text for place in places for text in targets[flow.flow, place]}
+            assert set(rule.destinations) <= own, (ruleset.target, flow.flow)
+            assert all(any(_inside(to, whole) for whole in served) for to in rule.destinations), ruleset.target
+
+
+def _inside(address: str, whole: str) -> bool:
+    one, other = ip_network(address), ip_network(whole)
+    return one.version == other.version and one.subnet_of(other)  # type: ignore[arg-type]  # of one family
+
+
+def test_a_pair_answers_nothing_but_who_reads_its_metrics(estate: Estate, everything: dict[str, Ruleset]) -> None:
+    heard: dict[str, set[tuple[str, str, tuple[str, ...]]]] = {}
+    for ruleset, flow, rule in _rules(everything):
+        if rule.chain == "input" and ruleset.kind == "pair":
+            heard.setdefault(ruleset.site, set()).add((flow.flow, rule.iif, rule.ports))
+    own, hall = ("soc-to-metrics", "soc", ("9100",)), ("soc-to-metrics-of-hall", INTER_SITE, ("9100",))
+    assert heard == {"qhdc": {own}, "ndc": {own}, "hall": {hall}}
 
 
 def test_a_machine_lets_in_every_flow_to_a_service_that_it_holds(

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http import HTTPStatus
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -72,7 +73,9 @@ def rack() -> Rack:
 def service(rack: Rack, tmp_path: Path) -> Iterator[Service]:
     """The endpoint's handler without its TLS, which the live suite proves."""
     (tmp_path / "password").write_text("right")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), redfish.handler(rack, redfish.password_is("power", "right")))
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), redfish.handler(partial(redfish.answer, rack), redfish.password_is("power", "right"))
+    )
     threading.Thread(target=server.serve_forever).start()
     url = f"http://127.0.0.1:{server.server_address[1]}"
     yield Service(url, "power", tmp_path / "password", tmp_path / "none")

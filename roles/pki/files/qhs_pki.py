@@ -48,6 +48,8 @@ GROUP = "qhs-tls"
 CONFIGURATION = Path("/etc/qhs/pki.json")
 HOST_KEY = Path("/etc/ssh/ssh_host_ed25519_key")
 HOST_CERTIFICATE = Path("/etc/ssh/ssh_host_ed25519_key-cert.pub")
+# Read by the exporter of metrics, for the alert that a certificate was not renewed.
+METRICS = Path("/var/lib/prometheus/node-exporter/qhs_pki.prom")
 UNTOLD = Path("/run/qhs-pki-untold")  # while a certificate is new and its users do not know it
 RENEW_AT = 2 / 3
 LATE = timedelta(days=1)  # before the end: the timer should have renewed long ago
@@ -142,6 +144,17 @@ def install(answer: dict[str, str]) -> None:
     write(HOST_CERTIFICATE, answer["ssh"].encode() + b"\n", 0o644, "root")
     write(CERTIFICATE, answer["certificate"].encode(), 0o644, "root")
     tell()
+    publish()
+
+
+def publish() -> None:
+    """When each certificate ends. Nothing depends on it but an alert, so that it fails with a line alone."""
+    try:
+        ends = {"machine": chain()[0].not_valid_after_utc.timestamp(), "host": host_certificate().valid_before}
+        lines = [f'qhs_certificate_end_seconds{{kind="{kind}"}} {end:.0f}\n' for kind, end in ends.items()]
+        write(METRICS, "".join(lines).encode(), 0o644, "root")
+    except (OSError, ValueError, TypeError) as error:
+        print(f"{METRICS} is not up to date: {error!r}", file=sys.stderr)
 
 
 def tell() -> None:
@@ -155,6 +168,7 @@ def renew(now: datetime, whatever: bool) -> None:
     """Raises OSError where the authority does not answer, ValueError where it says no."""
     if UNTOLD.exists():
         tell()
+    publish()
     leaf, _ = chain()
     start, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
     if not whatever and now < start + (end - start) * RENEW_AT:

@@ -25,7 +25,7 @@ NEEDED_BYTES = 2 * 1024**3
 
 # Mounts and processes of its own, all of which the kernel ends when we are killed; and no network, so that an image
 # is made of the packages that were chosen and of nothing else.
-_ALONE = [
+ALONE = [
     *("setpriv", "--pdeathsig=KILL"),
     *("unshare", "--mount", "--propagation=private", "--net", "--pid", "--fork", "--kill-child"),
 ]
@@ -86,14 +86,14 @@ def shelf() -> Path:
 
 
 def ensure(progress: Progress, recipe: Recipe | None = None) -> Image:
-    """The image of `recipe` (default: images/machine), built if the cache lacks it.
+    """The image of `recipe` (default: that of the twin's machines), built if the cache lacks it.
 
     Safe to kill and to run twice at once: it is built beside its place and renamed into it. Raises UserError.
     """
     started = time.monotonic()
     recipe = recipe or recipes.load()
     key = recipe.key(platform.machine())
-    place = shelf() / f"machine-{key}"
+    place = shelf() / f"{recipe.name}-{key}"
     if place.is_dir():
         return Image(place / "root", key, "cached", time.monotonic() - started)
     shelf().mkdir(parents=True, exist_ok=True)
@@ -179,12 +179,11 @@ def preflight(shelf: Path) -> None:
 
 def _bootstrap(recipe: Recipe, desk: Path, made: int, progress: Progress) -> None:
     """Make `desk/root` from `desk/packages`, then make it ours; `made` stands for the time where a tool writes one."""
-    script = desk / "customize"
-    script.write_text(recipe.customize())
-    script.chmod(0o755)
+    hooks = {"essential": recipe.prepare(), "customize": recipe.customize()}
+    scripts = [_script(desk / step, text) for step, text in hooks.items() if text]
     source = f"deb [trusted=yes] copy:{desk} ./"
     command = [
-        *(*_ALONE, "mmdebstrap", *recipe.arguments(), f"--customize-hook={script}"),
+        *(*ALONE, "mmdebstrap", *recipe.arguments(), *(f"--{it.name}-hook={it}" for it in scripts)),
         *(recipes.SUITE, str(desk / "root"), source),
     ]
     log = desk / "build.log"
@@ -200,7 +199,14 @@ def _bootstrap(recipe: Recipe, desk: Path, made: int, progress: Progress) -> Non
             f"mmdebstrap ended with {run.returncode}; its last lines:\n    {tail}",
             "put right what they name; then run the same command again",
         )
-    script.unlink()
+    for script in scripts:
+        script.unlink()
+
+
+def _script(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
 
 
 def _follow(run: subprocess.Popen[bytes], log: Path, progress: Progress) -> None:

@@ -12,8 +12,12 @@ import typer
 from rich.table import Table
 
 from qhs.console import progress, screen
+from qhs.environments import Environment
 from qhs.image import build, lock, pool, recipe
 from qhs.image.lock import Difference
+from qhs.metal import disk
+from qhs.metal import medium as medium_
+from stacks.model import load
 
 app = typer.Typer(help="The golden image that every machine is made of.", no_args_is_help=True)
 
@@ -45,15 +49,33 @@ def lock_(
     newer: Annotated[bool, typer.Option("--newer", help="Take the newest versions, not those of the lock.")] = False,
 ) -> None:
     """Renew the lock for the packages of `packages.yaml`, and show what changes; `qhs up` then builds from it."""
-    recipe_ = recipe.load()
-    before = recipe_.pins
-    chosen = pool.look(recipe_, newer=newer, progress=progress)
-    found = lock.difference(before, chosen)
-    lock.write(recipe_.lock, chosen)
-    if found:
-        screen.print(table(found, str(recipe_.lock.name), "now"))
-    else:
-        screen.print(f"{recipe_.lock.name}: {len(chosen)} packages, none of them newer")
+    for recipe_ in (recipe.load(), recipe.metal()):
+        before = recipe_.pins
+        chosen = pool.look(recipe_, newer=newer, progress=progress)
+        found = lock.difference(before, chosen)
+        recipe_.keep(chosen)
+        if found:
+            screen.print(table(found, str(recipe_.lock.name), "now"))
+        else:
+            screen.print(f"{recipe_.lock.name}: {len(chosen)} packages, none of them newer")
+
+
+@app.command()
+def metal() -> None:
+    """Make the disk image that machines of `prod` are installed from: the golden image, a kernel and a boot loader."""
+    made = disk.ensure(progress)
+    screen.print(_report(made.image.path.parent, build.Report.read(made.image.path.parent / "build.json")))
+    screen.print(f"{made.path}: {made.bytes / 1e6:.0f} MB", soft_wrap=True)
+
+
+@app.command()
+def medium(
+    machine: Annotated[str, typer.Argument(help="A machine of `prod` that hardware.yaml names.")],
+    key: Annotated[Path, typer.Option(help="Your SSH key: it signs the medium, and opens the machine.")],
+) -> None:
+    """Make the medium that installs a machine. It holds the machine's host key: a secret until it is installed."""
+    path = medium_.make(load(Environment.PROD), machine, key, progress)
+    screen.print(f"{path}: {path.stat().st_size / 1e6:.0f} MB; then scripts/playbooks/metal.yml", soft_wrap=True)
 
 
 def table(found: Difference, title: str, now: str) -> Table:

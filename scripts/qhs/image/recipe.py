@@ -3,8 +3,10 @@
 import hashlib
 import shlex
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -22,14 +24,33 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 FOLDER = CLONE / "images" / "machine"
 
-# Documentation and translations are half of a small Debian, and nobody reads them on a machine of the estate.
-_LEFT_OUT = ("doc", "man", "info", "locale", "lintian")
+METAL = "metal"
+"""What packages.yaml and units.yaml call that which an image has more where it runs on metal."""
+
+# The boot loader's partition is a folder of the tree until there is a disk, so its entries name files from the root
+# instead of from it. A seed of random numbers would be one for all machines; each makes its own at its first boot.
+_BOOTABLE = """
+export SYSTEMD_ESP_PATH=/boot/efi SYSTEMD_RELAX_ESP_CHECKS=1
+mkdir -p "$root"/boot/efi
+chroot "$root" bootctl install --no-variables --make-entry-directory=no
+for kernel in "$root"/boot/vmlinuz-*; do
+  version=${kernel#*/vmlinuz-}
+  chroot "$root" kernel-install add "$version" "/boot/vmlinuz-$version" "/boot/initrd.img-$version"
+done
+sed -i "s,/boot/efi/,/," "$root"/boot/efi/loader/entries/*.conf
+rm -f "$root"/boot/efi/loader/random-seed
+"""
+
+# Documentation and translations are half of a small Debian, and nobody reads them on a machine of the estate; nor does
+# anybody's browser reach the pages that come with the store of metrics.
+_LEFT_OUT = ("doc", "man", "info", "locale", "lintian", "fonts", "javascript", "nodejs", "sass")
 
 
 @dataclass(frozen=True)
 class Recipe:
     """The inputs of one image."""
 
+    name: str
     packages: tuple[str, ...]
     enabled: tuple[str, ...]
     disabled: tuple[str, ...]
@@ -37,11 +58,22 @@ class Recipe:
     rootfs: Path
     lock: Path
     """What was built last, by Debian's name of the architecture; the next build takes the same where it can."""
+    below: Path | None = None
+    """The lock of the image that this one has more packages than; its own lock names these alone."""
+    first: Path | None = None
+    """Files that are there before the packages: settings of what a package makes as it is installed."""
+    finish: str = ""
+    """What else the last step does, in the same words as the rest of it."""
 
     @property
     def pins(self) -> dict[str, Package]:
         """The lock, by package."""
-        return lock.read(self.lock)
+        return (lock.read(self.below) if self.below else {}) | lock.read(self.lock)
+
+    def keep(self, chosen: Iterable[Package]) -> None:
+        """Write the lock for these packages."""
+        known = lock.read(self.below) if self.below else {}
+        lock.write(self.lock, (one for one in chosen if known.get(one.name) != one))
 
     def arguments(self) -> list[str]:
         """What mmdebstrap is told, but for places on this host."""
@@ -54,18 +86,29 @@ class Recipe:
             "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         ]
 
+    def prepare(self) -> str:
+        """A step before any package but the essential ones, a script that gets the new root as $1."""
+        if not self.first:
+            return ""
+        return f"""#!/bin/sh
+set -eu
+{_copy(self.first)}
+chmod 0755 "$1"/etc/initramfs-tools/hooks/*
+"""
+
     def customize(self) -> str:
         """The last step, a script that gets the new root as $1: what no package says about our machines."""
         return f"""#!/bin/sh
 set -eu
 root=$1
-cp -R --no-preserve=ownership,mode {shlex.quote(str(self.rootfs))}/. "$root"/
+{_copy(self.rootfs)}
 chmod 0440 "$root"/etc/sudoers.d/10-qhs
 chroot "$root" useradd --system --create-home --shell /bin/bash {AUTOMATION_USER}
 chroot "$root" systemctl --quiet enable {" ".join(self.enabled)}
 chroot "$root" systemctl --quiet disable {" ".join(self.disabled)}
 chroot "$root" systemctl --quiet mask {" ".join(self.masked)}
 chroot "$root" systemctl --quiet set-default multi-user.target
+{self.finish}
 # Identity is given to each machine, never inherited; nor is the address of a mirror.
 rm -f "$root"/etc/ssh/ssh_host_* "$root"/etc/hostname "$root"/etc/resolv.conf
 rm -f "$root"/etc/apt/sources.list "$root"/etc/apt/sources.list.d/*
@@ -75,13 +118,22 @@ rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/cache/debconf/*-old
 
     def key(self, architecture: str) -> str:
         """A short name that changes when, and only when, something changes that the image is built from."""
-        script = self.customize().replace(str(self.rootfs), "rootfs")
-        locked = self.lock.read_text() if self.lock.is_file() else ""
-        digest = hashlib.sha256("\0".join((SUITE, architecture, *self.arguments(), script, locked)).encode())
-        for path in sorted(path for path in self.rootfs.rglob("*") if path.is_file()):
-            content = path.read_bytes()
-            digest.update(f"\0{path.relative_to(self.rootfs)} {len(content)}\0".encode() + content)
+        folders = [self.rootfs, *([self.first] if self.first else [])]
+        scripts = [self.customize(), self.prepare()]
+        for folder in folders:
+            scripts = [script.replace(str(folder), folder.name) for script in scripts]
+        locked = [path.read_text() if path and path.is_file() else "" for path in (self.lock, self.below)]
+        digest = hashlib.sha256("\0".join((SUITE, architecture, *self.arguments(), *scripts, *locked)).encode())
+        for folder in folders:
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                content = path.read_bytes()
+                digest.update(f"\0{path.relative_to(folder)} {len(content)}\0".encode() + content)
         return digest.hexdigest()[:16]
+
+
+def _copy(folder: Path) -> str:
+    """Lay a folder's files over the root: owned by root, and of no mode that a clone happens to give them."""
+    return f'cp -R --no-preserve=ownership,mode {shlex.quote(str(folder))}/. "$1"/'
 
 
 def _architecture() -> str:
@@ -90,14 +142,39 @@ def _architecture() -> str:
 
 
 def load(folder: Path = FOLDER) -> Recipe:
-    """Read the recipe; a package that two roles need is named by both and taken once."""
-    roles: dict[str, list[str]] = yaml.safe_load((folder / "packages.yaml").read_text())
-    units = yaml.safe_load((folder / "units.yaml").read_text())
+    """The recipe of the golden image; a package that two roles need is named by both and taken once."""
+    roles, units = _read(folder)
+    del roles[METAL]
     return Recipe(
-        packages=tuple(sorted({package for packages in roles.values() for package in packages})),
+        name="machine",
+        packages=_named(roles),
         enabled=tuple(sorted(units["enabled"])),
         disabled=tuple(sorted(units["disabled"])),
         masked=tuple(sorted(units["masked"])),
         rootfs=folder / "rootfs",
         lock=folder / f"{_architecture()}.lock",
     )
+
+
+def metal(folder: Path = FOLDER) -> Recipe:
+    """The golden image with a kernel and a boot loader."""
+    golden = load(folder)
+    roles, units = _read(folder)
+    return replace(
+        golden,
+        name=METAL,
+        packages=_named(roles),
+        masked=tuple(unit for unit in golden.masked if unit not in units[METAL]),
+        lock=golden.lock.with_suffix(f".{METAL}.lock"),
+        below=golden.lock,
+        first=folder / METAL,
+        finish=_BOOTABLE,
+    )
+
+
+def _read(folder: Path) -> tuple[dict[str, list[str]], dict[str, Any]]:
+    return (yaml.safe_load((folder / "packages.yaml").read_text()), yaml.safe_load((folder / "units.yaml").read_text()))
+
+
+def _named(roles: dict[str, list[str]]) -> tuple[str, ...]:
+    return tuple(sorted({package for packages in roles.values() for package in packages}))

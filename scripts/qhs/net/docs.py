@@ -70,7 +70,12 @@ def flows(estate: Estate) -> str:
     rows = []
     for name, flow in estate.catalogue.flows.items():
         until = f"expires {flow.expires:%d/%m/%Y %H:%M} UTC" if flow.expires else f"review {flow.review:%d/%m/%Y}"
-        notes = [flow.scope, *(flow.sites or []), *(["staged"] if flow.staged else [])]
+        notes = [
+            flow.scope,
+            *(flow.sites or []),
+            *(f"into {one}" for one in flow.into or []),
+            *(["staged"] if flow.staged else []),
+        ]
         rows.append(
             [
                 f"`{name}`",

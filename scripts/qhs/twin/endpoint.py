@@ -63,7 +63,7 @@ def ensure(twin: Twin, topology: Topology, progress: Progress) -> None:
     guests.end([twin.netns_path()], guests.runs_module(MODULE))
     twin.endpoint.mkdir(parents=True, exist_ok=True, mode=0o700)
     whole.write(password(twin), secrets.token_urlsafe(32), mode=0o600)
-    _certify(twin, [address(operator) for operator in topology.operators])
+    certify(twin, [address(operator) for operator in topology.operators])
     log = twin.endpoint / "log"
     with log.open("ab") as said:
         process = subprocess.Popen(
@@ -106,7 +106,7 @@ def _answers(twin: Twin, topology: Topology, machines: list[Machine]) -> bool:
     return True
 
 
-def _certify(twin: Twin, addresses: list[str]) -> None:
+def certify(twin: Twin, addresses: list[str]) -> None:
     """A key, and a certificate that it signs itself: whoever switches trusts this one and no other."""
     own = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"power of twin {twin.name}")])

@@ -11,6 +11,7 @@ import ssl
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
@@ -32,6 +33,8 @@ _PATIENCE = 15.0
 """Seconds for a client to say what it wants."""
 
 type Answer = tuple[HTTPStatus, dict[str, Any]]
+type Answers = Callable[[str, str, bytes], Answer]
+"""Of a method, a path and a body."""
 
 
 class Systems(Protocol):
@@ -56,9 +59,9 @@ def answer(systems: Systems, method: str, path: str, body: bytes) -> Answer:
             return HTTPStatus.OK, _collection(known)
         if path in known:
             return HTTPStatus.OK, _system(path, known[path], systems.powered(known[path]))
-    elif (name := known.get(path.removesuffix(f"/{RESET}"))) and path.endswith(RESET):
+    elif method == "POST" and (name := known.get(path.removesuffix(f"/{RESET}"))) and path.endswith(RESET):
         return _reset(systems, name, body)
-    return _error(HTTPStatus.NOT_FOUND, f"there is no {path} to {method}")
+    return error(HTTPStatus.NOT_FOUND, f"there is no {path} to {method}")
 
 
 def _reset(systems: Systems, name: str, body: bytes) -> Answer:
@@ -67,11 +70,11 @@ def _reset(systems: Systems, name: str, body: bytes) -> Answer:
     except (ValueError, KeyError, TypeError):
         how = None
     if how not in RESETS:
-        return _error(HTTPStatus.BAD_REQUEST, f"ResetType must be one of {', '.join(RESETS)}")
+        return error(HTTPStatus.BAD_REQUEST, f"ResetType must be one of {', '.join(RESETS)}")
     try:
         systems.reset(name, how)
-    except UserError as error:
-        return _error(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+    except UserError as refused:
+        return error(HTTPStatus.INTERNAL_SERVER_ERROR, str(refused))
     return HTTPStatus.NO_CONTENT, {}
 
 
@@ -109,7 +112,7 @@ def _system(path: str, name: str, powered: bool) -> dict[str, Any]:
     }
 
 
-def _error(status: HTTPStatus, message: str) -> Answer:
+def error(status: HTTPStatus, message: str) -> Answer:
     return status, {"error": {"code": "Base.1.0.GeneralError", "message": message}}
 
 
@@ -135,8 +138,10 @@ class Machines:
                 start(self._twin, standing, [standing.machine(name)])
 
 
-def handler(systems: Systems, allowed: Callable[[str], bool]) -> type[BaseHTTPRequestHandler]:
-    """What serves `systems` to whom `allowed` lets in by the Authorization header; it logs each request."""
+def handler(
+    answers: Callable[[str, str, bytes], Answer], allowed: Callable[[str], bool]
+) -> type[BaseHTTPRequestHandler]:
+    """What serves answers to method, path and body to whom `allowed` lets in by the Authorization header; it logs."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = _PATIENCE
@@ -144,19 +149,22 @@ def handler(systems: Systems, allowed: Callable[[str], bool]) -> type[BaseHTTPRe
         def do_GET(self) -> None:
             self._answer(b"")
 
+        def do_PATCH(self) -> None:
+            self.do_POST()
+
         def do_POST(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             if 0 <= length <= _LONGEST_REQUEST:
                 self._answer(self.rfile.read(length))
             else:
-                self._send(*_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {_LONGEST_REQUEST} bytes"))
+                self._send(*error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {_LONGEST_REQUEST} bytes"))
 
         def _answer(self, body: bytes) -> None:
             # Redfish shows its root to strangers, and nothing else.
             if self.path.rstrip("/") != ROOT and not allowed(self.headers.get("Authorization", "")):
-                self._send(*_error(HTTPStatus.UNAUTHORIZED, "not without the password"))
+                self._send(*error(HTTPStatus.UNAUTHORIZED, "not without the password"))
             else:
-                self._send(*answer(systems, self.command, self.path, body))
+                self._send(*answers(self.command, self.path, body))
 
         def _send(self, status: HTTPStatus, told: dict[str, Any]) -> None:
             text = json.dumps(told).encode() if status != HTTPStatus.NO_CONTENT else b""
@@ -178,7 +186,7 @@ def password_is(user: str, password: str) -> Callable[[str], bool]:
     return lambda header: hmac.compare_digest(header.encode(), wanted.encode())
 
 
-class _Server(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
     def __init__(self, address: str, port: int, handle: type[BaseHTTPRequestHandler], tls: ssl.SSLContext) -> None:
         super().__init__((address, port), handle)
         # Hands are shaken in the thread of each connection, so that a silent client keeps nobody else waiting.
@@ -192,8 +200,8 @@ def serve(twin: Twin) -> None:
     allowed = password_is(endpoint.USER, endpoint.password(twin).read_text())
     threads = []
     for operator in Standing.load(twin).topology.operators:
-        systems = Machines(twin, operator.bridge)
-        server = _Server(endpoint.address(operator), endpoint.PORT, handler(systems, allowed), tls)
+        answers = partial(answer, Machines(twin, operator.bridge))
+        server = Server(endpoint.address(operator), endpoint.PORT, handler(answers, allowed), tls)
         threads.append(threading.Thread(target=server.serve_forever))
         threads[-1].start()
     for thread in threads:

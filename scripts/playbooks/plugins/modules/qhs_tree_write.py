@@ -39,6 +39,10 @@ written:
   description: The paths whose content, owner, group or mode changed; in check mode, those that a run would change.
   returned: always
   type: list
+outstanding:
+  description: The paths that were written since somebody last acted, also by runs that were killed.
+  returned: always
+  type: list
 idle:
   description: Units that are not enabled and active, or whose files say what systemd has not read.
   returned: always
@@ -75,7 +79,7 @@ def main() -> None:
     if module.params["acted"]:
         if not module.check_mode:
             due.unlink(missing_ok=True)
-        module.exit_json(changed=False, written=[], idle=[], due=False)
+        module.exit_json(changed=False, written=[], outstanding=[], idle=[], due=False)
     files: list[File] = module.params["files"]
     before = {one["path"]: _content(one["path"]) for one in files}
     fresh = [one for one in files if before[one["path"]] != one["content"]]
@@ -83,7 +87,8 @@ def main() -> None:
         _check(module, one)
     if fresh and not module.check_mode:
         DUE.mkdir(mode=0o700, exist_ok=True)
-        due.touch()
+        with due.open("a") as note:
+            note.writelines(f"{one['path']}\n" for one in fresh)
         for one in fresh:
             _write(one)
     if due.exists() and not module.check_mode:
@@ -104,10 +109,12 @@ def main() -> None:
     idle = [unit for unit, state in states.items() if state != AT_WORK]
     if (due.exists() or idle) and not module.check_mode:
         _settle(module, files, states)
+    outstanding = due.read_text().split() if due.exists() else []
     to_act = bool(fresh) or due.exists() or bool(idle)
     module.exit_json(
         changed=bool(fresh or other) or (module.check_mode and to_act),
         written=written,
+        outstanding=outstanding,
         idle=idle,
         due=to_act and not module.check_mode,
         diff=diff,

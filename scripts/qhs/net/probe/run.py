@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rich.table import Table
@@ -74,14 +74,7 @@ def probes(estate: Estate, places: list[Vantage], now: datetime, *, sample: bool
 
 def _every(estate: Estate, places: list[Vantage], now: datetime) -> Iterator[Probe]:
     allowed = {(c.source.name, c.target.service, c.target.place): c.flow for c in estate.alive(now)}
-    holders = [
-        (service, holder)
-        for machine in estate.machines.values()
-        for service in machine.services
-        for holder in places
-        if (holder.name, holder.place) == (machine.name, service.place)
-    ]
-    for service, holder in holders:
+    for service, holder in (*_held(estate, places), *_everyones(estate, places)):
         for source in places:
             if source.name != holder.name:
                 flow = allowed.get((source.place, service.service, service.place))
@@ -90,6 +83,27 @@ def _every(estate: Estate, places: list[Vantage], now: datetime) -> Iterator[Pro
                     hop = str(first.both[":" in address].network_address) if first else None
                     for protocol, port in _ports(service):
                         yield Probe(source, service, holder, address, protocol, port, flow, hop, routed)
+
+
+def _held(estate: Estate, places: list[Vantage]) -> Iterator[tuple[ServiceAt, Vantage]]:
+    """Services at an address, with the machine that holds it."""
+    for machine in estate.machines.values():
+        for service in machine.services:
+            for holder in places:
+                if (holder.name, holder.place) == (machine.name, service.place):
+                    yield service, holder
+
+
+def _everyones(estate: Estate, places: list[Vantage]) -> Iterator[tuple[ServiceAt, Vantage]]:
+    """Services that everyone in a place has: one machine of it, at its own address, stands for all."""
+    for service in estate.services:
+        there = [one for one in places if one.place == service.place and one.name in estate.machines]
+        if estate.catalogue.services[service.service].on == "everyone" and there:
+            yield replace(service, targets=(_own(estate, there[0]),)), there[0]
+
+
+def _own(estate: Estate, holder: Vantage) -> Pair:
+    return next(port.address for port in estate.machines[holder.name].interfaces if port.place == holder.place)
 
 
 def _first_hop(estate: Estate, source: Vantage, site: str) -> tuple[Pair | None, bool]:

@@ -71,7 +71,7 @@ def pairings(estate: Estate) -> Iterator[Pairing]:
         sources = [spot for one in flow.source for spot in spots[one]]
         ends = [(service, spot) for service in flow.to for one in services[service].places for spot in spots[one]]
         for source, (service, target) in product(sources, ends):
-            if not _barred(flow, source) and _meet(estate, flow, source, target):
+            if not _barred(flow, source, target) and _meet(estate, flow, source, target):
                 yield Pairing(name, source.place, service, target.place)
 
 
@@ -105,9 +105,10 @@ def _addresses(estate: Estate, service: Service, spot: Spot) -> ByFamily[Spans]:
     return spans_of([host(place.sample or place.prefix, SERVICE + service.number)])
 
 
-def _barred(flow: Flow, source: Spot) -> bool:
-    """`sites` of a flow is about our own: a place outside is at none."""
-    return bool(source.home) and flow.sites is not None and source.home not in flow.sites
+def _barred(flow: Flow, source: Spot, target: Spot) -> bool:
+    """`sites` of a flow is about our own: a place outside is at none. `into` names all that it leads to."""
+    leaves = not source.home or flow.sites is None or source.home in flow.sites
+    return not leaves or (flow.into is not None and target.home not in flow.into)
 
 
 def _meet(estate: Estate, flow: Flow, source: Spot, target: Spot) -> bool:

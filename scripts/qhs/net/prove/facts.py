@@ -87,6 +87,8 @@ class Target:
     svc: ByFamily[Spans]
     ports: tuple[str, ...]
     breaks: bool
+    everyone: bool
+    """Firewalls of the place have it too."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,7 @@ def _node(machine: Machine, forwards: set[str]) -> Node:
 def _target(estate: Estate, name: str, place: str, dst: ByFamily[Spans]) -> Target:
     one = estate.catalogue.services[name]
     svc = {family: union(_service(port, family) for port in one.ports) for family in FAMILIES}
-    return Target(name, place, dst, svc, tuple(one.ports), bool(one.breaks))
+    return Target(name, place, dst, svc, tuple(one.ports), bool(one.breaks), one.on == "everyone")
 
 
 def _service(port: str, family: int) -> tuple[int, int]:

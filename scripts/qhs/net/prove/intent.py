@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -76,6 +77,22 @@ def _at_hosts(facts: Facts, alive: list[Alive], at: dict[tuple[str, View], list[
                 if not node.firewall or theirs or (one.talk.flow.firewalls and source == target):
                     at[node.name, local_view("output", port, family)].append(box)
             for node, port, own in by_network[target]:
-                mine = None if node.firewall else both(box, own[family])
-                if mine is not None:
+                if not node.firewall and (mine := both(box, own[family])):
                     at[node.name, local_view("input", port, family)].append(mine)
+                for other, by in _heard(facts, one.talk, node):
+                    if mine := both(box, own[family]):
+                        at[other, local_view("input", by, family)].append(mine)
+
+
+def _heard(facts: Facts, talk: Talk, node: Node) -> Iterator[tuple[str, str]]:
+    """Who hears what is said to a firewall of a service that everyone has, and by which port: the members of its pair,
+    which have one ruleset, from the wire that both are on or between the sites.
+    """
+    source, target = facts.areas[talk.source], facts.areas[talk.target.area]
+    if not (node.firewall and talk.target.everyone and source.site):
+        return
+    for other in facts.nodes.values():
+        if other.unit == node.unit and target.network == facts.link and source.site != node.site:
+            yield other.name, facts.link
+        elif other.unit == node.unit and source is target:
+            yield other.name, other.by_network[source.network].name
