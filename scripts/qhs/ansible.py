@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +32,8 @@ def play(twin: Twin, estate: Estate, playbook: str, machines: set[str], progress
     A run a site, side by side: no site needs another, and one run keeps only one processor busy.
     Raises UserError with the tail of Ansible's own output, or where it passed over a machine; the log keeps all.
     """
+    if not machines:
+        return {}
     sites = [{one for one in machines if estate.machines[one].site == site} for site in estate.active_sites]
     progress(f"ansible: {playbook} on {len(machines)} machines, a run a site")
     environ = variables(twin)  # it makes keys at first use, so it is asked once
@@ -100,3 +103,20 @@ def variables(twin: Twin) -> dict[str, str]:
         "QHS_PACKAGES": str(mirror_access.folder(twin, Standing.load(twin).image)),
         "QHS_NAMES_KEY_FILE": str(names_access.key_file(twin)),
     }
+
+
+def beside(environ: Mapping[str, str]) -> dict[str, list[str]]:
+    """What playbooks look up in an environment of `variables`, by the group of the inventory that they give it to.
+
+    But for `hosts/` of the authority: that is what machines answered in this very run.
+    """
+    own, packages = Path(environ["QHS_PKI"]), Path(environ["QHS_PACKAGES"])
+    files = {
+        "all": [own / "root.crt", own / "users.pub", own / "revoked", packages / "key.asc"],
+        "role_bastion": [own / "people.json"],
+        "service_packages": [packages / "Packages", packages / "InRelease"],
+        "service_names_primary": [Path(environ["QHS_NAMES_KEY_FILE"])],
+    }
+    found = {group: [one.read_text() for one in paths] for group, paths in files.items()}
+    found["all"].append(environ["QHS_RULESET_KEY"])
+    return found

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from qhs import whole
 from qhs.folders import CLONE
-from qhs.inventory import inventory
+from qhs.inventory import groups, inventory
 from stacks.model import Estate
 from stacks.model.rules import rulesets
 
@@ -26,15 +26,16 @@ class Applied:
     sites: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, estate: Estate) -> Applied:
-        """What a run would bring there now."""
-        given = inventory(estate)
+    def of(cls, estate: Estate, beside: Mapping[str, list[str]]) -> Applied:
+        """What a run would bring there now; `beside` has by group what playbooks are given that no file here says."""
         roles, stacks = _tree(ROLES), _tree(STACKS)
-        groups = {
-            name: sorted(group for group in given if name in given[group].get("hosts", ())) for name in estate.machines
-        }
+        by_name = {"all": list(estate.machines), **groups(estate)}
+        within = {name: sorted(one for one, names in by_name.items() if name in names) for name in estate.machines}
         return cls(
-            {name: _digest(roles, variables, groups[name]) for name, variables in given["_meta"]["hostvars"].items()},
+            {
+                name: _digest(roles, variables, within[name], [beside[one] for one in within[name] if one in beside])
+                for name, variables in inventory(estate)["_meta"]["hostvars"].items()
+            },
             {site: _digest(stacks, repr(rulesets(estate, site))) for site in estate.active_sites},
         )
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -21,13 +19,12 @@ from policies.live.facts import TYPE, Host, urn
 from policies.rules import LIVE, idle, run
 from policies.verdicts import Outcome
 from qhs.folders import CLONE
-from qhs.twin import access, inside
+from qhs.twin.asking import Answer, ask
 from qhs.twin.names import Twin
 from stacks.model import Estate
 from stacks.model.estate import Machine
 
-AT_ONCE = 8
-ANSWER_WITHIN = 60  # seconds
+PROBE = CLONE / "policies" / "live" / "probe.py"
 SHOWN = 6
 """Machines named in a line of the table; the JSON has all."""
 
@@ -64,8 +61,8 @@ class ComplyReport(BaseModel):
 
 def comply(estate: Estate, twin: Twin, baseline: Baseline) -> ComplyReport:
     """Ask every machine, all in parallel and each once, and judge what they say."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        answered = list(pool.map(lambda machine: _asked(estate, twin, machine), estate.machines.values()))
+    answers = ask(twin, PROBE.read_text(), dict.fromkeys(estate.machines, ()))
+    answered = [_told(host_of(estate, machine), answers[name]) for name, machine in estate.machines.items()]
     gaps = {host.name: missing for host, missing in answered if missing}
     return judge(estate, tuple(host for host, _ in answered), gaps, baseline)
 
@@ -129,32 +126,8 @@ def table(done: ComplyReport) -> Group:
     return Group(counts, *map(Text, lines), *map(Text, done.limits))
 
 
-def _asked(estate: Estate, twin: Twin, machine: Machine) -> tuple[Host, dict[str, str]]:
-    """One round trip: the probe goes in, its answers come out."""
-    host = host_of(estate, machine)
-    remote = ["sudo", "--non-interactive", "/usr/bin/python3", "-I", "-"]
-    ssh = [
-        "ssh",
-        "-F",
-        str(access.config(twin)),
-        "-o",
-        "ConnectTimeout=5",
-        "-o",
-        "BatchMode=yes",
-        machine.name,
-        "--",
-        *remote,
-    ]
-    program = (CLONE / "policies" / "live" / "probe.py").read_text()
-    try:
-        done = subprocess.run(
-            inside.command(twin, ssh), input=program, capture_output=True, text=True, check=False, timeout=ANSWER_WITHIN
-        )
-    except subprocess.TimeoutExpired:
-        return host, {"anything": f"no answer within {ANSWER_WITHIN} s"}
-    if done.returncode:
-        return host, {"anything": (done.stderr.strip() or f"ssh ended with {done.returncode}").splitlines()[-1]}
-    return told(host, json.loads(done.stdout))
+def _told(host: Host, answer: Answer) -> tuple[Host, dict[str, str]]:
+    return (host, {"anything": answer.missing}) if answer.missing else told(host, json.loads(answer.said))
 
 
 def _code(errors: list[str], outcomes: set[Outcome], gaps: Gaps) -> Literal[0, 1, 2, 3]:

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from qhs import keepalive, metrics
+from qhs.playbooks import runs_on
 from stacks.model import Estate, ModelError, load
 from stacks.model.addresses import Pair, with_length
 from stacks.model.estate import BASTION, FIREWALL, Interface, Machine
@@ -23,14 +24,29 @@ RESOLVERS = 3
 
 def inventory(estate: Estate) -> dict[str, Any]:
     """What `ansible-inventory --list` prints: groups by site, role and held service, and each machine's variables."""
-    groups: dict[str, dict[str, list[str]]] = {}
+    hostvars = {name: _variables(estate, machine) for name, machine in estate.machines.items()}
+    by_name = {group: {"hosts": names} for group, names in groups(estate).items()}
+    return {"_meta": {"hostvars": hostvars}, "all": {"children": sorted(by_name)}, **by_name}
+
+
+def groups(estate: Estate) -> dict[str, list[str]]:
+    """The machines of each group."""
+    found: dict[str, list[str]] = {}
     for machine in estate.machines.values():
         held = (f"service_{one.service}" for one in machine.services)
         scans = [TAKES_FILES] if _incoming(estate, machine) else []
         for group in (f"site_{machine.site}", *(f"role_{role}" for role in machine.roles), *held, *scans):
-            groups.setdefault(group.replace("-", "_"), {"hosts": []})["hosts"].append(machine.name)
-    hostvars = {name: _variables(estate, machine) for name, machine in estate.machines.items()}
-    return {"_meta": {"hostvars": hostvars}, "all": {"children": sorted(groups)}, **groups}
+            found.setdefault(group.replace("-", "_"), []).append(machine.name)
+    return found
+
+
+def roles(estate: Estate) -> dict[str, list[str]]:
+    """By machine the roles that playbooks run on it."""
+    by_name, where = {"all": list(estate.machines), **groups(estate)}, runs_on().items()
+    return {
+        machine: sorted(role for role, on in where if any(machine in by_name.get(one, ()) for one in on))
+        for machine in estate.machines
+    }
 
 
 def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ from typing import Any
 import yaml
 
 from qhs.folders import CLONE
+from qhs.playbooks import runs_on
 
 ROLES = CLONE / "roles"
-PLAYBOOKS = CLONE / "scripts" / "playbooks"
 MADE = "<!-- Written by `qhs docs` from meta/argument_specs.yml, owns.yml and the playbooks: change those. -->\n"
 EVERYBODY = {"all": "every machine"}
 
@@ -24,16 +23,6 @@ def documents(roles: Path = ROLES) -> dict[str, str]:
     return {
         f"{role.name}/README.md": readme(role, where[role.name]) for role in sorted(roles.iterdir()) if role.is_dir()
     }
-
-
-def runs_on(playbooks: Path = PLAYBOOKS) -> dict[str, list[str]]:
-    """By role the groups of the inventory that a playbook runs it on."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for playbook in sorted(playbooks.glob("*.yml")):
-        for play in _read(playbook):
-            for role in play.get("roles", []):
-                found[role["role"]].append(play["hosts"])
-    return found
 
 
 def readme(role: Path, hosts: list[str]) -> str:
@@ -57,6 +46,7 @@ def readme(role: Path, hosts: list[str]) -> str:
             for kind in owns
             if kind != "files" and owns[kind]
         ),
+        *_holds(role / "holds.yml"),
         *_alerts(role / "alerts.yml"),
     ]
     return "\n".join(parts).rstrip("\n") + "\n"
@@ -68,6 +58,12 @@ def _arguments(options: dict[str, Any], prefix: str = "") -> Iterator[str]:
         default = "defaults/main.yml" if "default" in one else "required" if one.get("required") else "optional"
         yield f"| `{prefix}{name}` | {kind} | {default} | {_text(one['description'])} |"
         yield from _arguments(one.get("options", {}), f"{prefix}{name}.")
+
+
+def _holds(path: Path) -> Iterator[str]:
+    """What each run looks at beside, where the role has any."""
+    if path.exists():
+        yield f"looked at, too: {', '.join(f'`{one["command"]}`' for one in _read(path))}\n"
 
 
 def _alerts(path: Path) -> Iterator[str]:

@@ -20,6 +20,7 @@ from qhs.engine import Engine, EngineError, configure, ensure_stack, heard, prep
 from qhs.errors import UserError
 from qhs.layout import topology
 from qhs.lock import alone
+from qhs.look import look
 from qhs.net.probe import run as probing
 from qhs.net.probe.vantage import vantages
 from qhs.progress import Progress
@@ -92,15 +93,19 @@ def up(environment: str, progress: Progress, *, changed: bool = False) -> Report
         lifecycle.check(twin, len(topology(estate).machines))  # before the minutes that a build takes
         _build(report, progress)
         booted = _machines(report, estate, twin, progress)
-        wanted = Applied.of(estate)
+        wanted = Applied.of(estate, ansible.beside(ansible.variables(twin)))
         last = Applied.read(twin.applied)
         kept = wanted.within(last) if changed else Applied()
         kept.write(twin.applied)  # of the rest nobody knows, should this run be killed
-        _configure(report, estate, twin, progress, (wanted.machines.keys() - kept.machines.keys()) | booted)
-        same = wanted.within(last).sites if not booted else {}
+        same = wanted.within(last)
+        machines = (wanted.machines.keys() - kept.machines.keys()) | booted
+        _configure(report, estate, twin, progress, machines, same=same.machines.keys() - kept.machines.keys() - booted)
         believed = last.sites if changed and not booted & last.machines.keys() else {}
         sites = wanted.sites.keys() - kept.sites.keys()
-        ways = {site: Way.EXPECT if site in same else Way.BELIEVE if site in believed else Way.LOOK for site in sites}
+        ways = {
+            site: Way.EXPECT if site in same.sites and not booted else Way.BELIEVE if site in believed else Way.LOOK
+            for site in sites
+        }
         _apply(report, estate, twin, progress, ways)
         wanted.write(twin.applied)
         _probe(report, estate, twin, progress)
@@ -131,9 +136,20 @@ def _machines(report: Report, estate: Estate, twin: Twin, progress: Progress) ->
     return set(done.booted) & estate.machines.keys()  # those of the enclave are nobody's to configure
 
 
-def _configure(report: Report, estate: Estate, twin: Twin, progress: Progress, machines: set[str]) -> None:
+def _configure(
+    report: Report, estate: Estate, twin: Twin, progress: Progress, machines: set[str], *, same: set[str]
+) -> None:
+    """Play the roles on these machines; at sites where all machines are the `same`, only if a look finds a change.
+
+    Then on the whole site: what a machine answers when it is configured, others of its site are given.
+    """
     with report.phase("ansible"):
-        report.configured = ansible.play(twin, estate, "site.yml", machines, progress)
+        sites = [{one for one in estate.machines if estate.machines[one].site == site} for site in estate.active_sites]
+        untouched = [site for site in sites if site <= same]
+        drifted = look(twin, estate, set().union(*untouched), progress) if untouched else set()
+        quiet = set().union(*(site for site in untouched if not site & drifted))
+        report.configured = dict.fromkeys(sorted(quiet), 0)
+        report.configured |= ansible.play(twin, estate, "site.yml", machines - quiet, progress)
     report.changes += sum(report.configured.values())
 
 

@@ -27,6 +27,7 @@ COMMANDS = (
     "ssh-keygen -q -k -f /etc/ssh/qhs-revoked.krl ",
     "sysctl ",
 )
+READING = ("/usr/local/lib/qhs-pki/qhs_pki_authority.py check", "/usr/local/sbin/qhs-pki check ", "sysctl {{ ")
 SHARED_UNITS = {"ssh.service"}  # the image's own; a role may have it read its configuration again
 KEYWORDS = {
     "name", "when", "register", "changed_when", "failed_when", "check_mode",
@@ -114,6 +115,14 @@ def test_the_units_and_users_that_it_makes_are_its_own(role: Path) -> None:
     assert units - SHARED_UNITS == set(own["units"])
     made = [path.read_text() for path in (role / "templates" / "etc" / "sysusers.d").glob("*")]
     assert set(re.findall(r"^u (\S+)", "\n".join(made), re.MULTILINE)) == set(own["users"])
+
+
+@pytest.mark.parametrize("role", [one for one in ROLES if (one / "holds.yml").exists()], ids=lambda role: role.name)
+def test_what_it_looks_at_beside_is_read_by_commands_that_only_read(role: Path) -> None:
+    """A look and check mode run them too."""
+    for one in read(role / "holds.yml"):
+        assert one.keys() <= {"command", "says"}
+        assert one["command"].startswith(READING), one
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible import module_utils
 
 from qhs.net.prove import Facts, facts
 from qhs.net.prove.kernel import missing
 from qhs.net.prove.plan import planned
 from qhs.pki import ensure
+from qhs.playbooks import PLAYBOOKS
 from qhs.twin.names import Twin
 from stacks.model import Estate, load
 
+module_utils.__path__.append(str(PLAYBOOKS / "plugins" / "module_utils"))  # where ansible.cfg has Ansible look too
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 
 

@@ -1,4 +1,6 @@
-"""The module that writes a role's files tells beforehand what it will change, and of a secret nothing but its path."""
+"""The module that writes a role's files tells beforehand what it will change, and of a secret nothing but its path; a
+look afterwards finds what is not as it was left.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +8,34 @@ import grp
 import json
 import os
 import pwd
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils import qhs_tree
 from ansible.module_utils.testing import patch_module_args
 
 from scripts.playbooks.plugins.modules import qhs_tree_write
 
 type Answer = dict[str, Any]
 type Tree = Callable[..., Answer]
+type Look = Callable[[], list[str]]
 
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Tree:
     """Run the module; what it answers."""
-    monkeypatch.setattr(qhs_tree_write, "DUE", tmp_path / "due")
+    for module in (qhs_tree_write, qhs_tree):
+        monkeypatch.setattr(module, "DUE", tmp_path / "due")
+    monkeypatch.setattr(qhs_tree, "RECORDS", tmp_path / "records")
     own = {"owner": pwd.getpwuid(os.getuid()).pw_name, "group": grp.getgrgid(os.getgid()).gr_name, "mode": "0640"}
 
-    def run(*files: dict[str, str], check: bool = False, acted: bool = False) -> Answer:
-        role = {"acted": True} if acted else {"files": [own | one for one in files], "units": []}
+    def run(
+        *files: dict[str, str], check: bool = False, acted: bool = False, holds: Sequence[dict[str, str]] = ()
+    ) -> Answer:
+        owned = {"files": [own | one for one in files], "units": [], "holds": list(holds)}
+        role = {"acted": True} if acted else owned
         with (
             patch_module_args({"role": "x", **role, "_ansible_check_mode": check, "_ansible_diff": True}),
             pytest.raises(SystemExit),
@@ -34,6 +43,17 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
             qhs_tree_write.main()
         answer: Answer = json.loads(capsys.readouterr().out)
         return answer
+
+    return run
+
+
+@pytest.fixture
+def look(tree: Tree, capsys: pytest.CaptureFixture[str]) -> Look:
+    """What a look at the role that `tree` writes finds."""
+
+    def run() -> list[str]:
+        qhs_tree.main(["x"])
+        return capsys.readouterr().out.splitlines()
 
     return run
 
@@ -68,3 +88,57 @@ def test_of_a_secret_only_the_path_is_told(tree: Tree, tmp_path: Path) -> None:
     assert answer["written"] == [plain["path"], secret["path"]]
     assert "content of plain" in json.dumps(answer["diff"])
     assert "content of secret" not in json.dumps(answer["diff"])
+
+
+def test_a_look_finds_nothing_where_all_is_as_it_was_left(tree: Tree, look: Look, tmp_path: Path) -> None:
+    tree({"path": str(tmp_path / "file"), "content": "x\n"})
+    tree(acted=True)
+    before = sorted(tmp_path.rglob("*"))
+    assert look() == []
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "drift",
+    [
+        lambda file: file.write_text("y\n"),
+        lambda file: file.chmod(0o644),
+        lambda file: file.unlink(),
+        lambda file: os.chown(file, 0, 1) if os.geteuid() == 0 else file.chmod(0o600),
+        lambda file: file.symlink_to(file.rename(file.with_name("aside"))),
+    ],
+    ids=["content", "mode", "gone", "group", "a link to it"],
+)
+def test_a_look_finds_a_file_that_drifted(
+    tree: Tree, look: Look, tmp_path: Path, drift: Callable[[Path], object]
+) -> None:
+    file = tmp_path / "file"
+    tree({"path": str(file), "content": "x\n"})
+    tree(acted=True)
+    drift(file)
+    assert look() == [str(file)]
+
+
+def test_a_look_finds_a_role_that_never_ran_and_one_that_was_cut_off(tree: Tree, look: Look, tmp_path: Path) -> None:
+    file = {"path": str(tmp_path / "file"), "content": "x\n"}
+    tree(file, check=True)
+    assert look() == ["no record of x"]
+    tree(file)
+    assert look() == [str(tmp_path / "due" / "x")]
+    tree(acted=True)
+    assert look() == []
+    (tmp_path / "records" / "x").write_text("{")
+    assert look() == ["no record of x"]
+
+
+@pytest.mark.parametrize("lapse", ["gone", "says something else"])
+def test_a_state_that_lapsed_is_due_and_found_by_a_look(tree: Tree, look: Look, tmp_path: Path, lapse: str) -> None:
+    state = tmp_path / "state"
+    state.write_text("holds\n")
+    holds = [{"command": f"cat {state}", "says": "holds"}]
+    assert (tree(holds=holds)["due"], look()) == (False, [])
+    state.write_text("holds no more\n") if lapse != "gone" else state.unlink()
+    assert look() == [f"cat {state}"]
+    told = tree(holds=holds, check=True)
+    assert (told["changed"], told["lapsed"]) == (True, [f"cat {state}"])
+    assert tree(holds=holds)["due"]

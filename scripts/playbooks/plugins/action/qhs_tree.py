@@ -1,13 +1,15 @@
 """Renders every file that a role owns and hands them to the machine in one module run.
 
 The role's owns.yml says which files, with owner, group, mode and a check; their content lies at the same path as on
-the machine under templates/ (with `.j2`), or under files/ at `from`.
+the machine under templates/ (with `.j2`), or under files/ at `from`. Its holds.yml, where it has one, says which
+commands tell that a state holds: by ending well or, where one has `says`, by that.
 
 The result's `due` says that somebody has yet to act: from before the first file is written until
-`qhs_tree: {acted: true}`, also over a run that was killed in between, and where a unit of owns.yml does not run as it
-should. So a role that has nothing to do costs one module run. In check mode nothing is due: what a run would do counts
-as a change, and `written` and `idle` name it. No result holds the content of a file but in the difference that `--diff`
-asks for, and not there where owns.yml calls the file `secret`.
+`qhs_tree: {acted: true}`, also over a run that was killed in between; where a unit of owns.yml does not run as it
+should; and where a command of holds.yml tells that a state has lapsed. So a role that has nothing to do costs one
+module run. In check mode nothing is due: what a run would do counts as a change, and `written`, `idle` and `lapsed`
+name it. No result holds the content of a file but in the difference that `--diff` asks for, and not there where
+owns.yml calls the file `secret`.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ class ActionModule(ActionBase):
             return result | self._on_machine({"role": role.name, "acted": True}, variables)
         owns = yaml.safe_load((role / "owns.yml").read_text())
         files = [DEFAULTS | one | {"content": self._content(role, one, variables)} for one in owns["files"]]
-        return result | self._on_machine({"role": role.name, "files": files, "units": owns["units"]}, variables)
+        owned = {"role": role.name, "files": files, "units": owns["units"], "holds": self._holds(role)}
+        return result | self._on_machine(owned, variables)
 
     def _on_machine(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         done: dict[str, Any] = self._execute_module(
@@ -46,6 +49,13 @@ class ActionModule(ActionBase):
         )
         done.pop("invocation", None)
         return done
+
+    def _holds(self, role: Path) -> list[dict[str, str]]:
+        path = role / "holds.yml"
+        found = yaml.safe_load(path.read_text()) if path.exists() else []
+        return [
+            {key: str(self._templar.template(trust_as_template(text))) for key, text in one.items()} for one in found
+        ]
 
     def _content(self, role: Path, file: dict[str, str], variables: dict[str, Any]) -> str:
         path, plain = file["path"], file.get("from")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import syslog
 import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.qhs_tree import DUE, Record, described, idle, lapsed, states, write
 
 DOCUMENTATION = """
 module: qhs_tree_write
@@ -29,6 +29,10 @@ options:
     description: Those that are to be enabled, which is done here, and active with what their files say now.
     type: list
     elements: str
+  holds:
+    description: Commands whose states are to hold, each with what it says then, where its ending well is not enough.
+    type: list
+    elements: dict
   acted:
     description: Writes nothing, but takes note that what was written before is in effect.
     type: bool
@@ -47,19 +51,19 @@ idle:
   description: Units that are not enabled and active, or whose files say what systemd has not read.
   returned: always
   type: list
+lapsed:
+  description: Commands whose states do not hold.
+  returned: always
+  type: list
 due:
   description: >-
-    Whether something was written that nobody has acted on yet, or a unit is idle. Never in check mode, where there is
-    nothing to act on; then this counts as a change.
+    Whether something was written that nobody has acted on yet, a unit is idle or a state has lapsed. Never in check
+    mode, where there is nothing to act on; then this counts as a change.
   returned: always
   type: bool
 """
 
 type File = dict[str, str]
-
-# A boot acts on every file, so the note need not outlive one.
-DUE = Path("/run/qhs-roles")
-AT_WORK = {"ActiveState=active", "UnitFileState=enabled", "NeedDaemonReload=no"}
 
 
 def main() -> None:
@@ -69,6 +73,7 @@ def main() -> None:
             "role": {"type": "str", "required": True},
             "files": {"type": "list", "elements": "dict"},
             "units": {"type": "list", "elements": "str"},
+            "holds": {"type": "list", "elements": "dict"},
             "acted": {"type": "bool"},
         },
         no_log=True,  # the content of files would go into the machine's journal
@@ -79,7 +84,7 @@ def main() -> None:
     if module.params["acted"]:
         if not module.check_mode:
             due.unlink(missing_ok=True)
-        module.exit_json(changed=False, written=[], outstanding=[], idle=[], due=False)
+        module.exit_json(changed=False, written=[], outstanding=[], idle=[], lapsed=[], due=False)
     files: list[File] = module.params["files"]
     before = {one["path"]: _content(one["path"]) for one in files}
     fresh = [one for one in files if before[one["path"]] != one["content"]]
@@ -90,7 +95,9 @@ def main() -> None:
         with due.open("a") as note:
             note.writelines(f"{one['path']}\n" for one in fresh)
         for one in fresh:
-            _write(one)
+            path = Path(one["path"])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path, one["content"])
     if due.exists() and not module.check_mode:
         _let(module, "systemd-sysusers", files, "/etc/sysusers.d/")  # an owner must exist before it is given a file
     other = [one for one in files if Path(one["path"]).exists() and _attributes(module, one)]
@@ -105,35 +112,29 @@ def main() -> None:
         if "secret" not in one
         for path in [one["path"]]
     ]
-    states = _states(module, module.params["units"] or [])
-    idle = [unit for unit, state in states.items() if state != AT_WORK]
-    if (due.exists() or idle) and not module.check_mode:
-        _settle(module, files, states)
+    units, holds = module.params["units"] or [], module.params["holds"] or []
+    asleep = idle(units)
+    if (due.exists() or asleep) and not module.check_mode:
+        _settle(module, files, units)
+    if not module.check_mode:
+        Record({one["path"]: described(one) for one in files}, units, holds).keep(module.params["role"])
+    ended = lapsed(holds)
     outstanding = due.read_text().split() if due.exists() else []
-    to_act = bool(fresh) or due.exists() or bool(idle)
+    to_act = bool(fresh or asleep or ended) or due.exists()
     module.exit_json(
         changed=bool(fresh or other) or (module.check_mode and to_act),
         written=written,
         outstanding=outstanding,
-        idle=idle,
+        idle=asleep,
+        lapsed=ended,
         due=to_act and not module.check_mode,
         diff=diff,
     )
 
 
-def _states(module: AnsibleModule, units: list[str]) -> dict[str, set[str]]:
-    """Whether each is active and enabled, with what its files say."""
-    if not units:
-        return {}
-    shown = ["systemctl", "show", "--property=ActiveState,UnitFileState,NeedDaemonReload", *units]
-    _, said, _ = module.run_command(shown, check_rc=True)
-    found = said.strip().split("\n\n")
-    return {unit: set(state.split("\n")) for unit, state in zip(units, found, strict=True)}
-
-
-def _settle(module: AnsibleModule, files: list[File], states: dict[str, set[str]]) -> None:
+def _settle(module: AnsibleModule, files: list[File], units: list[str]) -> None:
     """Enable the units, and have systemd read what it should know; once, as that costs as much as a start."""
-    if off := [unit for unit, state in states.items() if "UnitFileState=enabled" not in state]:
+    if off := [unit for unit, state in states(units).items() if "UnitFileState=enabled" not in state]:
         module.run_command(["systemctl", "enable", "--no-reload", *off], check_rc=True)
     if any(one["path"].startswith("/etc/systemd/system/") for one in files):
         module.run_command(["systemctl", "daemon-reload"], check_rc=True)
@@ -156,18 +157,6 @@ def _check(module: AnsibleModule, file: File) -> None:
         code, said, complaint = module.run_command(command)
     if code:
         module.fail_json(f"{file['path']} was not written, nor any other file: {complaint or said}", written=[])
-
-
-def _write(file: File) -> None:
-    """The whole file or the old one; nobody reads it before its mode is right."""
-    path = Path(file["path"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w") as stream:
-        stream.write(file["content"])
-        stream.flush()
-        os.fsync(stream.fileno())
-    Path(fresh).replace(path)
 
 
 def _note(role: str, written: list[str]) -> None:

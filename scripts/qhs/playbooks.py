@@ -1,0 +1,22 @@
+"""Which role which playbook runs where."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import yaml
+
+from qhs.folders import CLONE
+
+PLAYBOOKS = CLONE / "scripts" / "playbooks"
+
+
+def runs_on(playbooks: Path = PLAYBOOKS) -> dict[str, list[str]]:
+    """By role the groups of the inventory that a playbook runs it on."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for playbook in sorted(playbooks.glob("*.yml")):
+        for play in yaml.safe_load(playbook.read_text()):
+            for role in play.get("roles", []):
+                found[role["role"]].append(play["hosts"])
+    return found
