@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -122,8 +123,23 @@ def test_check_mode_tells_the_truth_and_changes_nothing(qhs: Run, twin: Twin, se
     told = qhs("shell", "--", *playbook).stdout
     assert "+net.ipv4.ip_forward = 1" in told, told
     assert "ip_forward = 0" in operator(twin, "qhdc-fw1", "cat /etc/sysctl.d/70-qhs-forward.conf")
-    assert qhs("up").returncode == 0
-    assert "ip_forward = 1" in operator(twin, "qhdc-fw1", "cat /etc/sysctl.d/70-qhs-forward.conf")
+
+
+def test_up_finds_what_drifted_on_one_machine_and_mends_it(qhs: Run, twin: Twin, second_up: WatchedUp) -> None:
+    """A file (by the test before), a unit and a state of the kernel; the other sites are left alone."""
+    operator(twin, "qhdc-fw1", "sudo systemctl stop chrony; sudo sysctl -q net.ipv4.ip_forward=0")
+    done = qhs("up")
+    assert done.returncode == 0, done.stderr
+    drifted = re.findall(r"(\S+): not as it was left: (.*)", done.stderr)
+    forwarding = "sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding"
+    assert drifted == [
+        ("qhdc-fw1", what) for what in ("/etc/sysctl.d/70-qhs-forward.conf", forwarding, "chrony.service")
+    ]
+    here = [one for one in load("twin").machines.values() if one.site == "qhdc"]
+    assert f"site.yml on {len(here)} machines" in done.stderr
+    shown = "cat /etc/sysctl.d/70-qhs-forward.conf; sysctl net.ipv4.ip_forward; systemctl is-active chrony"
+    lines = operator(twin, "qhdc-fw1", shown).splitlines()
+    assert (lines.count("net.ipv4.ip_forward = 1"), lines[-1]) == (2, "active")
 
 
 def test_a_machine_loads_its_confirmed_ruleset_before_its_network(twin: Twin, second_up: WatchedUp) -> None:
