@@ -39,5 +39,6 @@ live: env $(if $(ROOT),host) ## the engine's tests; as root on Linux also the li
 	@$(NO_SKIP) .venv/bin/pytest -q tests/engine $(if $(ROOT),tests/kernel tests/twin)
 	$(if $(ROOT),,@echo "skipped: tests/kernel and tests/twin need root on Linux")
 
-soak: env host ## rows that take longer, with the figures that are kept of them; ROW=T-A16 for one (root)
+soak: env ## rows that take longer, with the figures that are kept of them; ROW=T-A16 for one (root)
+	@scripts/host.sh soak
 	@$(NO_SKIP) .venv/bin/python -m qhs.soak $(ROW)

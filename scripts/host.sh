@@ -1,18 +1,26 @@
 #!/usr/bin/env bash
-# Installs what the twin needs on the host, where it is missing: Debian's own packages, by apt, as root.
+# Installs what the twin needs on the host, where it is missing: Debian's own packages, by apt, as root. `host.sh soak`:
+# also what only `make soak` needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/setup.sh
 declare -A packages=([mmdebstrap]=mmdebstrap [systemd-nspawn]=systemd-container [nft]=nftables [ssh]=openssh-client
   [ip]=iproute2 [unshare]=util-linux [strace]=strace [git]=git [apt-ftparchive]=apt-utils)
+# Machines are Debian's, whatever the host is: their packages are checked with Debian's keys.
+declare -A files=([/usr/share/keyrings/debian-archive-keyring.gpg]=debian-archive-keyring)
+if [ "${1:-}" = soak ]; then
+  packages[qemu-system-x86_64]=qemu-system-x86
+  files[/usr/share/OVMF/OVMF_CODE_4M.fd]=ovmf
+fi
 look() {
   missing=()
-  local program
+  local program file
   for program in "${!packages[@]}"; do
     PATH="$PATH:/usr/sbin:/sbin" command -v "$program" >/dev/null || missing+=("${packages[$program]}")
   done
-  # Machines are Debian's, whatever the host is: their packages are checked with Debian's keys.
-  [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing+=(debian-archive-keyring)
+  for file in "${!files[@]}"; do
+    [ -e "$file" ] || missing+=("${files[$file]}")
+  done
   [ ${#missing[@]} != 0 ]
 }
 look || exit 0

@@ -63,22 +63,29 @@ def test_two_at_once_take_turns_and_the_second_finds_it_made(clone: Path, tmp_pa
     assert marks == ["begins", "ends"] * 3, "uv ran thrice for the first, one after the other, and never for the second"
 
 
-def test_debians_keys_are_installed_where_the_host_has_none(clone: Path, tmp_path: Path) -> None:
-    """In a mount namespace where the keyring is missing, as it is on Ubuntu."""
+@pytest.mark.parametrize(
+    ("words", "wanted"), [([], {"debian-archive-keyring"}), (["soak"], {"debian-archive-keyring", "ovmf"})]
+)
+def test_what_a_host_lacks_is_installed_and_no_more_than_is_needed(
+    clone: Path, tmp_path: Path, words: list[str], wanted: set[str]
+) -> None:
+    """In a mount namespace where Debian's keys are missing, as they are on Ubuntu, and the firmware of a soak."""
     log = tmp_path / "log"
     _program(tmp_path / "bin" / "apt-get", f'#!/bin/sh\necho "$@" >>"{log}"\n')
-    for name in ("mmdebstrap", "systemd-nspawn", "nft", "ssh", "ip", "strace", "apt-ftparchive"):
+    for name in ("mmdebstrap", "systemd-nspawn", "nft", "ssh", "ip", "strace", "apt-ftparchive", "qemu-system-x86_64"):
         _program(tmp_path / "bin" / name, "#!/bin/sh\n")
-    hidden = f'mount -t tmpfs none {KEYRING.parent} && exec "$@"'
-    command = ["unshare", "--map-root-user", "--mount", "sh", "-c", hidden, "sh", str(clone / "scripts" / "host.sh")]
+    hidden = f'for it in {KEYRING.parent} /usr/share/OVMF; do [ ! -d $it ] || mount -t tmpfs none $it; done; exec "$@"'
+    script = [str(clone / "scripts" / "host.sh"), *words]
+    command = ["unshare", "--map-root-user", "--mount", "sh", "-euc", hidden, "sh", *script]
     environ = os.environ | {
         "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
     }
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "host: installing debian-archive-keyring\n"
+    assert done.stdout.startswith("host: installing ")
+    assert set(done.stdout.split()[2:]) == wanted
     update, install = log.read_text().splitlines()
     assert update.endswith("update")
-    assert install.endswith("debian-archive-keyring")
+    assert wanted <= set(install.split())
     assert all("DPkg::Lock::Timeout=120" in line for line in (update, install))
