@@ -102,7 +102,7 @@ def write_down(twin: Twin) -> None:
 def test_a_medium_with_a_changed_byte_installs_nothing(bench: Bench, figures: dict[str, float]) -> None:
     path, image = medium.folder() / f"{NAME}.iso", disk.ensure(print).path.read_bytes()
     whole = path.read_bytes()
-    at = whole.index(image[1_000_000:1_000_100])
+    at = whole.index(image[-100:])  # with its checksum: most of the rest is also in the kernel that the firmware starts
     path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
     own = hardware.load().machine(NAME)
     bench.inside(lambda: media.insert(own.service, NAME, f"{hardware.load().media}/{NAME}.iso"))
