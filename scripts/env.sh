@@ -39,6 +39,7 @@ if [ ! -x "$uv" ]; then
 fi
 echo "env: installing the locked packages with $("$python" --version)"
 "$uv" venv -q --clear -p "$python" .venv
-"$uv" pip sync -q --require-hashes -p .venv/bin/python requirements.lock
+# Compiled once: a run starts some dozens of Python processes, and where none may write bytecode, each would compile all.
+"$uv" pip sync -q --compile-bytecode --require-hashes -p .venv/bin/python requirements.lock
 "$uv" pip install -q --no-deps --no-build-isolation -p .venv/bin/python -e .
 echo "$stamp" > .venv/qhs-stamp
