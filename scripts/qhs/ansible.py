@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 
 from qhs import mirror_access, names_access, pki, ruleset_access
@@ -85,15 +84,11 @@ def played(said: str, machines: set[str], log: Path) -> dict[str, int]:
 
 def variables(twin: Twin) -> dict[str, str]:
     """The environment of every Ansible run on this twin."""
-    mitogen = find_spec("ansible_mitogen")
-    if mitogen is None or not mitogen.submodule_search_locations:
-        raise UserError("ansible_mitogen is not installed", "make env")
     return {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "ANSIBLE_CONFIG": str(CLONE / "ansible.cfg"),
-        "ANSIBLE_STRATEGY": "mitogen_linear",
-        "ANSIBLE_STRATEGY_PLUGINS": str(Path(mitogen.submodule_search_locations[0]) / "plugins" / "strategy"),
+        "ANSIBLE_STRATEGY": "qhs_linear",
         "ANSIBLE_SSH_ARGS": f"-F {access.config(twin)}",
         "ANSIBLE_REMOTE_USER": "qhs",
         "ANSIBLE_FORCE_COLOR": "0",
