@@ -125,10 +125,11 @@ def _watched_up(qhs: Run) -> WatchedUp:
 
 def _watch(seen: set[bytes], over: threading.Event) -> None:
     """Each process some times after it came, also in another program: all of them always would slow the run."""
-    looks: dict[Path, int] = {}
+    looks: dict[str, int] = {}
     while not over.wait(0.1):
-        looks = {process: looks.get(process, 0) + 1 for process in Path("/proc").glob("[0-9]*")}
+        now = os.listdir("/proc")  # noqa: PTH208 - a tenth of the time of pathlib's
+        looks = {process: looks.get(process, 0) + 1 for process in now if process.isdigit()}
         for process in (one for one, count in looks.items() if count <= LOOKS):
             for shown in ("cmdline", "environ"):
                 with contextlib.suppress(OSError):
-                    seen.add((process / shown).read_bytes())
+                    seen.add(Path("/proc", process, shown).read_bytes())
