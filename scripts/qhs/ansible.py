@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -25,17 +26,27 @@ from stacks.model import Estate
 _RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 
 
-def play(twin: Twin, estate: Estate, playbook: str, machines: set[str], progress: Progress) -> dict[str, int]:
+def play(
+    twin: Twin,
+    estate: Estate,
+    playbook: str,
+    machines: set[str],
+    progress: Progress,
+    *,
+    described: Mapping[str, str] | None = None,
+) -> dict[str, int]:
     """Run a playbook of scripts/playbooks on some machines; how many tasks changed something, by machine.
 
-    A run a site, side by side: no site needs another, and one run keeps only one processor busy.
+    A run a site, side by side: no site needs another, and one run keeps only one processor busy. `described`: by
+    machine the digest of all that the roles are given, by which a later look knows what they left.
     Raises UserError with the tail of Ansible's own output, or where it passed over a machine; the log keeps all.
     """
     if not machines:
         return {}
     sites = [{one for one in machines if estate.machines[one].site == site} for site in estate.active_sites]
     progress(f"ansible: {playbook} on {len(machines)} machines, a run a site")
-    environ = variables(twin)  # it makes keys at first use, so it is asked once
+    # It makes keys at first use, so it is asked once.
+    environ = variables(twin) | {"QHS_DESCRIBED": json.dumps(dict(described or {}))}
     with ThreadPoolExecutor(len(sites)) as pool:
         runs = pool.map(lambda site: _play_site(twin, estate, playbook, site, environ), filter(None, sites))
         return {machine: number for run in runs for machine, number in run.items()}

@@ -14,7 +14,7 @@ from qhs.inventory import groups, inventory
 from stacks.model import Estate
 from stacks.model.rules import rulesets
 
-ROLES = ("roles", "scripts/playbooks", "ansible.cfg")
+ROLES = ("roles", "scripts/playbooks", "scripts/qhs/alerts.py", "ansible.cfg", "requirements.lock")
 STACKS = ("stacks", "policies", "Pulumi.yaml")
 
 
@@ -29,8 +29,9 @@ class Applied:
     def of(cls, estate: Estate, beside: Mapping[str, list[str]]) -> Applied:
         """What a run would bring there now; `beside` has by group what playbooks are given that no file here says."""
         roles, stacks = _tree(ROLES), _tree(STACKS)
-        by_name = {"all": list(estate.machines), **groups(estate)}
-        within = {name: sorted(one for one, names in by_name.items() if name in names) for name in estate.machines}
+        within = {
+            name: sorted(one for one, names in groups(estate).items() if name in names) for name in estate.machines
+        }
         return cls(
             {
                 name: _digest(roles, variables, within[name], [beside[one] for one in within[name] if one in beside])
@@ -62,7 +63,7 @@ def _tree(paths: Iterable[str]) -> str:
         *(
             (str(file.relative_to(CLONE)), hashlib.sha256(file.read_bytes()).hexdigest())
             for file in files
-            if "__pycache__" not in file.parts and "config" not in file.parts
+            if not {"__pycache__", "config"} & set(file.relative_to(CLONE).parts)
         )
     )
 

@@ -18,6 +18,7 @@ LOGS = "logs"
 LOG_STORES = 2
 LOGS_IN = "qhs-ssh"
 TAKES_FILES = "takes_files"
+ALL = "all"
 # As many as a machine's resolv.conf is read for.
 RESOLVERS = 3
 
@@ -25,13 +26,13 @@ RESOLVERS = 3
 def inventory(estate: Estate) -> dict[str, Any]:
     """What `ansible-inventory --list` prints: groups by site, role and held service, and each machine's variables."""
     hostvars = {name: _variables(estate, machine) for name, machine in estate.machines.items()}
-    by_name = {group: {"hosts": names} for group, names in groups(estate).items()}
-    return {"_meta": {"hostvars": hostvars}, "all": {"children": sorted(by_name)}, **by_name}
+    by_name = {group: {"hosts": names} for group, names in groups(estate).items() if group != ALL}
+    return {"_meta": {"hostvars": hostvars}, ALL: {"children": sorted(by_name)}, **by_name}
 
 
 def groups(estate: Estate) -> dict[str, list[str]]:
-    """The machines of each group."""
-    found: dict[str, list[str]] = {}
+    """The machines of each group, and of Ansible's own for all."""
+    found: dict[str, list[str]] = {ALL: list(estate.machines)}
     for machine in estate.machines.values():
         held = (f"service_{one.service}" for one in machine.services)
         scans = [TAKES_FILES] if _incoming(estate, machine) else []
@@ -42,7 +43,7 @@ def groups(estate: Estate) -> dict[str, list[str]]:
 
 def roles(estate: Estate) -> dict[str, list[str]]:
     """By machine the roles that playbooks run on it."""
-    by_name, where = {"all": list(estate.machines), **groups(estate)}, runs_on().items()
+    by_name, where = groups(estate), runs_on().items()
     return {
         machine: sorted(role for role, on in where if any(machine in by_name.get(one, ()) for one in on))
         for machine in estate.machines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from qhs.inventory import roles
 from qhs.playbooks import PLAYBOOKS
@@ -14,11 +14,14 @@ from stacks.model import Estate
 PROGRAM = PLAYBOOKS / "plugins" / "module_utils" / "qhs_tree.py"
 
 
-def look(twin: Twin, estate: Estate, machines: Collection[str], progress: Progress) -> set[str]:
-    """Those of the machines that differ in anything from what the last run of their roles left, or do not answer."""
-    progress(f"looking at {len(machines)} machines")
+def look(twin: Twin, estate: Estate, described: Mapping[str, str], progress: Progress) -> set[str]:
+    """Those machines that differ in anything from what the last run of their roles left, or do not answer.
+
+    `described`: by machine the digest of all that those roles were given.
+    """
+    progress(f"looking at {len(described)} machines")
     having = roles(estate)
-    answers = ask(twin, PROGRAM.read_text(), {name: having[name] for name in sorted(machines)})
+    answers = ask(twin, PROGRAM.read_text(), {name: [digest, *having[name]] for name, digest in described.items()})
     found = {name: answer.missing or answer.said.strip() for name, answer in answers.items()}
     for name, what in found.items():
         for line in what.splitlines():

@@ -50,7 +50,7 @@ class Report:
     seconds: dict[str, float] = field(default_factory=dict)
     """By phase; of each tool that had to be built too."""
     configured: dict[str, int] = field(default_factory=dict)
-    """Machines that Ansible looked at, and how many tasks changed something there."""
+    """Machines that were looked at, and how many of Ansible's tasks changed something there."""
     changes: int = 0
     """Machines booted, Ansible tasks and Pulumi resources that changed something."""
     machines: int = 0
@@ -81,6 +81,9 @@ class Report:
 def up(environment: str, progress: Progress, *, changed: bool = False) -> Report:
     """Bring the twin and all its stacks up. Raises UserError; the next run goes on where this one stopped.
 
+    Where nothing is described otherwise than in the last run, Ansible and Pulumi act only if a look finds something to
+    be unlike what that run left.
+
     With `changed`, Ansible and Pulumi look only at what is new or described otherwise than in the last run (T-A04), and
     Pulumi believes what that run left at a site, unless it did not end or a machine of it had to be booted.
     """
@@ -99,7 +102,8 @@ def up(environment: str, progress: Progress, *, changed: bool = False) -> Report
         kept.write(twin.applied)  # of the rest nobody knows, should this run be killed
         same = wanted.within(last)
         machines = (wanted.machines.keys() - kept.machines.keys()) | booted
-        _configure(report, estate, twin, progress, machines, same=same.machines.keys() - kept.machines.keys() - booted)
+        unchanged = same.machines.keys() - kept.machines.keys() - booted
+        _configure(report, estate, twin, progress, {one: wanted.machines[one] for one in machines}, same=unchanged)
         believed = last.sites if changed and not booted & last.machines.keys() else {}
         sites = wanted.sites.keys() - kept.sites.keys()
         ways = {
@@ -137,19 +141,21 @@ def _machines(report: Report, estate: Estate, twin: Twin, progress: Progress) ->
 
 
 def _configure(
-    report: Report, estate: Estate, twin: Twin, progress: Progress, machines: set[str], *, same: set[str]
+    report: Report, estate: Estate, twin: Twin, progress: Progress, described: dict[str, str], *, same: set[str]
 ) -> None:
-    """Play the roles on these machines; at sites where all machines are the `same`, only if a look finds a change.
+    """Play the roles on the `described` machines; where those of a site are all the `same`, only if one has drifted.
 
     Then on the whole site: what a machine answers when it is configured, others of its site are given.
     """
     with report.phase("ansible"):
         sites = [{one for one in estate.machines if estate.machines[one].site == site} for site in estate.active_sites]
         untouched = [site for site in sites if site <= same]
-        drifted = look(twin, estate, set().union(*untouched), progress) if untouched else set()
+        looked_at = {one: described[one] for one in sorted(set().union(*untouched))}
+        drifted = look(twin, estate, looked_at, progress) if looked_at else set()
         quiet = set().union(*(site for site in untouched if not site & drifted))
         report.configured = dict.fromkeys(sorted(quiet), 0)
-        report.configured |= ansible.play(twin, estate, "site.yml", machines - quiet, progress)
+        due = described.keys() - quiet
+        report.configured |= ansible.play(twin, estate, "site.yml", due, progress, described=described)
     report.changes += sum(report.configured.values())
 
 

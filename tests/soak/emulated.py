@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -39,6 +40,7 @@ class Emulated:
         with self.disk.open("wb") as disk:
             disk.truncate(DISK_BYTES)
         self._process: subprocess.Popen[bytes] | None = None
+        self._starter = ThreadPoolExecutor(1)  # what a thread has started dies with it: a request's would be too short
         self.controller = Controller(self, "manager", self._fetch)
 
     def names(self) -> list[str]:
@@ -52,11 +54,12 @@ class Emulated:
             self._process.kill()
             self._process.wait()
         if how != "ForceOff" and not self.powered(name):
-            said = (self.console.parent / "qemu.log").open("ab")
-            argv = ["setpriv", "--pdeathsig=KILL", *self._qemu(first=self.controller.start())]
-            self._process = subprocess.Popen(
-                inside.command(self._twin, argv), stdin=subprocess.DEVNULL, stdout=said, stderr=said
-            )
+            self._process = self._starter.submit(self._start, self._qemu(first=self.controller.start())).result()
+
+    def _start(self, argv: list[str]) -> subprocess.Popen[bytes]:
+        with (self.console.parent / "qemu.log").open("ab") as said:
+            mortal = inside.command(self._twin, ["setpriv", "--pdeathsig=KILL", *argv])
+            return subprocess.Popen(mortal, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
 
     def says(self, text: str, within: float) -> str:
         """The line of the console with `text`, once it is there."""

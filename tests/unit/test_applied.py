@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from qhs.ansible import beside
 from qhs.applied import Applied
@@ -13,17 +14,21 @@ from qhs.playbooks import PLAYBOOKS
 from stacks.model import Estate
 from tests.unit.catalogue_copy import Copy
 
-# The variable, and the file below the folder that it names; what machines answered in a run is below `hosts`.
-LOOKED_UP = sorted(
-    {
-        (variable or "QHS_PACKAGES", file)
-        for path in PLAYBOOKS.glob("*.yml")
-        for variable, file in re.findall(
-            r"(?:'ansible.builtin.env', '(\w+)'\)|package_mirror_files)(?: ~ '(/[\w.]+)/?')?", path.read_text()
-        )
-        if (variable or "QHS_PACKAGES", file) != ("QHS_PACKAGES", "") and file != "/hosts"
+
+def looked_up() -> set[tuple[str, str, str]]:
+    """By the group that a play is for: the variable, and the file below the folder that it names.
+
+    But for `hosts/`, which a site's machines answer with while they are configured.
+    """
+    lookup = re.compile(r"(?:'ansible.builtin.env', '(\w+)'\)|package_mirror_files)(?: ~ '(/[\w.]+)/?')?")
+    plays = [play for path in PLAYBOOKS.glob("*.yml") for play in yaml.safe_load(path.read_text()) if "hosts" in play]
+    return {
+        (play["hosts"], variable or "QHS_PACKAGES", file)
+        for play in plays
+        for variable, file in lookup.findall(yaml.safe_dump(play, width=10_000).replace("''", "'"))
+        if file or variable in {"QHS_RULESET_KEY", "QHS_NAMES_KEY_FILE"}
+        if file != "/hosts"
     }
-)
 
 
 def test_nothing_differs_from_itself_and_everything_from_nothing(tmp_path: Path) -> None:
@@ -52,10 +57,12 @@ def test_what_playbooks_are_given_beside_concerns_those_that_they_give_it_to(est
     assert Applied.of(estate, {"all": ["another"], "role_bastion": ["nobody"]}).within(before).machines == {}
 
 
-@pytest.mark.parametrize(("variable", "file"), LOOKED_UP)
-def test_what_a_playbook_looks_up_is_a_reason_to_play_it_again(tmp_path: Path, variable: str, file: str) -> None:
+@pytest.mark.parametrize(("group", "variable", "file"), sorted(looked_up()))
+def test_what_a_playbook_looks_up_is_a_reason_to_play_it_again(
+    tmp_path: Path, group: str, variable: str, file: str
+) -> None:
     environ = {}
-    for name, path in LOOKED_UP:
+    for _, name, path in looked_up():
         place = tmp_path / name / (path.strip("/") or "itself")
         place.parent.mkdir(exist_ok=True)
         place.write_text("")
@@ -65,4 +72,14 @@ def test_what_a_playbook_looks_up_is_a_reason_to_play_it_again(tmp_path: Path, v
         (tmp_path / variable / (file.strip("/") or "itself")).write_text("another")
     else:
         environ[variable] = "another"
-    assert beside(environ) != before
+    after = beside(environ)
+    assert {one for one in after if after[one] != before[one]} & {group, "all"}
+
+
+def test_every_lookup_is_known() -> None:
+    """Else what it reads would be no reason."""
+    said = "".join(path.read_text() for path in PLAYBOOKS.glob("*.yml"))
+    assert set(re.findall(r"lookup\('([\w.]+)'", said)) == {
+        "ansible.builtin.env", "ansible.builtin.file", "qhs_alerts",
+    }  # fmt: skip
+    assert len(looked_up()) >= 10

@@ -32,9 +32,13 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     own = {"owner": pwd.getpwuid(os.getuid()).pw_name, "group": grp.getgrgid(os.getgid()).gr_name, "mode": "0640"}
 
     def run(
-        *files: dict[str, str], check: bool = False, acted: bool = False, holds: Sequence[dict[str, str]] = ()
+        *files: dict[str, str],
+        check: bool = False,
+        acted: bool = False,
+        holds: Sequence[dict[str, str]] = (),
+        described: str = "digest",
     ) -> Answer:
-        owned = {"files": [own | one for one in files], "units": [], "holds": list(holds)}
+        owned = {"files": [own | one for one in files], "units": [], "holds": list(holds), "described": described}
         role = {"acted": True} if acted else owned
         with (
             patch_module_args({"role": "x", **role, "_ansible_check_mode": check, "_ansible_diff": True}),
@@ -52,7 +56,7 @@ def look(tree: Tree, capsys: pytest.CaptureFixture[str]) -> Look:
     """What a look at the role that `tree` writes finds."""
 
     def run() -> list[str]:
-        qhs_tree.main(["x"])
+        qhs_tree.main("digest", "x")
         return capsys.readouterr().out.splitlines()
 
     return run
@@ -102,12 +106,14 @@ def test_a_look_finds_nothing_where_all_is_as_it_was_left(tree: Tree, look: Look
     "drift",
     [
         lambda file: file.write_text("y\n"),
+        lambda file: file.write_bytes(b"x\r\n"),
+        lambda file: file.write_bytes(b"\xff"),
         lambda file: file.chmod(0o644),
         lambda file: file.unlink(),
         lambda file: os.chown(file, 0, 1) if os.geteuid() == 0 else file.chmod(0o600),
         lambda file: file.symlink_to(file.rename(file.with_name("aside"))),
     ],
-    ids=["content", "mode", "gone", "group", "a link to it"],
+    ids=["content", "line ends", "no text", "mode", "gone", "group", "a link to it"],
 )
 def test_a_look_finds_a_file_that_drifted(
     tree: Tree, look: Look, tmp_path: Path, drift: Callable[[Path], object]
@@ -117,18 +123,23 @@ def test_a_look_finds_a_file_that_drifted(
     tree(acted=True)
     drift(file)
     assert look() == [str(file)]
+    tree({"path": str(file), "content": "x\n"})
+    tree(acted=True)
+    assert look() == []
 
 
 def test_a_look_finds_a_role_that_never_ran_and_one_that_was_cut_off(tree: Tree, look: Look, tmp_path: Path) -> None:
     file = {"path": str(tmp_path / "file"), "content": "x\n"}
     tree(file, check=True)
-    assert look() == ["no record of x"]
+    assert look() == ["no record of x as it is described"]
     tree(file)
     assert look() == [str(tmp_path / "due" / "x")]
     tree(acted=True)
     assert look() == []
+    tree(file, described="")
+    assert look() == ["no record of x as it is described"], "somebody else ran it, with whatever"
     (tmp_path / "records" / "x").write_text("{")
-    assert look() == ["no record of x"]
+    assert look() == ["no record of x as it is described"]
 
 
 @pytest.mark.parametrize("lapse", ["gone", "says something else"])

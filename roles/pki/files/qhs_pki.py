@@ -103,16 +103,21 @@ def host_certificate() -> SSHCertificate:
     return found
 
 
-def private_key() -> ec.EllipticCurvePrivateKey:
-    """Made on first use; the group may read it."""
+def make_key() -> None:
+    """On first use; the group may read it."""
     if not KEY.exists():
         key = ec.generate_private_key(ec.SECP256R1())
         write(KEY, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o640, GROUP)
+
+
+def private_key() -> ec.EllipticCurvePrivateKey:
+    """Raises OSError where there is none."""
     return cast(ec.EllipticCurvePrivateKey, load_pem_private_key(KEY.read_bytes(), None))
 
 
 def request(names: Sequence[str]) -> dict[str, str]:
     """What an authority signs."""
+    make_key()
     csr = (
         x509.CertificateSigningRequestBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])]))

@@ -40,13 +40,14 @@ from serving import serve
 
 USER = "qhs-pki"
 FOLDER = Path("/var/lib/qhs-pki")
+KEY, HOSTS_KEY = FOLDER / "authority.key", FOLDER / "hosts.key"
 CONFIGURATION = Path("/etc/qhs/pki-authority.json")
 ROOT = Path("/etc/qhs/pki-root.crt")
 RENEW_AT = 2 / 3
 
 
 def load() -> Authority:
-    """Raises OSError where the root has not answered yet."""
+    """Raises OSError where the root has not answered yet, or a key is gone."""
     (certificate,) = x509.load_pem_x509_certificates((FOLDER / "authority.crt").read_bytes())
     return Authority(_key(), certificate, _host_key())
 
@@ -57,7 +58,8 @@ def configuration() -> Any:
 
 
 def request() -> None:
-    """The public halves; of the host authority too, which the operator's known hosts name."""
+    """The public halves; of the host authority too, which the operator's known hosts name. Makes what is missing."""
+    _make_keys()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, configuration()["title"])])
     csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(_key(), hashes.SHA256())
     print(json.dumps({"csr": csr.public_bytes(Encoding.PEM).decode(), "hosts": _openssh(_host_key())}))
@@ -81,19 +83,21 @@ def due(now: datetime) -> str:
     return "" if now < begins + (ends - begins) * RENEW_AT else f"valid until {ends} only"
 
 
+def _make_keys() -> None:
+    """Only where the root is asked, too: nobody would know of a key that was made at another time."""
+    if not KEY.exists():
+        _write(KEY, private(ec.generate_private_key(ec.SECP256R1())))
+    if not HOSTS_KEY.exists():
+        key = ed25519.Ed25519PrivateKey.generate()
+        _write(HOSTS_KEY, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+
+
 def _key() -> ec.EllipticCurvePrivateKey:
-    path = FOLDER / "authority.key"
-    if not path.exists():
-        _write(path, private(ec.generate_private_key(ec.SECP256R1())))
-    return cast(ec.EllipticCurvePrivateKey, load_pem_private_key(path.read_bytes(), None))
+    return cast(ec.EllipticCurvePrivateKey, load_pem_private_key(KEY.read_bytes(), None))
 
 
 def _host_key() -> ed25519.Ed25519PrivateKey:
-    path = FOLDER / "hosts.key"
-    if not path.exists():
-        key = ed25519.Ed25519PrivateKey.generate()
-        _write(path, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
-    return cast(ed25519.Ed25519PrivateKey, load_ssh_private_key(path.read_bytes(), None))
+    return cast(ed25519.Ed25519PrivateKey, load_ssh_private_key(HOSTS_KEY.read_bytes(), None))
 
 
 def _openssh(key: ed25519.Ed25519PrivateKey) -> str:

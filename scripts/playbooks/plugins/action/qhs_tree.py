@@ -8,12 +8,14 @@ The result's `due` says that somebody has yet to act: from before the first file
 `qhs_tree: {acted: true}`, also over a run that was killed in between; where a unit of owns.yml does not run as it
 should; and where a command of holds.yml tells that a state has lapsed. So a role that has nothing to do costs one
 module run. In check mode nothing is due: what a run would do counts as a change, and `written`, `idle` and `lapsed`
-name it. No result holds the content of a file but in the difference that `--diff` asks for, and not there where
-owns.yml calls the file `secret`.
+name it, the last by what is there before the run. No result holds the content of a file but in the difference that
+`--diff` asks for, and not there where owns.yml calls the file `secret`.
 """
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ class ActionModule(ActionBase):
         owns = yaml.safe_load((role / "owns.yml").read_text())
         files = [DEFAULTS | one | {"content": self._content(role, one, variables)} for one in owns["files"]]
         owned = {"role": role.name, "files": files, "units": owns["units"], "holds": self._holds(role)}
+        owned["described"] = json.loads(os.environ.get("QHS_DESCRIBED", "{}")).get(variables["inventory_hostname"], "")
         return result | self._on_machine(owned, variables)
 
     def _on_machine(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """What a machine knows of the files, units and states of its roles, as their last runs left them.
 
-`qhs_tree_write` keeps a record of each role. Run by itself, with names of roles, this prints a line for all that is not
-as recorded, and changes nothing: so one round trip tells whether Ansible has anything to do on a machine.
+`qhs_tree_write` keeps a record of each role. Run by itself, with the digest of all that `qhs up` was told of the
+machine and the names of its roles, this prints a line for whatever is not as recorded, and changes nothing: so one
+round trip tells whether Ansible has anything to do on a machine. Who is root there can lie to it, as to Ansible's own
+modules.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ AT_WORK = {"ActiveState=active", "UnitFileState=enabled", "NeedDaemonReload=no"}
 class Record:
     """What a role has on a machine."""
 
+    described: str
+    """The digest of what `qhs up` was told of the machine; empty where somebody else ran the role."""
     files: dict[str, list[str]]
     """By path the hash, owner, group and mode."""
     units: list[str]
@@ -100,25 +104,36 @@ def _holds(command: str, says: str | None) -> bool:
 
 def _found(path: Path) -> list[str] | None:
     try:
-        content, state = path.read_bytes(), path.lstat()
+        state = path.lstat()
         owner, group = pwd.getpwuid(state.st_uid).pw_name, grp.getgrgid(state.st_gid).gr_name
     except (OSError, KeyError):
         return None
-    return [_digest(content), owner, group, f"{state.st_mode & 0o7777:04o}"]
+    return [digest(path), owner, group, f"{state.st_mode & 0o7777:04o}"]
+
+
+def digest(path: Path) -> str:
+    """Of the content; of a link, or of what cannot be read, none that a file could have."""
+    try:
+        return "" if path.is_symlink() else _digest(path.read_bytes())
+    except OSError:
+        return ""
 
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def main(roles: list[str]) -> None:
+def main(described: str, *roles: str) -> None:
     """Look at roles."""
     for role in roles:
         record, due = Record.read(role), DUE / role
-        drifted = record.drifted() if record else [f"no record of {role}"]
-        for one in [*drifted, *([str(due)] if due.exists() else [])]:
+        if record is None or record.described != described:
+            print(f"no record of {role} as it is described")
+        for one in record.drifted() if record else []:
             print(one)
+        if due.exists():
+            print(due)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.qhs_tree import DUE, Record, described, idle, lapsed, states, write
+from ansible.module_utils.qhs_tree import DUE, Record, described, digest, idle, lapsed, states, write
 
 DOCUMENTATION = """
 module: qhs_tree_write
@@ -33,6 +33,10 @@ options:
     description: Commands whose states are to hold, each with what it says then, where its ending well is not enough.
     type: list
     elements: dict
+  described:
+    description: The digest of what `qhs up` was told of the machine, for the record.
+    type: str
+    default: ""
   acted:
     description: Writes nothing, but takes note that what was written before is in effect.
     type: bool
@@ -74,6 +78,7 @@ def main() -> None:
             "files": {"type": "list", "elements": "dict"},
             "units": {"type": "list", "elements": "str"},
             "holds": {"type": "list", "elements": "dict"},
+            "described": {"type": "str", "default": ""},
             "acted": {"type": "bool"},
         },
         no_log=True,  # the content of files would go into the machine's journal
@@ -87,7 +92,7 @@ def main() -> None:
         module.exit_json(changed=False, written=[], outstanding=[], idle=[], lapsed=[], due=False)
     files: list[File] = module.params["files"]
     before = {one["path"]: _content(one["path"]) for one in files}
-    fresh = [one for one in files if before[one["path"]] != one["content"]]
+    fresh = [one for one in files if digest(Path(one["path"])) != described(one)[0]]
     for one in fresh:
         _check(module, one)
     if fresh and not module.check_mode:
@@ -107,7 +112,7 @@ def main() -> None:
     if written and not module.check_mode:
         _note(module.params["role"], written)
     diff = [
-        {"before_header": path, "after_header": path, "before": before[path] or "", "after": one["content"]}
+        {"before_header": path, "after_header": path, "before": before[path], "after": one["content"]}
         for one in fresh
         if "secret" not in one
         for path in [one["path"]]
@@ -115,9 +120,12 @@ def main() -> None:
     units, holds = module.params["units"] or [], module.params["holds"] or []
     asleep = idle(units)
     if (due.exists() or asleep) and not module.check_mode:
+        DUE.mkdir(mode=0o700, exist_ok=True)
+        due.touch()  # also of a unit that, once settled, shows no more that nobody has restarted it
         _settle(module, files, units)
     if not module.check_mode:
-        Record({one["path"]: described(one) for one in files}, units, holds).keep(module.params["role"])
+        owned = {one["path"]: described(one) for one in files}
+        Record(module.params["described"], owned, units, holds).keep(module.params["role"])
     ended = lapsed(holds)
     outstanding = due.read_text().split() if due.exists() else []
     to_act = bool(fresh or asleep or ended) or due.exists()
@@ -140,11 +148,12 @@ def _settle(module: AnsibleModule, files: list[File], units: list[str]) -> None:
         module.run_command(["systemctl", "daemon-reload"], check_rc=True)
 
 
-def _content(path: str) -> str | None:
+def _content(path: str) -> str:
+    """For the difference alone."""
     try:
-        return Path(path).read_text()
-    except FileNotFoundError:
-        return None
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def _check(module: AnsibleModule, file: File) -> None:

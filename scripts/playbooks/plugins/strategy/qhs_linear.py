@@ -1,7 +1,7 @@
 """Ansible's linear strategy over mitogen, on all processors.
 
-Mitogen's own plugin ties its processes to processors; where there are fewer than four, all that Ansible does is tied to
-one of them, also if several runs go on side by side.
+Mitogen's own plugin ties its processes to processors: of two, all that Ansible does gets one, and several runs side by
+side the same one.
 """
 
 from __future__ import annotations

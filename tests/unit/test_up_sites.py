@@ -1,0 +1,49 @@
+"""Which machines `qhs up` has configured: none of a site where a look finds all as it was left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from qhs import up
+from qhs.progress import silent
+from qhs.twin.names import Twin
+from stacks.model import Estate
+
+
+@pytest.mark.parametrize(
+    ("other", "drifted", "played"),
+    [
+        (set(), set(), set()),
+        (set(), {"ndc-app1"}, {"ndc"}),
+        ({"hall-fw1"}, set(), {"hall"}),
+        ({"hall-fw1"}, {"ndc-app1"}, {"hall", "ndc"}),
+    ],
+    ids=["all as left", "one drifted", "one new", "both"],
+)
+def test_a_site_is_configured_whole_or_not_at_all(
+    estate: Estate, monkeypatch: pytest.MonkeyPatch, other: set[str], drifted: set[str], played: set[str]
+) -> None:
+    looked_at: set[str] = set()
+
+    def look(_twin: Twin, _estate: Estate, described: Mapping[str, str], _progress: object) -> set[str]:
+        looked_at.update(described)
+        return set(drifted)
+
+    def play(*arguments: Any, described: Mapping[str, str]) -> dict[str, int]:
+        assert arguments[3] <= described.keys()
+        return dict.fromkeys(arguments[3], 1)
+
+    monkeypatch.setattr(up, "look", look)
+    monkeypatch.setattr(up.ansible, "play", play)
+    report = up.Report("twin")
+    machines = dict.fromkeys(estate.machines, "digest")
+    up._configure(report, estate, Twin("one"), silent, machines, same=machines.keys() - other)
+    here = {name for name, machine in estate.machines.items() if machine.site in played}
+    assert {name for name, changed in report.configured.items() if changed} == here
+    assert report.configured.keys() == estate.machines.keys()
+    assert looked_at == {
+        name for name, one in estate.machines.items() if one.site not in {estate.machines[it].site for it in other}
+    }
