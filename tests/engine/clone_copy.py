@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CLONE = Path(__file__).parents[2]
-FILES = ("Pulumi.yaml", "ansible.cfg", "images", "inventories", "policies", "roles", "scripts", "stacks")
+FILES = (
+    "Pulumi.yaml",
+    "ansible.cfg",
+    "images",
+    "inventories",
+    "policies",
+    "requirements.lock",
+    "roles",
+    "scripts",
+    "stacks",
+)
 
 
 @dataclass(frozen=True)
