@@ -153,3 +153,9 @@ def test_a_state_that_lapsed_is_due_and_found_by_a_look(tree: Tree, look: Look, 
     told = tree(holds=holds, check=True)
     assert (told["changed"], told["lapsed"]) == (True, [f"cat {state}"])
     assert tree(holds=holds)["due"]
+
+
+def test_systemd_is_asked_about_the_units_that_files_describe() -> None:
+    paths = ("system/a.service", "system/b.service.d/qhs.conf", "system/c@.service", "system/d.timer", "network/e.link")
+    files = [{"path": f"/etc/systemd/{path}"} for path in paths]
+    assert qhs_tree_write._described_here(files) == {"a.service", "b.service", "d.timer"}

@@ -141,11 +141,18 @@ def main() -> None:
 
 
 def _settle(module: AnsibleModule, files: list[File], units: list[str]) -> None:
-    """Enable the units, and have systemd read what it should know; once, as that costs as much as a start."""
+    """Enable the units, and have systemd read what it knows otherwise: of all units, which costs more than a start."""
     if off := [unit for unit, state in states(units).items() if "UnitFileState=enabled" not in state]:
         module.run_command(["systemctl", "enable", "--no-reload", *off], check_rc=True)
-    if any(one["path"].startswith("/etc/systemd/system/") for one in files):
+    known = states(sorted({*units, *_described_here(files)}))
+    if any("NeedDaemonReload=yes" in state for state in known.values()):
         module.run_command(["systemctl", "daemon-reload"], check_rc=True)
+
+
+def _described_here(files: list[File]) -> set[str]:
+    """Units that have a file or a drop-in here. A template is none: each of its instances is read when it starts."""
+    below = [Path(one["path"]).parts[4] for one in files if one["path"].startswith("/etc/systemd/system/")]
+    return {name.removesuffix(".d") for name in below if "@." not in name}
 
 
 def _content(path: str) -> str:
