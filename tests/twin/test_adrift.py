@@ -1,0 +1,33 @@
+"""Where nothing is described otherwise, `qhs up` finds what is not as it was left, and configures that site alone."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from stacks.model import load
+from tests.twin.conftest import Run, WatchedUp
+from tests.twin.hosts import Hosts
+
+pytestmark = pytest.mark.live
+
+MACHINE = "hall-fw1"
+FILE = "/etc/sysctl.d/70-qhs-forward.conf"
+FORWARDING = "sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding"
+
+
+def test_a_file_a_unit_and_a_state_of_the_kernel_are_found_and_put_right(
+    qhs: Run, hosts: Hosts, second_up: WatchedUp
+) -> None:
+    """By its name it runs before tests that describe something otherwise: persons, certificates that are revoked."""
+    hosts.say(f"echo >>{FILE}; systemctl stop chrony; sysctl net.ipv4.ip_forward=0", [MACHINE])
+    done = qhs("up")
+    assert done.returncode == 0, done.stderr
+    drifted = set(re.findall(r"(\S+): not as it was left: (.*)", done.stderr))
+    assert drifted == {(MACHINE, what) for what in (FILE, FORWARDING, "chrony.service")}
+    here = [one for one in load("twin").machines.values() if one.site == "hall"]
+    assert f"site.yml on {len(here)} machines" in done.stderr
+    shown = hosts.say(f"tail -1 {FILE}; sysctl net.ipv4.ip_forward; systemctl is-active chrony", [MACHINE])[MACHINE]
+    assert shown.splitlines()[-2:] == ["net.ipv4.ip_forward = 1", "active"]
+    assert shown.splitlines()[0]
