@@ -73,7 +73,7 @@ class Emulated:
 
     def _fetch(self, address: str) -> None:
         def fetch() -> None:
-            with urlopen(address, timeout=60) as source, self.medium.open("wb") as target:  # noqa: S310 - ours
+            with urlopen(address, timeout=60) as source, self.medium.open("wb") as target:  # noqa: S310 - hardware.yaml's http
                 shutil.copyfileobj(source, target)
 
         inside.call(self._twin.netns_path(), fetch)

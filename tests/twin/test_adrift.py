@@ -30,4 +30,4 @@ def test_a_file_a_unit_and_a_state_of_the_kernel_are_found_and_put_right(
     assert f"site.yml on {len(here)} machines" in done.stderr
     shown = hosts.say(f"tail -1 {FILE}; sysctl net.ipv4.ip_forward; systemctl is-active chrony", [MACHINE])[MACHINE]
     assert shown.splitlines()[-2:] == ["net.ipv4.ip_forward = 1", "active"]
-    assert shown.splitlines()[0]
+    assert shown.splitlines()[0], "the empty line that was added is still at the end"
