@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from qhs import whole
+from qhs.errors import UserError
 from qhs.folders import CLONE
 from qhs.inventory import groups, inventory
 from stacks.model import Estate
@@ -58,7 +59,10 @@ class Applied:
 
 
 def _tree(paths: Iterable[str]) -> str:
-    files = (file for path in paths for file in [CLONE / path, *sorted((CLONE / path).rglob("*"))] if file.is_file())
+    listed = [CLONE / path for path in paths]
+    if missing := [path for path in listed if not path.exists()]:
+        raise UserError(f"{missing[0]} is gone from this clone", "`git restore` brings it back")
+    files = (file for path in listed for file in [path, *sorted(path.rglob("*"))] if file.is_file())
     return _digest(
         *(
             (str(file.relative_to(CLONE)), hashlib.sha256(file.read_bytes()).hexdigest())

@@ -26,6 +26,8 @@ from tests.twin.hosts import Hosts
 NAME = "test"
 QHS = Path(sys.executable).with_name("qhs")
 LATE: list[str] = []
+MEASURED: list[str] = []
+"""What a suite's result says besides: figures that have a limit, and pass below it without a word."""
 LOOKS = 20
 
 type Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -71,7 +73,7 @@ def from_nothing(qhs: Run) -> Iterator[WatchedUp]:
     qhs("down")
     first = _watched_up(qhs)
     first = replace(first, slowness=max(first.slowness, accepted.slowness(first.report["seconds"])))
-    LATE.extend(accepted.slower("first", first.report["seconds"]))
+    _measured("first", first.report["seconds"])
     yield first
     gone = qhs("down")
     assert gone.returncode == 0, gone.stderr[-2000:]
@@ -94,16 +96,22 @@ def second_up(qhs: Run, from_nothing: WatchedUp) -> WatchedUp:
     """The second `qhs up`, with nothing changed in between."""
     second = _watched_up(qhs)
     second = replace(second, slowness=max(second.slowness, from_nothing.slowness))
-    LATE.extend(accepted.slower("second", second.report["seconds"]))
+    _measured("second", second.report["seconds"])
     return second
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """T-A02: what took longer than was accepted is said where the suite's result is."""
-    if LATE:
-        terminalreporter.section("slower than accepted (tests/twin/accepted.yaml)")
-    for line in LATE:
-        terminalreporter.line(line)
+    """T-A02: what was measured, and what took longer than was accepted, is said where the suite's result is."""
+    for title, lines in (("measured", MEASURED), ("slower than accepted (tests/twin/accepted.yaml)", LATE)):
+        if lines:
+            terminalreporter.section(title)
+        for line in lines:
+            terminalreporter.line(line)
+
+
+def _measured(run: str, seconds: dict[str, float]) -> None:
+    MEASURED.append(f"{run} up: " + ", ".join(f"{phase} {took:.1f} s" for phase, took in seconds.items()))
+    LATE.extend(accepted.slower(run, seconds))
 
 
 def _watched_up(qhs: Run) -> WatchedUp:

@@ -10,6 +10,7 @@ import yaml
 
 from qhs.ansible import beside
 from qhs.applied import Applied
+from qhs.errors import UserError
 from qhs.playbooks import PLAYBOOKS
 from stacks.model import Estate
 from tests.unit.catalogue_copy import Copy
@@ -48,6 +49,15 @@ def test_a_machine_more_concerns_itself_and_those_that_know_all_machines(tmp_pat
         "qhdc-app3", "qhdc-bastion1", "qhdc-infra1", "ndc-infra1", "hall-infra1", "qhdc-soc1",
     }  # fmt: skip
     assert after.sites.keys() - kept.sites.keys() == {"qhdc"}
+
+
+def test_a_part_of_the_clone_that_is_gone_is_said(
+    estate: Estate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else all machines would count as described otherwise, now and once more when it is back."""
+    monkeypatch.setattr("qhs.applied.CLONE", tmp_path)
+    with pytest.raises(UserError, match=r"roles is gone"):
+        Applied.of(estate, {})
 
 
 def test_what_playbooks_are_given_beside_concerns_those_that_they_give_it_to(estate: Estate) -> None:
