@@ -155,6 +155,11 @@ class Site(Resource):
     site: Maybe[str]
     sites: Maybe[dict[str, Maybe[Prefixes]]]
     externals: Maybe[dict[str, Maybe[External]]]
+    zones: Maybe[dict[str, Maybe[str]]]
+    """The kind of each zone of the estate: this site's flows also lead to zones that it has no segment of."""
+    carriers: Texts
+    partners: Maybe[dict[str, Maybe[bool]]]
+    """The place of each partner of the estate: whether it is a Vietnamese body of the State or the Party."""
 
 
 class Segment(Resource, Prefixes):
@@ -163,6 +168,8 @@ class Segment(Resource, Prefixes):
     site: Maybe[str]
     zone: Maybe[str]
     kind: Maybe[str]
+    firewall: Maybe[str]
+    """What the site's firewalls are to it: `gateway`, or `leg` where they have a port and route nothing."""
 
 
 class Enforcement(Resource):
@@ -178,6 +185,7 @@ class Ruleset(Resource):
     site: Maybe[str]
     kind: Maybe[str]
     """`pair` or `machine`."""
+    members: Texts
     guards: Maybe[tuple[Maybe[Guard], ...]]
     flows: Maybe[dict[str, Maybe[Flow]]]
 
@@ -258,6 +266,21 @@ class PlanFacts:
             for name, external in known(site.externals, "externals").items():
                 found[name] = known(external, f"externals.{name}").medium
         return found
+
+    @cached_property
+    def kinds(self) -> dict[str, Maybe[str]]:
+        """The kind of each zone, by its name: it has one at all of its sites. Raises Undecided."""
+        told = {zone: kind for site in self.each(Site) for zone, kind in known(site.zones, "zones").items()}
+        return told | {known(one.zone, f"zone of {one.name}"): one.kind for one in self.each(Segment)}
+
+    def kind(self, place: str) -> str | None:
+        """The kind of the zone of a place; None: it lies outside. Raises Undecided for a zone that nobody names."""
+        if self.medium(place) is not None:
+            return None
+        zone = place.partition(".")[2]
+        if zone not in self.kinds:
+            raise Undecided(f"the kind of {place}")
+        return known(self.kinds[zone], f"kind of {zone}")
 
     def medium(self, place: str) -> str | None:
         """Medium of the external network in which a place lies; None: in none that is known."""

@@ -54,13 +54,14 @@ class Control(Strict):
     checks: list[Literal["plan", "host", "net", "cluster", "hsm", "live", "doc"]] = Field(min_length=1)
     evidence: Literal["seen", "memory", "design"] = Field(description="how well we know the requirement")
     rules: list[Key] = Field([], description="names in the registry of rules that judge it")
-    later: Layer | None = Field(None, description="the layer that will judge it; none where rules do")
+    wire: list[Literal["prove", "probe"]] = Field([], description="commands of `qhs net` that judge it by packets")
+    later: Layer | None = Field(None, description="the layer that will judge it, or what rules leave of it")
     thresholds: dict[str, Any] = Field({}, description="checked by the rule that reads them")
 
     @model_validator(mode="after")
     def _judged(self) -> Self:
-        if bool(self.rules) == bool(self.later):
-            raise ValueError("either rules, or the layer that will judge it")
+        if not (self.rules or self.later):
+            raise ValueError("rules, or the layer that will judge it")
         if self.thresholds and not self.rules:
             raise ValueError("thresholds only where a rule reads them")
         return self

@@ -96,6 +96,24 @@ def _units(asked: _Asked) -> dict[str, Unit]:
     }
 
 
+def _superusers(asked: _Asked) -> tuple[str, ...]:
+    accounts = [line.split(":") for line in asked.text("accounts").splitlines()]
+    return tuple(name for name, _, number, *_ in accounts if number == "0")
+
+
+def _root_locked(asked: _Asked) -> bool:
+    return asked.text("root").split()[1] == "L"
+
+
+def _root_keys(asked: _Asked) -> tuple[str, ...]:
+    return tuple(name for name, text in asked.files("root-keys").items() if text.strip())
+
+
+def _silent_sudo(asked: _Asked) -> tuple[str, ...]:
+    told = re.compile(r"^\s*Defaults.*!\s*syslog\b", re.MULTILINE)
+    return tuple(name for name, text in asked.files("sudoers").items() if told.search(text))
+
+
 def _confined(asked: _Asked) -> bool:
     return [text.strip() for text in asked.files("apparmor").values()] == ["Y"]
 
@@ -176,6 +194,10 @@ PARSERS: Final[Mapping[str, Callable[[_Asked], Any]]] = {
     "sshd": _sshd,
     "chains": _chains,
     "units": _units,
+    "superusers": _superusers,
+    "root_locked": _root_locked,
+    "root_keys": _root_keys,
+    "silent_sudo": _silent_sudo,
     "confined": _confined,
     "complaining": _complaining,
     "apt": _apt,

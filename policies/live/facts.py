@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
-from policies.facts import UNKNOWN, Facts, Maybe, Resource
+from policies.facts import UNKNOWN, Facts, Maybe, Resource, Texts
 
 TYPE: Final = "qhs:live:Host"
 
@@ -90,11 +90,21 @@ class Host(Resource):
     addresses: tuple[Address, ...]
     services: tuple[str, ...]
     """Those whose address it holds."""
+    takes_files: bool
+    """Files of others come in by one of them."""
 
     sshd: Maybe[dict[str, tuple[str, ...]]] = UNKNOWN
     """Each option with every value that it takes for somebody."""
     chains: Maybe[tuple[Chain, ...]] = UNKNOWN
     units: Maybe[dict[str, Unit]] = UNKNOWN
+    superusers: Texts = UNKNOWN
+    """Accounts whose number is 0."""
+    root_locked: Maybe[bool] = UNKNOWN
+    """No password opens it."""
+    root_keys: Texts = UNKNOWN
+    """Files with keys that open it."""
+    silent_sudo: Texts = UNKNOWN
+    """Files that tell sudo not to log."""
     confined: Maybe[bool] = UNKNOWN
     """AppArmor is on."""
     complaining: Maybe[tuple[str, ...]] = UNKNOWN

@@ -10,11 +10,21 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-UNITS = ("auditd.service", "apt-daily.timer", "apt-daily-upgrade.timer")
+UNITS = (
+    "auditd.service",
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "rsyslog.service",
+    "prometheus-node-exporter.service",
+    "qhs-malware-scan.service",
+    "qhs-malware-access.service",
+)
 COMMANDS = {
     "sshd": "sshd -T",
     "chains": "nft --json list chains",
     "units": f"systemctl show --property=Id,ActiveState,UnitFileState {' '.join(UNITS)}",
+    "accounts": "getent passwd",
+    "root": "passwd --status root",
     "apt": "apt-config dump",
     "packages": "dpkg-query --show --showformat=${db:Status-Status}:${Package}\\n",
     "listening": "ss --no-header --listening --numeric --tcp --udp",
@@ -27,6 +37,8 @@ COMMANDS = {
 TEXTS = {
     "log-sender": ("/etc/rsyslog.conf",),
     "ssh-files": ("/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/*.conf"),
+    "root-keys": ("/root/.ssh/authorized_keys*", "/etc/ssh/authorized_keys.d/root"),
+    "sudoers": ("/etc/sudoers", "/etc/sudoers.d/*"),
     "apparmor": ("/sys/module/apparmor/parameters/enabled",),
     "profiles": ("/sys/kernel/security/apparmor/profiles",),
     "kernel": (

@@ -4,19 +4,38 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from policies.rules.agents import Scanned, Watched
 from policies.rules.base import Rule, idle, run
 from policies.rules.central_logs import CentralLogs
 from policies.rules.clock import InternalTime
+from policies.rules.ends import ByBastion, ByProxy, DatabasesApart, StateBodies, WirelessApart
 from policies.rules.flows import NoAny
 from policies.rules.hardened import Audit, Confined, Drops, Kernel, NothingOld, Updates
 from policies.rules.level import Level
 from policies.rules.prefixes import NoOverlap
 from policies.rules.reach import NoWayIn
+from policies.rules.root import OwnNames
 from policies.rules.ssh import Ssh
 from policies.rules.trace import Trace
 from policies.rules.two_stores import Sealed, TwoStores
+from policies.rules.uplinks import Standby, TwoLinks
+from policies.rules.zones import Apart
 
-REGISTRY: Final[tuple[type[Rule[Any]], ...]] = (Trace, Level, NoAny, NoWayIn, NoOverlap)
+REGISTRY: Final[tuple[type[Rule[Any]], ...]] = (
+    Trace,
+    Level,
+    Apart,
+    NoAny,
+    NoWayIn,
+    ByBastion,
+    Standby,
+    DatabasesApart,
+    WirelessApart,
+    StateBodies,
+    ByProxy,
+    NoOverlap,
+    TwoLinks,
+)
 """Rules for plans."""
 
 LIVE: Final[tuple[type[Rule[Any]], ...]] = (
@@ -27,6 +46,9 @@ LIVE: Final[tuple[type[Rule[Any]], ...]] = (
     Updates,
     NothingOld,
     Kernel,
+    Scanned,
+    Watched,
+    OwnNames,
     InternalTime,
     CentralLogs,
     TwoStores,

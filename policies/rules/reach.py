@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from policies.baseline import Baseline
-from policies.facts import Flow, PlanFacts, Resource, Ruleset, Segment, Undecided, known
+from policies.facts import Flow, PlanFacts, Resource, Ruleset, Undecided, known
 from policies.rules.base import Rule
 from policies.verdicts import Fault
 from stacks.model.catalogue import Strict
@@ -97,23 +97,13 @@ class NoWayIn(Rule[tuple[str, Flow]]):
                     queue.append(hop.destination)
         return ways
 
-    @cached_property
-    def kinds(self) -> dict[str, str]:
-        """The kind of each zone: a zone has one kind at all of its sites."""
-        segments = self.plan.each(Segment)
-        return {known(one.zone, f"zone of {one.name}"): known(one.kind, f"kind of {one.name}") for one in segments}
-
     def _exists(self, place: str) -> bool:
         site, _, zone = place.partition(".")
         return site in self.plan.media or (bool(zone) and site in self.plan.sites)
 
     def _protected(self, place: str) -> bool:
-        if self.plan.medium(place) is not None:
-            return False
-        zone = place.partition(".")[2]
-        if zone not in self.kinds:
-            raise Undecided(f"the kind of {place}")
-        return self.kinds[zone] in self.limits.protected
+        kind = self.plan.kind(place)
+        return kind is not None and kind in self.limits.protected
 
 
 def _known_flows(ruleset: Ruleset) -> Iterator[tuple[str, Flow]]:

@@ -109,6 +109,7 @@ def host_of(estate: Estate, machine: Machine) -> Host:
         level=max(estate.catalogue.zones[one.zone].level for one in zones if one and one.zone),
         addresses=tuple(one.network_address for pair in pairs for one in pair.both),
         services=tuple(one.service for one in machine.services),
+        takes_files=any(estate.catalogue.services[one.service].takes_files for one in machine.services),
     )
 
 

@@ -26,6 +26,13 @@ class SiteNetwork(Declared):
                 }
                 for name, one in inventory.externals.items()
             },
+            "zones": {name: zone.kind.value for name, zone in estate.catalogue.zones.items()},
+            "carriers": list(inventory.sites[site].carriers),
+            "partners": {
+                place.name: estate.catalogue.partners[place.partner].state_body
+                for place in estate.places.values()
+                if place.partner
+            },
         }
         super().__init__(
             "qhs:network:Site",

@@ -7,12 +7,13 @@ from xml.etree import ElementTree
 
 import pytest
 
+from policies.baseline import load as baseline
 from qhs import role_docs
 from qhs.net.docs import FOLDER, documents, write
 from qhs.playbooks import runs_on
 from stacks.model import load
 
-WANTED = documents(load("prod"))
+WANTED = documents(load("prod"), load("twin"), baseline())
 
 
 @pytest.mark.parametrize("name", WANTED)

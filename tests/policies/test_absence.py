@@ -35,10 +35,10 @@ def test_every_type_of_ours_is_in_the_real_plan(twin: list[Raw]) -> None:
 
 
 NEEDED = {
-    "qhs:network:Site": ["site", "sites", "externals"],
-    "qhs:network:Segment": ["site", "zone", "kind"],
+    "qhs:network:Site": ["site", "sites", "externals", "zones", "carriers", "partners"],
+    "qhs:network:Segment": ["site", "zone", "kind", "firewall"],
     "qhs:network:Enforcement": ["target"],
-    "qhs:network:Ruleset": ["target", "site", "kind", "guards", "flows"],
+    "qhs:network:Ruleset": ["target", "site", "kind", "members", "guards", "flows"],
 }
 
 

@@ -21,7 +21,7 @@ from tests.policies.thresholds import changed, thresholds
 URN = "urn:pulumi:twin.qhdc.network::qhs::qhs:network:Site::qhdc-network"
 FAULTS = [
     ("controls.yaml", "sources: [design]", "sources: [desing]", "found source desing; wanted a key of sources.yaml"),
-    ("controls.yaml", "rules: [level]", "rules: []", "wanted either rules, or the layer that will judge it"),
+    ("controls.yaml", "rules: [level]", "rules: []", "wanted rules, or the layer that will judge it"),
     ("controls.yaml", "later: records", "later: someday", "wanted Input should be 'network'"),
     ("controls.yaml", "C-LVL-01:", "C-LVL-1:", "found the key controls.C-LVL-1"),
     ("controls.yaml", "evidence: seen", "evidence: sure", "wanted Input should be 'seen'"),

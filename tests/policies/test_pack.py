@@ -75,7 +75,7 @@ def test_a_waived_violation_is_counted_in_an_advisory(clean: Plan, baseline: Bas
         (
             "waived",
             EnforcementLevel.ADVISORY,
-            "C-LVL-01: 1 of 11 waived, so not passed\n"
+            "C-LVL-01: 1 of 14 waived, so not passed\n"
             f"C-LVL-01 {urn('qhdc.data', 'qhs:network:Segment')}: found no level; wanted a level from 1 to 5; "
             "waived until 01/02/2027 by vpqh-attt: migration",
             "",
@@ -122,7 +122,7 @@ def test_an_unknown_value_is_counted_in_an_advisory(clean: Plan, baseline: Basel
         (
             "undecided",
             EnforcementLevel.ADVISORY,
-            "C-LVL-01: 2 of 11 undecided, so not passed\n"
+            "C-LVL-01: 2 of 14 undecided, so not passed\n"
             f"C-LVL-01 {urn('qhdc.app', 'qhs:network:Segment')}: undecided, level is not known yet\n"
             f"C-LVL-01 {urn('qhdc.data', 'qhs:network:Segment')}: undecided, level is not known yet",
             "",
@@ -132,7 +132,7 @@ def test_an_unknown_value_is_counted_in_an_advisory(clean: Plan, baseline: Basel
 
 def test_an_unknown_value_deep_in_a_ruleset_stays_unknown(clean: Plan, baseline: Baseline) -> None:
     put(clean, ["qhdc-fw", "flows", "edge-to-app", "rules", 0, "ports", 0], UNKNOWN_STRING_VALUE)
-    ((name, _, message, _),) = reported(clean, baseline)
+    ((name, _, message, _), *_) = reported(clean, baseline)
     assert name == "undecided"
     assert message.endswith("flow edge-to-app, rule 1: undecided, ports is not known yet")
 

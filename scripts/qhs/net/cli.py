@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from policies import baseline
 from qhs.console import screen
 from qhs.environments import Environment
 from qhs.errors import UserError
@@ -128,8 +129,9 @@ def map_(
 
 @app.command()
 def docs() -> None:
-    """Write docs/network from the catalogue: matrix, flows, map and the schema of proofs."""
-    written = documents.write(documents.documents(load(Environment.PROD)))
+    """Write docs/network: matrix, flows, map, where controls are judged, and the schema of proofs."""
+    prod, twin = load(Environment.PROD), load(Environment.TWIN)
+    written = documents.write(documents.documents(prod, twin, baseline.load()))
     for path in written:
         typer.echo(f"wrote {path.relative_to(REPO)}")
     if not written:

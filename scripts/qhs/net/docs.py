@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from policies.baseline import Baseline
+from policies.rules import LIVE, REGISTRY
 from qhs import whole
 from qhs.net.map import draw
 from qhs.net.prove.report import ProveReport
@@ -15,12 +17,15 @@ from stacks.model.estate import Conversation, Place
 from stacks.model.source import REPO
 
 FOLDER = REPO / "docs" / "network"
-MADE = "<!-- Written by `qhs net docs` from stacks/catalogue and inventories/prod: change those, not this file. -->\n"
+MADE = (
+    "<!-- Written by `qhs net docs` from stacks/catalogue, inventories and policies: change those, not this file. -->\n"
+)
 
 
-def documents(estate: Estate) -> dict[str, str]:
-    """Every document by its file's name; the same estate gives the same bytes."""
+def documents(estate: Estate, twin: Estate, baseline: Baseline) -> dict[str, str]:
+    """Every document by its file's name; the same estates and baseline give the same bytes."""
     return {
+        "controls.md": controls(baseline, twin),
         "flows.md": flows(estate),
         "map.svg": draw(estate),
         "matrix.md": matrix(estate),
@@ -90,6 +95,27 @@ def flows(estate: Estate) -> str:
         )
     head = ["flow", "title", "from", "to services", "scope", "owner", "serves", "until"]
     return "\n".join([MADE, "# Luồng được phép / Allowed flows\n", _table(head, rows)])
+
+
+def controls(baseline: Baseline, twin: Estate) -> str:
+    """Where each control of the network is judged: on a plan, by packets, on machines, or later; and what limits it."""
+    plan, host = ({kind.name for kind in kinds} for kinds in (REGISTRY, LIVE))
+    rows = []
+    for name, control in baseline.controls.items():
+        if name.startswith("C-NET-"):
+            limits = [limit for limit, one in twin.inventory.limits.items() if name in one.controls]
+            judged = [set(control.rules) & plan, control.wire, set(control.rules) & host, limits]
+            cells = [", ".join(f"`{one}`" for one in sorted(found)) for found in judged]
+            rows.append([name, control.requirement, *cells[:3], control.later or "", cells[3]])
+    return "\n".join(
+        [
+            MADE,
+            "# Kiểm soát mạng / Controls of the network\n",
+            "Rules judge every plan, and machines that run (`qhs comply`); `qhs net prove` and `probe` judge packets.\n"
+            "`later` is the layer that will judge a control, or the rest of it. Limits are the twin's.\n",
+            _table(["control", "requirement", "plan", "packets", "machines", "later", "limit"], rows),
+        ]
+    )
 
 
 def _cells(estate: Estate, found: dict[str, list[Conversation]]) -> str:
