@@ -1,10 +1,14 @@
 """However a run ends, no process stays and the next `up` takes the state."""
 
+import getpass
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -64,6 +68,28 @@ def test_second_interrupt_ends_at_once(project: Project, tmp_path: Path, halfway
     said, _ = engine.communicate(timeout=AT_ONCE)
     assert "Traceback" not in said and "KeyboardInterrupt" not in said
     assert eventually(lambda: not project.processes(), 1)
+    _next_up_works(project, tmp_path, halfway)
+
+
+def test_a_second_up_on_a_stack_is_told_who_holds_it(
+    project: Project, tmp_path: Path, halfway: Callable[[float], None]
+) -> None:
+    """T-A18: by which process, of whom, on which machine, since when; it leaves the first one alone."""
+    halfway(600.0)
+    engine = project.start()
+    assert _begun(tmp_path)
+    with pytest.raises(EngineError) as refused:
+        project.up()
+    who = f"{getpass.getuser()}@{socket.gethostname()} (pid {engine.pid}) at "
+    (since,) = re.findall(rf"{re.escape(who)}(\S+)", str(refused.value))
+    assert 0 <= (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds() < 60
+    ensure_stack(project.engine, STACK, project.folder)  # what clears the lock of a dead one lets it stand
+    with pytest.raises(EngineError, match=re.escape(who)):
+        project.up()
+    assert engine.poll() is None
+    engine.kill()
+    engine.communicate(timeout=AT_ONCE)
+    assert eventually(lambda: not project.processes(), AT_ONCE)
     _next_up_works(project, tmp_path, halfway)
 
 
