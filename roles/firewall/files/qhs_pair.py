@@ -26,7 +26,7 @@ TLS = Path("/etc/qhs/tls")
 STATE = Path("/run/qhs-gateways")
 RULESET = "/usr/local/sbin/qhs-ruleset"
 SILENCE = 5  # seconds without an answer after which the peer counts as off
-PATIENCE = 3  # seconds for an answer
+PATIENCE = 15  # seconds for an answer of a peer that has been reached; longer than a busy one takes
 PAUSE = 1  # seconds between two questions
 LARGEST = 8 * 1024 * 1024
 
@@ -78,9 +78,13 @@ def ask(pair: dict[str, Any]) -> dict[str, Any]:
     """What the peer answers."""
     own, peer = (pair["address"], 0), (pair["peer_address"], pair["port"])
     with (
-        socket.create_connection(peer, timeout=PATIENCE, source_address=own) as plain,
-        context(ssl.Purpose.SERVER_AUTH).wrap_socket(plain, server_hostname=pair["peer"]) as connection,
+        socket.create_connection(peer, timeout=PAUSE, source_address=own) as plain,
+        context(ssl.Purpose.SERVER_AUTH).wrap_socket(
+            plain, server_hostname=pair["peer"], do_handshake_on_connect=False
+        ) as connection,
     ):
+        connection.settimeout(PATIENCE)
+        connection.do_handshake()
         told = connection.makefile("rb").read(LARGEST)
     offered: dict[str, Any] = json.loads(told)
     if offered.keys() != {"text", "since", "serving"}:
