@@ -52,8 +52,7 @@ def expiring(estate: Estate, now: datetime) -> list[str]:
         if site.degraded is not None:
             state = "is" if site.degraded.on(now) else "was"
             texts.append(
-                f"site {name} {state} degraded until {site.degraded.until:%d/%m/%Y %H:%M} UTC: "
-                f"{site.degraded.reason}"
+                f"site {name} {state} degraded until {site.degraded.until:%d/%m/%Y %H:%M} UTC: {site.degraded.reason}"
             )
     for name, flow in estate.catalogue.flows.items():
         if flow.expires is not None and flow.expires - now < SOON:

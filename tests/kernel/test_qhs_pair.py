@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,10 +45,10 @@ class Member(Place):
         (peer,) = ADDRESSES.keys() - {name}
         self.pair = folder / "qhs-pair"
         launcher = folder / "launch"
-        launcher.write_text(f"#!/bin/sh\nexec {sys.executable} {self.program} \"$@\"\n")
+        launcher.write_text(f'#!/bin/sh\nexec {sys.executable} {self.program} "$@"\n')
         launcher.chmod(0o755)
-        text = PROGRAM.read_text().replace("/usr/local/sbin/qhs-ruleset", str(launcher)).replace("SILENCE = 5", "SILENCE = 1")
-        self.pair.write_text(text)
+        text = PROGRAM.read_text().replace("/usr/local/sbin/qhs-ruleset", str(launcher))
+        self.pair.write_text(text.replace("SILENCE = 5", "SILENCE = 1"))
         about = {"address": ADDRESSES[name], "peer": peer, "peer_address": ADDRESSES[peer], "port": 3781}
         (self.etc / "pair.json").write_text(json.dumps(about))
         (self.etc / "tls").mkdir()
@@ -58,7 +57,8 @@ class Member(Place):
     def certify(self, root_of_all: Path) -> None:
         """Have the machine's certificate, as the authority of a site signs it."""
         key = ec.generate_private_key(ec.SECP256R1())
-        asked = {"csr": csr(self.name, key, alternative(self.name)), "ssh": openssh(ed25519.Ed25519PrivateKey.generate())}
+        host_key = openssh(ed25519.Ed25519PrivateKey.generate())
+        asked = {"csr": csr(self.name, key, alternative(self.name)), "ssh": host_key}
         now = datetime.now(UTC)
         signed = authority(root_of_all, now=now).issue(asked, [self.name], now)["certificate"]
         for file, text in (("crt", signed), ("key", private(key).decode())):
@@ -75,10 +75,14 @@ class Member(Place):
 
     def answer(self) -> None:
         """Answer the peer from now on."""
-        inside = ["nsenter", f"--target={self.init.pid}", "--net", "--mount", sys.executable, "-c", SERVER]
-        self.answering = subprocess.Popen([*inside, ADDRESSES[self.name], str(self.pair)], stdout=subprocess.PIPE, text=True)
+        self.answering = self.begin("-c", SERVER, ADDRESSES[self.name], str(self.pair))
         assert self.answering.stdout
         assert self.answering.stdout.readline() == "up\n"
+
+    def begin(self, *words: str) -> subprocess.Popen[str]:
+        """Start Python there."""
+        inside = ["nsenter", f"--target={self.init.pid}", "--net", "--mount", sys.executable]
+        return subprocess.Popen([*inside, *words], stdout=subprocess.PIPE, text=True)
 
     def end(self) -> None:
         if hasattr(self, "answering"):
@@ -163,15 +167,12 @@ def test_a_stranger_is_told_nothing_and_a_member_believes_no_stranger(
     confirm(peer, NEW, 200)
     peer.serve()
     peer.certify(new_root(tmp_path / "other"))
-    waiting = subprocess.Popen(
-        ["nsenter", f"--target={here.init.pid}", "--net", "--mount", sys.executable, str(here.pair), "take"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    time.sleep(3)
-    assert waiting.poll() is None, "it takes part although it does not know what its peer has"
+    waiting = here.begin(str(here.pair), "take")
+    assert waiting.stdout
+    # Each look is a question: it has not gone on after the first, nor the second.
+    for _ in range(3):
+        assert "no way to know what fw2 has" in waiting.stdout.readline()
     peer.answering.kill()
     said, _ = waiting.communicate(timeout=10)
-    assert "no way to know what fw2 has" in said
     assert "fw2 is off" in said
     assert here.names()[0] == "guard:old"

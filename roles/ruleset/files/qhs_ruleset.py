@@ -180,7 +180,7 @@ def confirmed() -> dict[str, Any]:
 
 
 def take() -> dict[str, Any]:
-    """Enforces and keeps what another machine has confirmed, which is on standard input as `confirmed` told it there."""
+    """Enforces and keeps what another machine has confirmed: on standard input, as `confirmed` told it there."""
     given = json.loads(sys.stdin.read(LARGEST))
     text = ours(given["text"])
     with locked():

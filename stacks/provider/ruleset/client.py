@@ -96,11 +96,11 @@ class Client:
             raise _together(faults)
         return done
 
-    def _each[T](self, machines: Sequence[str], do: Callable[[str], T]) -> tuple[dict[str, T], list[BaseException]]:
+    def _each[T](self, machines: Sequence[str], do: Callable[[str], T]) -> tuple[dict[str, T], Sequence[BaseException]]:
         with ThreadPoolExecutor(max(1, len(machines))) as pool:
             waiting = {machine: pool.submit(do, machine) for machine in machines}
         faults = {machine: fault for machine, one in waiting.items() if (fault := one.exception())}
-        return {name: one.result() for name, one in waiting.items() if name not in faults}, list(faults.values())
+        return {name: one.result() for name, one in waiting.items() if name not in faults}, [*faults.values()]
 
     def _ask(self, machine: str, words: str, text: str = "") -> dict[str, Any]:
         command = ["ssh", "-F", str(self._config), *OPTIONS, "--", machine, words]
