@@ -35,7 +35,8 @@ CLIENT, SERVER = f"{SITE}-app1", f"{SITE}-db1"
 DATABASE = next(one for one in ESTATE.machines[SERVER].services if one.service == "postgres")
 EACH = 100  # streams in a family
 LONGEST = 3  # seconds that a stream may wait on a quiet machine
-STATE, CONFIRMED = "cat /run/qhs-gateways", "sha256sum /etc/qhs/ruleset.nft"
+# Nothing, before keepalived has started.
+STATE, CONFIRMED = "cat /run/qhs-gateways 2>/dev/null || true", "sha256sum /etc/qhs/ruleset.nft"
 SETTLED = [["backup", "primary"], ["primary", "backup"]]
 # In the order in which a boot must end them; a unit that is running has ended its start.
 ORDER = ("qhs-ruleset.service", "qhs-pair.service", "keepalived.service")
