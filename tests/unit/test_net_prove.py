@@ -125,6 +125,8 @@ MUTANTS: dict[str, tuple[str, Callable[[Listing], None]]] = {
     "no neighbours": (HOST, delete("guard:neighbours", "input")),
     "no loopback": (HOST, delete("guard:loopback", "input")),
     "no VRRP": (FIREWALL, delete("guard:vrrp", "input")),
+    "a firewall that cannot log": (FIREWALL, delete("everyone-to-logs", "output")),
+    "a firewall whose metrics nobody gets": ("hall-fw1", delete("soc-to-metrics-of-hall", "input")),
     "no replies through": (FIREWALL, delete("guard:through-tracked")),
     "no replies in": (HOST, delete("guard:tracked", "input")),
     "no replies out": (HOST, delete("guard:own-tracked", "output")),

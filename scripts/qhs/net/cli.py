@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -16,9 +16,13 @@ from qhs.net import docs as documents
 from qhs.net import upkeep
 from qhs.net.diff import difference, markdown, text
 from qhs.net.map import draw
-from qhs.net.probe import run as probing
+from qhs.net.probe import report as probe_report
+from qhs.net.probe.cells import probes
+from qhs.net.probe.report import Timed
+from qhs.net.probe.run import run
 from qhs.net.probe.vantage import vantages
-from qhs.net.prove.live import answers, prove_live
+from qhs.net.prove import Proof, decided, judge
+from qhs.net.prove.live import answers, found, prove_live
 from qhs.net.prove.plan import planned, prove_plan
 from qhs.net.prove.report import report, table
 from qhs.twin.names import Twin
@@ -57,21 +61,32 @@ def prove(
 
 @app.command()
 def probe(
-    sample: Annotated[bool, typer.Option("--sample", help="One allowed and one denied packet a service.")] = False,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="An allowed and a denied packet a service, zone, partner and protocol.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send real packets from every place of the twin to every service that a machine holds.
+    """Send real packets from every place of the twin to every service, and to what is none; then ask the kernels' rules.
 
-    Exit code 2: a packet got through that no flow allows, or did not get through although one does.
+    Exit code 2: a packet got through that no flow allows, or did not although one does; or, told apart, paper and packet
+    disagree. Exit code 3: a machine's rules could not be had.
     """
     now = datetime.now(UTC)
-    estate = load(Environment.TWIN, now)
-    results = probing.run(probing.probes(estate, vantages(estate, Twin.here()), now, sample=sample))
+    estate, twin = load(Environment.TWIN, now), Twin.here()
+    chosen = probes(estate, vantages(estate, twin), now, sample=sample)
+    started = time.monotonic()
+    results = run(twin, chosen)
+    sent = time.monotonic()
+    known, listings = found(estate, twin)
+    judged = judge(known, listings, now) if not known.without(listings) else None
+    proof = decided(judged) if judged else Proof((), known.without(listings))
+    took = Timed(send=sent - started, prove=time.monotonic() - sent)
+    done = probe_report.report(judged, proof, results, now, took, estate.inventory.environment, sample=sample)
     if as_json:
-        typer.echo(json.dumps([probing.row(one) for one in results], indent=1))
+        typer.echo(done.model_dump_json(indent=1))
     else:
-        screen.print(probing.table(results))
-    raise typer.Exit(0 if all(one.as_wanted for one in results) else 2)
+        screen.print(probe_report.table(done), markup=False)
+    raise typer.Exit(done.code)
 
 
 @app.command("report")

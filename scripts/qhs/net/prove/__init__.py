@@ -17,7 +17,7 @@ from qhs.net.prove.filters import Filter
 from qhs.net.prove.hops import chains
 from qhs.net.prove.reader import NotUnderstoodError, read
 
-__all__ = ["Cell", "Facts", "NotUnderstoodError", "Proof", "facts", "prove"]
+__all__ = ["Cell", "Facts", "Judge", "NotUnderstoodError", "Proof", "decided", "facts", "judge", "prove"]
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,13 @@ def prove(known: Facts, listings: Mapping[str, Any], now: datetime) -> Proof:
 
     Raises NotUnderstoodError for a rule that cannot be decided about.
     """
-    missing = tuple(name for name in known.nodes if name not in listings)
-    if missing:
+    if missing := known.without(listings):
         return Proof((), missing, known.unbuilt)
+    return decided(judge(known, listings, now))
+
+
+def judge(known: Facts, listings: Mapping[str, Any], now: datetime) -> Judge:
+    """Who answers for every cell, and for a single packet; there is a listing of every machine."""
     by_listing: dict[int, Filter] = {}  # members of a pair share their listing
     filters = {}
     for name in known.nodes:
@@ -56,11 +60,15 @@ def prove(known: Facts, listings: Mapping[str, Any], now: datetime) -> Proof:
         if id(listing) not in by_listing:
             by_listing[id(listing)] = read(listing, name, now)
         filters[name] = by_listing[id(listing)]
-    judge = Judge(known, filters, now)
+    return Judge(known, filters, now)
+
+
+def decided(one: Judge) -> Proof:
+    """Every cell with its answer."""
     collecting = gc.isenabled()
     gc.disable()  # many small tuples and no cycles: the collector would take a third of the time
     try:
-        return Proof((*judge.cells(), *chains(judge)), unbuilt=known.unbuilt)
+        return Proof((*one.cells(), *chains(one)), unbuilt=one.facts.unbuilt)
     finally:
         if collecting:
             gc.enable()
