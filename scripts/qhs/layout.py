@@ -111,8 +111,8 @@ def _routes(destination: Pair, gateway: Pair) -> Iterator[Route]:
 def stand(estate: Estate, place: Place) -> Client | None:
     """A namespace in a place for the probe alone, with whatever service addresses nobody there holds yet.
 
-    All that it sends goes to our firewalls, also what a well-behaved neighbour would never send there. None: no firewall
-    that runs has a leg there (the enclave, a site that is not built), or only firewalls have (between the sites).
+    All that it sends goes to our firewalls, also what a well-behaved neighbour would never send there. None: no
+    firewall that runs has a leg there (the enclave, a site that is not built), or nobody else has (between the sites).
     """
     gateway = stand_gateway(estate, place)
     if gateway is None or place.of_pair:
@@ -121,7 +121,8 @@ def stand(estate: Estate, place: Place) -> Client | None:
     free = [one for one in estate.services if one.place == place.name and (one.service, one.place) not in held]
     own = [target for one in free if estate.catalogue.services[one.service].on == "address" for target in one.targets]
     routes = [*(() if place.site else _into_sites(estate, place)), *_routes(EVERYWHERE, gateway)]
-    return _standing(estate, f"probe-{place.name.replace('.', '-')}", place, STAND, routes, own)
+    leg = _client_leg(estate, place, STAND, own)
+    return Client(name=f"probe-{place.name.replace('.', '-')}", legs=(leg,), routes=tuple(routes))
 
 
 def stand_gateway(estate: Estate, place: Place) -> Pair | None:
@@ -142,19 +143,16 @@ def _client(estate: Estate, name: str) -> Client:
     client = estate.inventory.clients[name]
     place = estate.places[client.place]
     routes = _default_of(estate, place) if place.site else _into_sites(estate, place)
-    return _standing(estate, name, place, client.number, routes)
+    return Client(name=name, legs=(_client_leg(estate, place, client.number),), routes=tuple(routes))
 
 
-def _standing(
-    estate: Estate, name: str, place: Place, number: int, routes: Iterable[Route], held: Iterable[Pair] = ()
-) -> Client:
+def _client_leg(estate: Estate, place: Place, number: int, held: Iterable[Pair] = ()) -> Leg:
     address, link = _placed(estate, place, number)
-    leg = Leg(
+    return Leg(
         interface=CLIENT_PORT,
         bridge=bridge(estate, (place.site and place.name) or place.leg),
         addresses=tuple(cidr for own in (address, *held) for cidr in addresses.with_length(own, link)),
     )
-    return Client(name=name, legs=(leg,), routes=tuple(routes))
 
 
 def _placed(estate: Estate, place: Place, number: int) -> tuple[Pair, Pair]:

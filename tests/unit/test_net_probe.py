@@ -82,8 +82,8 @@ def test_a_sample_shows_an_allowed_and_a_denied_packet_of_all_there_is(estate: E
 def test_every_zone_and_partner_has_an_allowed_and_a_denied_packet(estate: Estate, every: list[Probe]) -> None:
     found = {(place, one.allowed_by is None) for one in every for place in (one.source.place, one.target.place)}
     both = {place for place in estate.places if {(place, True), (place, False)} <= found}
-    # The members of a pair speak to each other in no protocol that is sent here, and the House has no bastion; nobody is
-    # in the network of the State bodies but they, each in a place of its own.
+    # The members of a pair speak to each other in no protocol that is sent here, and the House has no bastion; nobody
+    # is in the network of the State bodies but they, each in a place of its own.
     assert set(estate.places) - both == {"qhdc.sync", "ndc.sync", "hall.sync", "hall.mgmt-ports", "tslcd"}
 
 

@@ -17,12 +17,11 @@ from qhs.net import upkeep
 from qhs.net.diff import difference, markdown, text
 from qhs.net.map import draw
 from qhs.net.probe import report as probe_report
+from qhs.net.probe.agree import paper
 from qhs.net.probe.cells import probes
-from qhs.net.probe.report import Timed
 from qhs.net.probe.run import run
 from qhs.net.probe.vantage import vantages
-from qhs.net.prove import Proof, decided, judge
-from qhs.net.prove.live import answers, found, prove_live
+from qhs.net.prove.live import answers, prove_live
 from qhs.net.prove.plan import planned, prove_plan
 from qhs.net.prove.report import report, table
 from qhs.twin.names import Twin
@@ -66,22 +65,18 @@ def probe(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send real packets from every place of the twin to every service, and to what is none; then ask the kernels' rules.
+    """Send real packets from every place of the twin to every service, and to what is none; then ask the rules.
 
-    Exit code 2: a packet got through that no flow allows, or did not although one does; or, told apart, paper and packet
-    disagree. Exit code 3: a machine's rules could not be had.
+    Exit code 2: a packet got through that no flow allows, or did not although one does; or, told apart, paper and
+    packet disagree. Exit code 3: the rules of a machine could not be had.
     """
     now = datetime.now(UTC)
     estate, twin = load(Environment.TWIN, now), Twin.here()
     chosen = probes(estate, vantages(estate, twin), now, sample=sample)
     started = time.monotonic()
     results = run(twin, chosen)
-    sent = time.monotonic()
-    known, listings = found(estate, twin)
-    judged = judge(known, listings, now) if not known.without(listings) else None
-    proof = decided(judged) if judged else Proof((), known.without(listings))
-    took = Timed(send=sent - started, prove=time.monotonic() - sent)
-    done = probe_report.report(judged, proof, results, now, took, estate.inventory.environment, sample=sample)
+    sent = probe_report.Sent(results, time.monotonic() - started, sample)
+    done = probe_report.report(estate, now, sent, paper(estate, twin, now))
     if as_json:
         typer.echo(done.model_dump_json(indent=1))
     else:

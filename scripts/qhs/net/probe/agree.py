@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import ip_address
 
 from qhs.net.probe.cells import Cell, Probe
 from qhs.net.probe.packets import Fate
 from qhs.net.probe.run import Result
-from qhs.net.prove import Judge, Proof
+from qhs.net.prove import Judge, Proof, decided, judge
 from qhs.net.prove.follow import Answer, enter, follow
+from qhs.net.prove.live import found
 from qhs.net.prove.space import PROTOCOLS, Box, service
+from qhs.twin.names import Twin
+from stacks.model import Estate
 
 KINDS = ("flow", "rest")
 """The cells of a proof that are between places; the others are about one machine."""
@@ -26,12 +31,33 @@ class Disagreement:
     """A packet that did what paper says it cannot do."""
 
     result: Result
-    paper: Answer
+    told: Answer
 
     def __str__(self) -> str:
-        says = "passes" if self.paper.passes else "is stopped"
-        hops = "; ".join(f"{one.node} {one.iif or '-'} to {one.oif or 'itself'}: {one.by}" for one in self.paper.hops)
+        says = "passes" if self.told.passes else "is stopped"
+        hops = "; ".join(f"{one.node} {one.iif or '-'} to {one.oif or 'itself'}: {one.by}" for one in self.told.hops)
         return f"{self.result}; on paper it {says}: {hops or 'no machine of ours is on its way'}"
+
+
+@dataclass(frozen=True)
+class Paper:
+    """What the kernels' own rules say."""
+
+    proof: Proof
+    judge: Judge | None
+    """None: a machine did not answer, so nobody can tell."""
+    seconds: float
+    """That asking and deciding took."""
+
+
+def paper(estate: Estate, twin: Twin, now: datetime) -> Paper:
+    """Ask every machine of a running twin for its rules, and decide every cell."""
+    started = time.monotonic()
+    known, listings = found(estate, twin)
+    if missing := known.without(listings):
+        return Paper(Proof((), missing), None, time.monotonic() - started)
+    judged = judge(known, listings, now)
+    return Paper(decided(judged), judged, time.monotonic() - started)
 
 
 def disagreements(judge: Judge, proof: Proof, results: Sequence[Result]) -> Iterator[Disagreement]:
@@ -43,11 +69,11 @@ def disagreements(judge: Judge, proof: Proof, results: Sequence[Result]) -> Iter
         passed = result.fate is Fate.OPEN
         if result.fate is Fate.NO_WIRE or (cell and cell.found == ("allow" if passed else "deny")):
             continue
-        paper = _followed(judge, result.probe)
+        told = _followed(judge, result.probe)
         if cell and cell.found != "part":  # that of the cell stands, the packet alone shows the rules
-            paper = paper._replace(passes=cell.found == "allow")
-        if paper.passes != passed:
-            yield Disagreement(result, paper)
+            told = told._replace(passes=cell.found == "allow")
+        if told.passes != passed:
+            yield Disagreement(result, told)
 
 
 def unplaced(judge: Judge, proof: Proof, probed: set[Cell]) -> Counter[str]:

@@ -12,7 +12,7 @@ from qhs.layout import stand_gateway
 from qhs.net.probe.vantage import Vantage
 from stacks.model import Estate, addresses
 from stacks.model.addresses import Pair
-from stacks.model.estate import INTER_SITE, MANAGEMENT_PORTS, Place, ServiceAt
+from stacks.model.estate import INTER_SITE, MANAGEMENT_PORTS, ServiceAt
 
 REST = "anything else"
 """What no service is: an echo, and a port that no service has."""
@@ -169,7 +169,7 @@ class _Cells:
                 yield from self._to_firewall(source, member, (_SSH,))
 
     def _wire(self, one: Vantage) -> str:
-        """What a place shares with whoever needs no firewall to get there; firewalls stand on wires that are no place."""
+        """What it shares with whoever needs no firewall to get there; firewalls stand on wires that are no place."""
         place = self._estate.places.get(one.place)
         return place.leg if place and not place.zone else one.place
 

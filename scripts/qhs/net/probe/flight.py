@@ -22,8 +22,6 @@ GLANCE = 32
 SPARE_FILES = 4096
 """For listeners, namespaces and what else is open."""
 
-type Ticket = Connection | Datagram | Echoes
-
 
 def fly(orders: Sequence[Order]) -> list[Fate]:
     """The fate of each."""
@@ -49,7 +47,8 @@ class _Flight:
         self.failure: BaseException | None = None
         self._orders = orders
         self._selector = selectors.DefaultSelector()
-        self._flying: dict[int, Ticket] = {}
+        self._flying: dict[int, Connection | Datagram | None] = {}
+        """What has been sent; an echo has no socket of its own."""
         self._due: deque[tuple[float, int]] = deque()
         self._echoes: dict[tuple[Path, str], Echoes] = {}
         self._numbers: dict[tuple[int, int], int] = {}
@@ -68,8 +67,9 @@ class _Flight:
         except BaseException as error:  # handed to the caller, whatever it is
             self.failure = error
         finally:
-            for ticket in [*self._flying.values(), *self._echoes.values()]:
-                ticket.sock.close()
+            for ticket in (*self._flying.values(), *self._echoes.values()):
+                if ticket:
+                    ticket.sock.close()
             self._selector.close()
 
     def _send(self, indices: Sequence[int]) -> None:
@@ -87,7 +87,7 @@ class _Flight:
         if order.protocol == "icmp":
             echoes = self._echoes_of(order)
             self._numbers[id(echoes), echoes.send(order)] = index
-            self._flying[index] = echoes
+            self._flying[index] = None
         else:
             ticket = Connection(order) if order.protocol == "tcp" else Datagram(order)
             event = selectors.EVENT_READ if ticket.reads else selectors.EVENT_WRITE
@@ -108,8 +108,8 @@ class _Flight:
         for key, _ in self._selector.select(max(left, 0)):
             if isinstance(key.data, Echoes):
                 self._hear(key.data)
-            else:
-                self._step(key.data)
+            elif ticket := self._flying[key.data]:
+                self._step(key.data, ticket)
         now = time.monotonic()
         while self._due and self._due[0][0] <= now:
             _, index = self._due.popleft()
@@ -123,9 +123,7 @@ class _Flight:
             if index in self._flying:
                 self._land(index, fate)
 
-    def _step(self, index: int) -> None:
-        ticket = self._flying[index]
-        assert not isinstance(ticket, Echoes)
+    def _step(self, index: int, ticket: Connection | Datagram) -> None:
         try:
             fate = ticket.step()
         except OSError as error:
@@ -138,6 +136,6 @@ class _Flight:
     def _land(self, index: int, fate: Fate) -> None:
         ticket = self._flying.pop(index)
         self.fates[index] = fate
-        if not isinstance(ticket, Echoes):
+        if ticket:
             self._selector.unregister(ticket.sock)
             ticket.sock.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -11,10 +12,10 @@ from pydantic import BaseModel, Field
 from rich.console import Group
 from rich.table import Table
 
-from qhs.net.probe.agree import KINDS, disagreements, unplaced
+from qhs.net.probe.agree import KINDS, Paper, disagreements, unplaced
 from qhs.net.probe.packets import Fate
 from qhs.net.probe.run import Result
-from qhs.net.prove import Judge, Proof
+from stacks.model import Estate
 
 SHOWN = 10  # lines of a kind on the terminal
 
@@ -51,34 +52,35 @@ class ProbeReport(BaseModel):
     code: Literal[0, 2, 3]
 
 
-class Timed(BaseModel):
-    """Seconds that it took to send, and to decide on paper."""
+@dataclass(frozen=True)
+class Sent:
+    """Packets with their fates."""
 
-    send: float
-    prove: float
+    results: Sequence[Result]
+    seconds: float
+    sample: bool
 
 
-def report(judge: Judge | None, proof: Proof, results: Sequence[Result], at: datetime, took: Timed, environment: str,
-           *, sample: bool) -> ProbeReport:  # fmt: skip
-    """The packets of an estate as data. Without a judge, paper could not be asked."""
-    cells = {one.probe.cell for one in results}
-    firewalls = {one.probe.cell for one in results if one.probe.is_for_firewall}
-    wrong = [str(one) for one in results if not one.as_wanted]
-    odd = [str(one) for one in disagreements(judge, proof, results)] if judge else []
+def report(estate: Estate, at: datetime, sent: Sent, paper: Paper) -> ProbeReport:
+    """The packets of an estate as data."""
+    cells = {one.probe.cell for one in sent.results}
+    firewalls = {one.probe.cell for one in sent.results if one.probe.is_for_firewall}
+    wrong = [str(one) for one in sent.results if not one.as_wanted]
+    odd = [str(one) for one in disagreements(paper.judge, paper.proof, sent.results)] if paper.judge else []
     return ProbeReport(
-        environment=environment,
+        environment=estate.inventory.environment,
         at=at,
-        proved=sum(one.kind in KINDS for one in proof.cells),
+        proved=sum(one.kind in KINDS for one in paper.proof.cells),
         probed=len(cells - firewalls),
-        unplaced=dict(unplaced(judge, proof, cells)) if judge and not sample else {},
+        unplaced={} if sent.sample or not paper.judge else dict(unplaced(paper.judge, paper.proof, cells)),
         firewalls=len(firewalls),
-        packets=[packet(one) for one in results],
+        packets=[packet(one) for one in sent.results],
         wrong=wrong,
         disagreements=odd,
-        missing=list(proof.missing),
-        send_seconds=took.send,
-        prove_seconds=took.prove,
-        code=2 if wrong or odd else 3 if proof.missing else 0,
+        missing=list(paper.proof.missing),
+        send_seconds=sent.seconds,
+        prove_seconds=paper.seconds,
+        code=2 if wrong or odd else 3 if paper.proof.missing else 0,
     )
 
 

@@ -62,8 +62,7 @@ def run(twin: Twin, chosen: Sequence[Probe]) -> list[Result]:
             holder = there.get(probe.holder, probe.holder)
             ours = (holder, Spot(probe.protocol, probe.address, probe.port)) not in held
             own = source.addresses[probe.family == 6]  # noqa: PLR2004 - IPv6
-            assert source.namespace is not None
-            return Order(source.namespace, probe.protocol, own, probe.address, probe.port, ours)
+            return Order(source.where, probe.protocol, own, probe.address, probe.port, ours)
 
         sent = [number for number, probe in enumerate(chosen) if (probe.source, probe.neighbour) not in cut]
         fates = _sent(sent, [order(chosen[number]) for number in sent])

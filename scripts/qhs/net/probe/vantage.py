@@ -32,11 +32,16 @@ class Vantage:
     kind: Literal["machine", "firewall", "client", "stand"]
     stand: Client | None = field(default=None, compare=False)
 
-    def inside[T](self, function: Callable[[], T]) -> T:
-        """Call `function` with its sockets there."""
+    @property
+    def where(self) -> Path:
+        """Its namespace, which is there."""
         if self.namespace is None:
             raise ValueError(f"{self.name} does not stand")
-        return inside.call(self.namespace, function)
+        return self.namespace
+
+    def inside[T](self, function: Callable[[], T]) -> T:
+        """Call `function` with its sockets there."""
+        return inside.call(self.where, function)
 
 
 def vantages(estate: Estate, twin: Twin) -> list[Vantage]:
