@@ -122,7 +122,8 @@ def test_every_cell_is_as_wanted_and_as_on_paper(qhs: Run, second_up: WatchedUp)
     assert found.probed + sum(found.unplaced.values()) == found.proved
     assert found.probed >= 0.98 * found.proved
     cells = found.probed + found.firewalls
-    MEASURED.append(f"net probe: {counted(found)}; {cells / found.send_seconds:.0f} cells a second")
+    MEASURED.append(f"net probe: {counted(found)}; {cells / found.send_seconds:.0f} cells a second, "
+                    f"on paper {found.proved / found.prove_seconds:.0f}")  # fmt: skip
     MEASURED.extend(f"net probe: {count} cells have no place: {why}" for why, count in found.unplaced.items())
     assert 1000 * found.send_seconds / cells <= pace.limit(60), "T-F18: a thousand within a minute"
     fates = {(one.packet.partition("/")[0], ":" in one.address, bool(one.flow), one.fate) for one in found.packets}

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,17 +15,18 @@ import pytest
 from catalogue_copy import NOW, Copy
 
 from qhs.net.probe import vantage
-from qhs.net.probe.agree import KINDS
-from qhs.net.probe.cells import REST, Cell, Probe, probes
+from qhs.net.probe.agree import KINDS, disagreements
+from qhs.net.probe.cells import FIREWALL, REST, Cell, Probe, probes
 from qhs.net.probe.flight import fly
 from qhs.net.probe.listener import GREETING
 from qhs.net.probe.packets import Fate, Order
 from qhs.net.probe.run import Result
 from qhs.net.probe.vantage import Vantage, vantages
-from qhs.net.prove import Facts, Proof, prove
+from qhs.net.prove import Facts, Judge, Proof, decided, judge
 from qhs.twin.names import Twin
 from stacks.model import Estate
 
+type Tell = Callable[[list[Result]], list[str]]
 EXPIRY = datetime.fromisoformat("2027-03-31T17:00:00Z")
 
 
@@ -97,9 +99,41 @@ def test_every_cell_of_a_proof_has_a_packet_or_no_place(known: Facts, every: lis
 
 
 @pytest.fixture(scope="module")
-def paper(known: Facts, rules: str) -> Proof:
-    listings = json.loads(rules)
-    return prove(known, listings, NOW)
+def paper(judged: Judge) -> Proof:
+    return decided(judged)
+
+
+@pytest.fixture(scope="module")
+def told(judged: Judge, paper: Proof) -> Tell:
+    return lambda results: [str(one) for one in disagreements(judged, paper, results)]
+
+
+@pytest.fixture(scope="module")
+def judged(known: Facts, rules: str) -> Judge:
+    return judge(known, json.loads(rules), NOW)
+
+
+def test_what_the_catalogue_wants_of_packets_is_what_paper_says(every: list[Probe], told: Tell) -> None:
+    """T-F04, as far as it goes without packets: firewalls themselves and partners within the Internet included."""
+    wanted = [Result(one, Fate.OPEN if one.allowed_by else Fate.DROP) for one in every]
+    assert told(wanted) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "fate", "line"),
+    [
+        (("qhdc.app", "qhdc.data", "postgres"), Fate.DROP, "passes: qhdc-fw1 app to data: app-to-postgres; "),
+        (("qhdc.gpu", "qhdc.signing", "signer"), Fate.OPEN, "is stopped: qhdc-fw1 gpu to signing: policy drop"),
+        (("qhdc.data", "qhdc-fw1:data", FIREWALL), Fate.OPEN, "is stopped: qhdc-fw1 data to itself: policy drop"),
+    ],
+)
+def test_a_disagreement_names_the_packet_and_the_rule(
+    every: list[Probe], told: Tell, asked: tuple[str, str, str], fate: Fate, line: str
+) -> None:
+    one = next(it for it in every if (it.source.place, it.target.place, it.target.service) == asked)
+    (found,) = told([Result(one, fate)])
+    assert f"on paper it {line}" in found
+    assert f"{one.address} {one.packet}" in found
 
 
 def test_an_echo_is_sent_between_all_places(estate: Estate, every: list[Probe]) -> None:
@@ -132,19 +166,32 @@ def test_a_packet_that_no_rule_stopped_is_not_as_wanted(every: list[Probe]) -> N
 
 
 def test_every_place_of_the_twin_has_a_neighbour_to_ask_first(estate: Estate, every: list[Probe]) -> None:
-    asked = {(one.source.name, one.neighbour, one.routed) for one in every}
+    asked = {(one.source.name, one.neighbour) for one in every}
     assert {one for one in asked if one[0] in ("voter", "axis", "official")} == {
-        *(("voter", gateway, True) for gateway in ("198.18.0.17", "198.18.0.33", "198.18.0.49")),
-        *(("voter", gateway, True) for gateway in ("2001:db8:18::11", "2001:db8:18::21", "2001:db8:18::31")),
-        *(("axis", gateway, True) for gateway in ("10.200.0.17", "10.200.0.33")),
-        *(("axis", gateway, True) for gateway in ("fd51:c8::11", "fd51:c8::21")),
-        ("voter", None, False),  # no site lies between it and what is outside as well
-        ("axis", None, False),  # nor does the specialised network have a leg at the House
-        ("official", "10.16.176.1", True),
-        ("official", "fd51:1:0:b::1", True),
+        *(("voter", gateway) for gateway in ("198.18.0.17", "198.18.0.33", "198.18.0.49")),
+        *(("voter", gateway) for gateway in ("2001:db8:18::11", "2001:db8:18::21", "2001:db8:18::31")),
+        *(("axis", gateway) for gateway in ("10.200.0.17", "10.200.0.33")),
+        *(("axis", gateway) for gateway in ("fd51:c8::11", "fd51:c8::21")),
+        ("voter", None),  # to what is outside as well no site lies on its way
+        ("axis", None),  # nor does the specialised network have a leg at the House
+        ("official", "10.16.176.1"),
+        ("official", "fd51:1:0:b::1"),
     }
-    operators = {text for site in estate.active_sites for text in estate.operator(site).texts()}
-    assert {neighbour for name, neighbour, routed in asked if not routed} == {*operators, None}
+    firewalls = {one.source.place for one in every if one.neighbour is None and one.source.kind == "machine"}
+    assert {place.rpartition(".")[2] for place in firewalls} == {"secret"}, "all others have somebody to ask"
+
+
+def test_only_where_nothing_leads_the_want_of_a_route_is_a_rule(estate: Estate, every: list[Probe]) -> None:
+    """The enclave, networks that the House has no leg in, the wire between the sites for clients, management ports."""
+    unrouted = {(one.source.place, one.target.place) for one in every if not one.routed}
+    told = {"qhdc.secret", "tslcd", "branch", "dci", *(f"{site}.mgmt-ports" for site in estate.active_sites)}
+
+    def leads(pair: tuple[str, str]) -> bool:
+        ends = {name for place in pair for name in (place, place.partition(".")[0])}
+        return not ends & told
+
+    assert [pair for pair in unrouted if leads(pair) and "internet" not in pair] == []
+    assert ("qhdc.app", "qhdc.data") not in unrouted
 
 
 HERE = Path("/proc/self/ns/net")

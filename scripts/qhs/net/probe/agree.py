@@ -22,7 +22,7 @@ from stacks.model import Estate
 KINDS = ("flow", "rest")
 """The cells of a proof that are between places; the others are about one machine."""
 ECHO = {4: ("icmp", 8), 6: ("icmpv6", 128)}
-ONE_WIRE = "source and destination share a segment in which no machine stands yet: its own rules would decide"
+ONE_WIRE = "source and destination share a segment in which no machine of ours stands, whose own rules would decide"
 NOBODY = "no namespace of the twin has an address there"
 
 
@@ -47,15 +47,15 @@ class Paper:
     judge: Judge | None
     """None: a machine did not answer, so nobody can tell."""
     seconds: float
-    """That asking and deciding took."""
+    """That it took to read their rules and decide."""
 
 
 def paper(estate: Estate, twin: Twin, now: datetime) -> Paper:
     """Ask every machine of a running twin for its rules, and decide every cell."""
-    started = time.monotonic()
     known, listings = found(estate, twin)
     if missing := known.without(listings):
-        return Paper(Proof((), missing), None, time.monotonic() - started)
+        return Paper(Proof((), missing), None, 0)
+    started = time.monotonic()
     judged = judge(known, listings, now)
     return Paper(decided(judged), judged, time.monotonic() - started)
 
@@ -92,6 +92,6 @@ def _followed(judge: Judge, probe: Probe) -> Answer:
     packet = Box(((source, source),), ((address, address),), service(PROTOCOLS[protocol], number, number))
     if probe.is_for_firewall:
         node = judge.facts.nodes[probe.holder.name]
-        port = node.by_network[judge.facts.areas[probe.source.place].network]
-        return enter(judge, packet, node.name, port.name, probe.family)
+        port = node.by_network.get(judge.facts.areas[probe.source.place].network)
+        return enter(judge, packet, node.name, port.name, probe.family) if port else Answer(False, ())
     return follow(judge, packet, probe.source.place, probe.target.place, probe.family)

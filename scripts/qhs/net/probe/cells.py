@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import ip_network
 from typing import NamedTuple
 
-from qhs.layout import stand_gateway
+from qhs.net.probe.hops import first_hop, without_route
 from qhs.net.probe.vantage import Vantage
-from stacks.model import Estate, addresses
+from stacks.model import Estate
 from stacks.model.addresses import Pair
-from stacks.model.estate import INTER_SITE, MANAGEMENT_PORTS, ServiceAt
+from stacks.model.estate import INTER_SITE, MANAGEMENT_PORTS, Place, ServiceAt
 
 REST = "anything else"
 """What no service is: an echo, and a port that no service has."""
 FIREWALL = "a firewall itself"
-UNUSED_PORT = 7
+NO_SERVICE = ("icmp", "tcp/7", "udp/7")
 MANAGEMENT = "guard:management"
 _SSH = "tcp/22"
 
@@ -65,7 +65,12 @@ class Probe:
     @property
     def packet(self) -> str:
         """`tcp/443`, or `icmp`."""
-        return f"{self.protocol}/{self.port}" if self.port else self.protocol
+        return text(self.protocol, self.port)
+
+
+def text(protocol: str, port: int) -> str:
+    """As the catalogue writes it."""
+    return f"{protocol}/{port}" if port else protocol
 
 
 def probes(estate: Estate, places: list[Vantage], now: datetime, *, sample: bool = False) -> list[Probe]:
@@ -107,7 +112,8 @@ class _Cells:
         self._allowed = {(c.source.name, c.target.service, c.target.place): c.flow for c in estate.alive(now)}
         self._held = {(one.service, one.place): machine.name for machine in estate.machines.values()
                       for one in machine.services}  # fmt: skip
-        self._hops: dict[tuple[str, str, str | None], tuple[Pair | None, bool]] = {}
+        self._everyones = [(name, one.ports) for name, one in estate.catalogue.services.items() if one.on == "everyone"]
+        self._hops: dict[tuple[str, str, bool], tuple[Pair | None, bool]] = {}
         self._at: dict[str, list[Vantage]] = {}
         for one in places:
             self._at.setdefault(one.place, []).append(one)
@@ -117,17 +123,30 @@ class _Cells:
         senders = [one for one in self._places if one.kind != "firewall" or one.place.startswith(f"{INTER_SITE}.")]
         for target, holder in (*self._services(), *self._rest()):
             for source in senders:
-                if source.name != holder.name and self._asked(source, holder):
-                    flow = self._allowed.get((source.place, target.service, target.place))
+                flow = self._flow(source.place, target.service, target.place)
+                if source.name != holder.name and (
+                    self._between(source, holder) or (flow and holder.kind == "machine")
+                ):
                     yield from self._packets(source, target, holder, flow)
         for source in senders:
             yield from self._to_firewalls(source)
 
-    def _asked(self, source: Vantage, holder: Vantage) -> bool:
-        """Whether anything of ours is between them: a firewall, or on one segment the rules of a machine."""
+    def _flow(self, source: str, service: str, place: str) -> str | None:
+        """What allows it: a flow from the place, or from the network that it is a part of, which all of it may use."""
+        around = self._estate.places[source].leg if self._estate.places[source].partner else source
+        return self._allowed.get((source, service, place)) or self._allowed.get((around, service, place))
+
+    def _wider(self, source: str, place: Place, port: str) -> str | None:
+        """What allows it because everyone there, or in the network that the place is a part of, may be sent it."""
+        at = (place.name, place.leg) if place.partner else (place.name,)
+        found = (self._flow(source, name, one) for name, ports in self._everyones if port in ports for one in at)
+        return next(filter(None, found), None)
+
+    def _between(self, source: Vantage, holder: Vantage) -> bool:
+        """Whether anything of ours is between them: a firewall, or on one segment the rules of a machine we manage."""
         if self._wire(source) != self._wire(holder):
             return True
-        return self._estate.places[source.place].zone is not None and holder.kind == "machine"
+        return self._estate.places[source.place].zone is not None and holder.name in self._estate.machines
 
     def _services(self) -> Iterator[tuple[ServiceAt, Vantage]]:
         found = [(_at_own(service, one) if own else service, one)
@@ -153,8 +172,7 @@ class _Cells:
         for place in self._estate.places:
             there = self._at.get(place, [])
             for holder in _first(there) or there[:1]:
-                ports = ("icmp", f"tcp/{UNUSED_PORT}", f"udp/{UNUSED_PORT}")
-                yield _at_own(ServiceAt(REST, place, (), ports), holder), holder
+                yield _at_own(ServiceAt(REST, place, (), NO_SERVICE), holder), holder
 
     def _to_firewalls(self, source: Vantage) -> Iterator[Probe]:
         """Every firewall on the wire of a place, at its own address there; and of the site where it is managed."""
@@ -163,8 +181,8 @@ class _Cells:
             if member.kind != "firewall" or member.name == source.name:
                 continue
             if self._wire(member) == self._wire(source):
-                ports = ("icmp", f"tcp/{UNUSED_PORT}", f"udp/{UNUSED_PORT}", _SSH, "tcp/9100")
-                yield from self._to_firewall(source, member, ports)
+                ports = (*NO_SERVICE, _SSH, *(port for _, ports in self._everyones for port in ports))
+                yield from self._to_firewall(source, member, dict.fromkeys(ports))
             elif member.port == MANAGEMENT_PORTS and site == self._site(member):
                 yield from self._to_firewall(source, member, (_SSH,))
 
@@ -173,7 +191,7 @@ class _Cells:
         place = self._estate.places.get(one.place)
         return place.leg if place and not place.zone else one.place
 
-    def _to_firewall(self, source: Vantage, member: Vantage, ports: tuple[str, ...]) -> Iterator[Probe]:
+    def _to_firewall(self, source: Vantage, member: Vantage, ports: Iterable[str]) -> Iterator[Probe]:
         for port in ports:
             target = ServiceAt(FIREWALL, f"{member.name}:{member.port}", (), (port,))
             yield from self._packets(source, _at_own(target, member), member, self._firewall_flow(source, member, port))
@@ -183,11 +201,8 @@ class _Cells:
         if port == _SSH and member.port == MANAGEMENT_PORTS and source.place == member.place:
             managers = {str(one.ipv4.network_address) for one in self._estate.managers(self._site(member))}
             return MANAGEMENT if source.addresses[0] in managers else None
-        for service in self._estate.catalogue.services if source.place == member.place else ():
-            one = self._estate.catalogue.services[service]
-            if one.on == "everyone" and port in one.ports:
-                return self._allowed.get((source.place, service, source.place))
-        return None
+        place = self._estate.places.get(member.place)
+        return self._wider(source.place, place, port) if place and source.place == member.place else None
 
     def _site(self, member: Vantage) -> str:
         return self._estate.machines[member.name].site
@@ -196,35 +211,20 @@ class _Cells:
         place = self._estate.places.get(target.place)
         site = str(place.site) if place else self._site(holder)
         first, routed = self._first_hop(source, site)
+        routed = routed and not (place and without_route(self._estate, source, place))
         for pair in target.targets:
             for network in pair.both:
                 hop = str(first.both[network.version == 6].network_address) if first else None  # noqa: PLR2004 - IPv6
                 for protocol, port in _ports(target):
                     address = str(network.network_address)
-                    yield Probe(source, target, holder, address, protocol, port, flow, hop, routed)
+                    by = flow or (self._wider(source.place, place, text(protocol, port)) if place else None)
+                    yield Probe(source, target, holder, address, protocol, port, by, hop, routed)
 
     def _first_hop(self, source: Vantage, site: str) -> tuple[Pair | None, bool]:
-        key = source.place, site, source.kind if source.kind == "stand" else None
+        key = source.place, site, source.kind == "stand"
         if key not in self._hops:
-            self._hops[key] = _first_hop(self._estate, source, site)
+            self._hops[key] = first_hop(self._estate, source, site)
         return self._hops[key]
-
-
-def _first_hop(estate: Estate, source: Vantage, site: str) -> tuple[Pair | None, bool]:
-    """Whom a packet to a site comes to first, and whether that one routes: a gateway, or the operator's own port."""
-    place = estate.places[source.place]
-    if place.zone is None and (site in estate.entry_sites(place) or place.of_pair):
-        other = site if site != place.site and site in estate.inventory.sites else None
-        if place.of_pair:
-            return (estate.transit(other, place.leg, addresses.GATEWAY), True) if other else (None, False)
-        return estate.transit(site, place.leg, addresses.GATEWAY), True
-    if source.kind == "stand":
-        return stand_gateway(estate, place), True
-    if place.zone is None:
-        return None, False
-    if estate.catalogue.zones[place.zone].firewall == "gateway":
-        return addresses.host(place.prefix, addresses.GATEWAY), True
-    return (estate.operator(str(place.site)) if place.zone == MANAGEMENT_PORTS else None), False
 
 
 def _first(there: list[Vantage]) -> list[Vantage]:

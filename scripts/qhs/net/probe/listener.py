@@ -12,6 +12,7 @@ import selectors
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from qhs.errors import UserError
@@ -40,9 +41,9 @@ def listening(wanted: Mapping[Vantage, Iterable[Spot]]) -> Iterator[frozenset[tu
     thread = threading.Thread(target=_serve, args=(own, over))
     try:
         for vantage, spots in wanted.items():
-            bound = vantage.inside(lambda at=vantage, all_=tuple(spots): [(one, _bound(at, one)) for one in all_])
-            own += [sock for _, sock in bound if sock]
-            held += [(vantage, spot) for spot, sock in bound if not sock]
+            bound = vantage.inside(partial(_all_bound, vantage, spots))
+            own += [sock for sock in bound.values() if sock]
+            held += [(vantage, spot) for spot, sock in bound.items() if not sock]
         thread.start()
         yield frozenset(held)
     finally:
@@ -51,6 +52,10 @@ def listening(wanted: Mapping[Vantage, Iterable[Spot]]) -> Iterator[frozenset[tu
             thread.join()
         for sock in own:
             sock.close()
+
+
+def _all_bound(vantage: Vantage, spots: Iterable[Spot]) -> dict[Spot, socket.socket | None]:
+    return {spot: _bound(vantage, spot) for spot in spots}
 
 
 def _bound(vantage: Vantage, spot: Spot) -> socket.socket | None:

@@ -31,12 +31,16 @@ class Result:
     def as_wanted(self) -> bool:
         """Allowed packets are answered; all others are stopped by a rule, so by one that they came to.
 
-        A firewall's own rules drop: one that refuses has let the packet in.
+        A firewall's own rules drop: where it refuses, it has let the packet in, unless the sender's own rules did.
         """
         if self.probe.allowed_by is not None:
             return self.fate is Fate.OPEN
-        stopped = (Fate.DROP,) if self.probe.holder.kind == "firewall" else (Fate.DROP, Fate.REJECT)
-        return self.fate in stopped or (self.fate is Fate.NO_ROUTE and not self.probe.routed)
+        let_in = self.probe.holder.kind == "firewall" and self.probe.source.kind in ("client", "stand")
+        return (
+            self.fate is Fate.DROP
+            or (self.fate is Fate.REJECT and not let_in)
+            or (self.fate is Fate.NO_ROUTE and not self.probe.routed)
+        )
 
     def __str__(self) -> str:
         probe = self.probe

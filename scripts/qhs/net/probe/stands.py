@@ -35,10 +35,11 @@ def standing(twin: Twin, needed: Iterable[Vantage]) -> Iterator[dict[Vantage, Va
             list(pool.map(lambda it: there[it[0]].inside(lambda: _furnish(it[1])), absent))
         yield there
     finally:
-        for number in opened:
-            os.close(number)
+        # Wires first: with its namespace each goes as well, but only some time later.
         if wires.links(twin, GROUP):
             wires.ip(twin, [f"link del group {GROUP}"])
+        for number in opened:
+            os.close(number)
 
 
 def _wired(client: Client, namespace: str) -> list[str]:
