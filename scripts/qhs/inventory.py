@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from qhs import keepalive, metrics
+from qhs import keepalive, metrics, names_access
 from qhs.playbooks import runs_on
 from stacks.model import Estate, ModelError, load
 from stacks.model.addresses import Pair, with_length
@@ -18,6 +18,8 @@ LOGS = "logs"
 LOG_STORES = 2
 LOGS_IN = "qhs-ssh"
 TAKES_FILES = "takes_files"
+# Not the name of its service: that stands in a domain which it answers for.
+AUTHORITY = ".ns"
 ALL = "all"
 # As many as a machine's resolv.conf is read for.
 RESOLVERS = 3
@@ -83,7 +85,7 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
         common["malware_scan_folders"] = incoming
     if BASTION in machine.roles:
         common["bastion_machines"] = _managed(estate, machine)
-    names = _names(estate, machine) if "names-primary" in held else {}
+    names = _names(estate, machine) if names_access.AUTHORITY in held else {}
     authority = _authority(estate, machine) if PKI in held else {}
     logs = _log_store(estate, machine) if LOGS in held else {}
     watched = metrics.store(estate, machine) if metrics.STORE in held else {}
@@ -114,8 +116,14 @@ def _managed(estate: Estate, bastion: Machine) -> dict[str, dict[str, Any]]:
 
 
 def _names(estate: Estate, machine: Machine) -> dict[str, Any]:
-    held = {one.service: one.targets[0].texts() for one in machine.services}
-    return {"dns_records": records(estate), "dns_primary": held["names-primary"], "dns_resolver": held["names"]}
+    authorities = names_access.authorities(estate).items()
+    return {
+        "dns_records": records(estate),
+        "dns_authorities": {
+            site: {"name": f"{holder}{AUTHORITY}", "addresses": addresses} for site, (holder, addresses) in authorities
+        },
+        "dns_resolver": next(one for one in machine.services if one.service == "names").targets[0].texts(),
+    }
 
 
 def _certificates(estate: Estate, machine: Machine) -> dict[str, Any]:
@@ -161,13 +169,13 @@ def _log_store(estate: Estate, machine: Machine) -> dict[str, Any]:
 
 
 def records(estate: Estate) -> dict[str, list[str]]:
-    """Every name below the domain with its addresses: machines, their management ports, the services of each site."""
+    """The names that are there before any stack: machines, their management ports, and who answers for names."""
     found: dict[str, list[str]] = {}
     for machine in estate.machines.values():
         found[machine.name] = _first_port(machine).address.texts()
         found[f"{machine.name}.mgmt"] = machine.management.address.texts()
-        for one in machine.services:
-            found[f"{one.service}.{machine.site}"] = one.targets[0].texts()
+    for holder, addresses in names_access.authorities(estate).values():
+        found[f"{holder}{AUTHORITY}"] = addresses
     return found
 
 

@@ -184,6 +184,14 @@ class Estate:
         found = self.catalogue.people.items()
         return tuple(name for name, one in found if one.roles is None or set(one.roles) & set(machine.roles))
 
+    def domain(self, site: str) -> str:
+        """The domain of the names of a site's services."""
+        return f"{site}.{self.inventory.domain}"
+
+    def served(self, site: str) -> tuple[ServiceAt, ...]:
+        """The services whose address a machine of a site holds."""
+        return tuple(one for machine in self.machines.values() if machine.site == site for one in machine.services)
+
     def operator(self, site: str) -> Pair:
         """The address from which `qhs` itself reaches the management ports of a site."""
         return addresses.host(self.places[f"{site}.{MANAGEMENT_PORTS}"].prefix, addresses.GATEWAY)
