@@ -196,7 +196,7 @@ def test_records_outlive_the_authority_and_a_connection_that_it_ended_is_opened_
     ("domain", "key", "said"),
     [
         (DOMAIN, ("qhs-update", OTHER), "BADSIG"),
-        (DOMAIN, ("nobody", KEY), "BADKEY"),
+        (DOMAIN, ("nobody", KEY), "does not take that from this key"),
         ("nowhere.internal", ("qhs-update", KEY), "NOTAUTH|REFUSED"),
         ("hall.qhs.internal", ("qhs-update", KEY), "BADKEY|NOTAUTH|REFUSED|SERVFAIL"),
     ],

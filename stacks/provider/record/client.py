@@ -23,7 +23,7 @@ LONGEST = 255  # bytes of one string of a TXT record
 OF_DOMAIN = {rdatatype.SOA, rdatatype.NS}
 CHANGED = {rcode.NXDOMAIN, rcode.YXDOMAIN, rcode.NXRRSET, rcode.YXRRSET}
 REFUSALS = {
-    rcode.NOTAUTH: "it is no authority for that domain (NOTAUTH)",
+    rcode.NOTAUTH: "it is no authority for that domain, or does not take that from this key (NOTAUTH)",
     rcode.REFUSED: "it does not take that from this key, or not from here (REFUSED)",
 }
 SIGNATURES: dict[type[Exception], str] = {
