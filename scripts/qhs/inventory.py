@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from qhs import keepalive, metrics
+from qhs import keepalive, metrics, wan
 from qhs.playbooks import runs_on
 from stacks.model import Estate, ModelError, load
 from stacks.model.addresses import Pair, with_length
@@ -123,6 +123,7 @@ def _certificates(estate: Estate, machine: Machine) -> dict[str, Any]:
     domain = estate.inventory.domain
     addresses = [port.address for port in machine.interfaces] + [one.targets[0] for one in machine.services]
     services = [f"{one.service}.{machine.site}.{domain}" for one in machine.services]
+    services += [wan.identity(estate, machine.site)] if FIREWALL in machine.roles else []
     holder, service = next(
         (other, one)
         for other in estate.machines.values()
@@ -139,11 +140,11 @@ def _certificates(estate: Estate, machine: Machine) -> dict[str, Any]:
 def _authority(estate: Estate, machine: Machine) -> dict[str, Any]:
     """What the authority of a site listens on, and the networks whose addresses it may put into certificates."""
     site = estate.inventory.sites[machine.site]
-    networks = [site, *(estate.inventory.externals[name] for name in site.externals)]
+    outside = [estate.network(name) for name in (*site.externals, *site.carriers)]
     service = next(one for one in machine.services if one.service == PKI)
     return {
         "pki_authority_addresses": service.targets[0].texts(),
-        "pki_authority_networks": [str(one) for network in networks for one in (network.ipv4, network.ipv6)],
+        "pki_authority_networks": [str(one) for network in (site, *outside) for one in (network.ipv4, network.ipv6)],
     }
 
 
@@ -205,15 +206,13 @@ def _pair_member(estate: Estate, machine: Machine) -> dict[str, Any]:
             for port in machine.interfaces
             if port.gateway is not None
         ],
+        **wan.member(estate, machine),
     }
 
 
 def _link(estate: Estate, machine: Machine, leg: str) -> Pair:
     place = estate.places.get(f"{machine.site}.{leg}")
-    if place is not None:
-        return place.prefix
-    network = estate.inventory.externals[leg]
-    return Pair(network.ipv4, network.ipv6)
+    return place.prefix if place else estate.network(leg)
 
 
 def main(environment: str) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,39}$")]
-# A zone or an external network names an interface of the firewalls: the kernel takes 15 characters.
+# A zone, an external network or a carrier names an interface of the firewalls: the kernel takes 15 characters.
 LegName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,11}$")]
 DemandId = Annotated[str, StringConstraints(pattern=r"^(S-\d{3}|C-[A-Z0-9]+-\d{2})$")]
 Level = Annotated[int, Field(ge=1, le=5)]
@@ -252,7 +252,7 @@ class Catalogue(Strict):
     owners: dict[Name, Owner]
     zones: dict[LegName, Zone]
     externals: dict[LegName, External]
-    carriers: dict[Name, Carrier]
+    carriers: dict[LegName, Carrier]
     partners: dict[Name, Partner]
     services: dict[Name, Service]
     flows: dict[Name, Flow]

@@ -90,6 +90,7 @@ def _references(estate: Estate, source: Source) -> Iterator[Finding]:
 def _inventory_references(estate: Estate, source: Source) -> Iterator[Finding]:
     cat = estate.catalogue
     yield from _known(source, ("externals",), cat.externals, estate.inventory.externals, "external network")
+    yield from _known(source, ("carriers",), cat.carriers, estate.inventory.carriers, "carrier")
     for site_name, site in estate.inventory.sites.items():
         at = ("sites", site_name)
         yield from _known(source, (*at, "carriers"), site.carriers, cat.carriers, "carrier")
@@ -122,10 +123,10 @@ def _some(known: Iterable[Any]) -> str:
 
 
 def _names(estate: Estate, source: Source) -> Iterator[Finding]:
-    """Zones, external networks and partners share one space of names: flows name them alike."""
+    """Zones, external networks, carriers and partners share one space of names: flows and interfaces have them."""
     cat = estate.catalogue
     taken: dict[str, str] = {}
-    for kind in ("zones", "externals", "partners"):
+    for kind in ("zones", "externals", "carriers", "partners"):
         for name in getattr(cat, kind):
             first = taken.setdefault(name, kind)
             if first != kind:
@@ -173,6 +174,7 @@ def _overlaps(estate: Estate, source: Source) -> Iterator[Finding]:
     named = [
         *((f"site {name}", site, ("sites", name)) for name, site in inventory.sites.items()),
         *((f"network {name}", net, ("externals", name)) for name, net in inventory.externals.items()),
+        *((f"carrier {name}", net, ("carriers", name)) for name, net in inventory.carriers.items()),
     ]
     for (first, one, _), (second, other, path) in combinations(named, 2):
         for family in ("ipv4", "ipv6"):

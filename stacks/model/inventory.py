@@ -72,7 +72,7 @@ class Site(Prefixes):
     country: Literal["VN"] = Field(description="data stays in Viet Nam (C-DATA-02)")
     facility: str = Field(description="data-centre class and where that is from")
     serves: list[DemandId] = Field([], description="demands or controls that this site as a whole serves")
-    carriers: list[Name] = Field(min_length=2, description="two, distinct (C-NET-06, C-DR-07)")
+    carriers: list[LegName] = Field(min_length=2, description="two, distinct (C-NET-06, C-DR-07)")
     externals: list[LegName] = Field(description="external networks its firewalls have a leg into")
     clock: str = Field(
         pattern=r"^(host|PHC /dev/\S+|SHM \d)$",
@@ -109,6 +109,9 @@ class Environment(Strict):
     domain: str = Field(pattern=r"^([a-z][a-z0-9-]*\.)+internal$", description="of all names of the estate")
     delegation_offices: int = Field(ge=1, le=99, description="N: no text gives the number; a parameter")
     externals: dict[LegName, ExternalNetwork]
+    carriers: dict[LegName, ExternalNetwork] = Field(
+        description="the network over which a carrier joins the sites; tunnels alone are in it"
+    )
     sites: dict[Name, Site]
     clients: dict[Name, Client] = {}
     limits: dict[Name, Limit] = {}

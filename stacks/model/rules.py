@@ -15,9 +15,9 @@ from stacks.model.addresses import Pair, text
 from stacks.model.estate import (
     BASTION,
     EVERYWHERE,
-    INTER_SITE,
     MANAGEMENT_PORTS,
     SYNC,
+    TUNNEL,
     Conversation,
     Estate,
     Machine,
@@ -29,6 +29,7 @@ FAMILIES = ("ip", "ip6")
 NEIGHBOURS = ("nd-neighbor-solicit", "nd-neighbor-advert")
 # Path-MTU and unreachable messages come as `related`; nothing else of ICMP is open by itself.
 TRACKED = ("established", "related")
+TUNNEL_PORTS = ("500", "4500")
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def rulesets(estate: Estate, site: str) -> list[Ruleset]:
     members = estate.firewalls(site)
     if not members:
         return []
-    pair = Ruleset(f"{site}-fw", site, "pair", members, _pair_guards(estate, site), _pair_flows(estate, site))
+    pair = Ruleset(estate.pair_name(site), site, "pair", members, _pair_guards(estate, site), _pair_flows(estate, site))
     others = [m for m in estate.machines.values() if m.site == site and m.name not in members]
     return [pair, *(_of_machine(estate, machine) for machine in others)]
 
@@ -209,8 +210,8 @@ def _legs(estate: Estate, source: Place, destination: Place, site: str) -> tuple
         if source.site == destination.site == site:
             return source.leg, destination.leg
         if source.site == site:
-            return source.leg, INTER_SITE
-        return (INTER_SITE, destination.leg) if destination.site == site else None
+            return source.leg, TUNNEL
+        return (TUNNEL, destination.leg) if destination.site == site else None
     here = site in estate.entry_sites(source) and site in estate.entry_sites(destination)
     return (source.leg, destination.leg) if here else None
 
@@ -323,12 +324,24 @@ def _onward_guards(estate: Estate, bastion: Machine) -> Iterator[tuple[str, Rule
 
 
 def _pair_guards(estate: Estate, site: str) -> tuple[tuple[str, Rule], ...]:
-    """Firewalls also forward replies, and speak VRRP to each other on their own segment."""
+    """Firewalls also forward replies, speak VRRP to each other on their own segment, and keep the tunnels."""
     return (
         *_common_guards(estate, site),
         ("vrrp", Rule("input", iif=SYNC, protocol="vrrp")),
+        *(("tunnels", rule) for rule in _tunnels(estate, site, "input")),
         *_output_guards(),
         ("own-vrrp", Rule("output", oif=SYNC, protocol="vrrp")),
+        *(("own-tunnels", rule) for rule in _tunnels(estate, site, "output")),
         ("through-tracked", Rule("forward", states=TRACKED)),
         ("through-invalid", Rule("forward", verdict="drop", states=("invalid",))),
     )
+
+
+def _tunnels(estate: Estate, site: str, chain: str) -> Iterator[Rule]:
+    """At a carrier nothing is spoken but IKE, and ESP in UDP, between the sites' pairs; over IPv4, whatever is inside."""
+    for carrier in estate.inventory.sites[site].carriers:
+        own = _matched([estate.ends(site, carrier)], 0)
+        others = _matched([estate.ends(peer, carrier) for peer in estate.peers(site, carrier)], 0)
+        sources, destinations = (others, own) if chain == "input" else (own, others)
+        rule = Rule(chain, family="ip", sources=sources, destinations=destinations, protocol="udp", ports=TUNNEL_PORTS)
+        yield replace(rule, iif=carrier) if chain == "input" else replace(rule, oif=carrier)

@@ -93,6 +93,6 @@ def _heard(facts: Facts, talk: Talk, node: Node) -> Iterator[tuple[str, str]]:
         return
     for other in facts.nodes.values():
         if other.unit == node.unit and target.network == facts.link and source.site != node.site:
-            yield other.name, facts.link
+            yield other.name, other.by_network[facts.link].name
         elif other.unit == node.unit and source is target:
             yield other.name, other.by_network[source.network].name
