@@ -140,11 +140,11 @@ def _certificates(estate: Estate, machine: Machine) -> dict[str, Any]:
 def _authority(estate: Estate, machine: Machine) -> dict[str, Any]:
     """What the authority of a site listens on, and the networks whose addresses it may put into certificates."""
     site = estate.inventory.sites[machine.site]
-    outside = [estate.network(name) for name in (*site.externals, *site.carriers)]
+    networks = [Pair(site.ipv4, site.ipv6), *(estate.network(name) for name in (*site.externals, *site.carriers))]
     service = next(one for one in machine.services if one.service == PKI)
     return {
         "pki_authority_addresses": service.targets[0].texts(),
-        "pki_authority_networks": [str(one) for network in (site, *outside) for one in (network.ipv4, network.ipv6)],
+        "pki_authority_networks": [str(one) for network in networks for one in network.both],
     }
 
 
@@ -202,7 +202,11 @@ def _pair_member(estate: Estate, machine: Machine) -> dict[str, Any]:
         "qhs_members": list(members),
         "qhs_vrrp_priority": 200 - 50 * members.index(machine.name),
         "qhs_legs": [
-            {"name": port.name, "gateways": with_length(port.gateway, _link(estate, machine, port.name))}
+            {
+                "name": port.name,
+                "gateways": with_length(port.gateway, _link(estate, machine, port.name)),
+                "tracked": port.name not in estate.inventory.carriers,
+            }
             for port in machine.interfaces
             if port.gateway is not None
         ],

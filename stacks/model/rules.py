@@ -338,7 +338,7 @@ def _pair_guards(estate: Estate, site: str) -> tuple[tuple[str, Rule], ...]:
 
 
 def _tunnels(estate: Estate, site: str, chain: str) -> Iterator[Rule]:
-    """At a carrier nothing is spoken but IKE, and ESP in UDP, between the sites' pairs; over IPv4, whatever is inside."""
+    """At a carrier nothing is spoken but IKE, and ESP in UDP, between the sites' pairs; over IPv4, as tunnels run."""
     for carrier in estate.inventory.sites[site].carriers:
         own = _matched([estate.ends(site, carrier)], 0)
         others = _matched([estate.ends(peer, carrier) for peer in estate.peers(site, carrier)], 0)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import pytest
 
@@ -29,7 +29,9 @@ ESTATE = load("twin")
 CARRIERS = tuple(ESTATE.inventory.carriers)
 FIREWALLS = [name for site in ESTATE.active_sites for name in ESTATE.firewalls(site)]
 CLIENT, SERVER, SERVICE = "qhdc.app", "ndc.data", "postgres"
-TUNNEL = re.compile(r"^  pair-(\S+?)-(carrier-\w+): #\d+, reqid \d+, INSTALLED, TUNNEL-in-UDP, ESP:AES_GCM_16-256$", re.M)
+TUNNEL = re.compile(
+    r"^  pair-(\S+?)-(carrier-\w+): #\d+, reqid \d+, INSTALLED, TUNNEL-in-UDP, ESP:AES_GCM_16-256$", re.M
+)
 EVERY = {(*sites, carrier) for sites in permutations(ESTATE.active_sites, 2) for carrier in CARRIERS}
 MARK = b"what-nobody-at-a-carrier-may-read"
 EVERY_MS, AT_MOST, NO_GAP, WITHIN = 20, 5, 1, 15  # the rest in seconds
@@ -56,14 +58,19 @@ class Stream:
     def pause(self, since: float) -> float:
         """The longest time without an answer, from then on."""
         times = [since, *(one for one in self.answered if one > since), time.monotonic()]
-        return max(later - earlier for earlier, later in zip(times, times[1:], strict=False))
+        return max(later - earlier for earlier, later in pairwise(times))
 
 
 @contextmanager
 def streaming(twin: Twin) -> Iterator[Stream]:
     """It must not end before the block does."""
     places = {one.name: one for one in vantages(ESTATE, twin) if one.place in (CLIENT, SERVER)}
-    (target,) = (one for one in ESTATE.machines.values() for held in one.services if held.service == SERVICE and one.site == "ndc")
+    (target,) = (
+        one
+        for one in ESTATE.machines.values()
+        for held in one.services
+        if held.service == SERVICE and one.site == "ndc"
+    )
     (held,) = (one for one in target.services if one.service == SERVICE)
     at = (str(held.targets[0].ipv4.network_address), int(held.ports[0].partition("/")[2]))
     client = next(one for one in places.values() if one.place == CLIENT)
@@ -79,7 +86,8 @@ def streaming(twin: Twin) -> Iterator[Stream]:
         try:
             while not over.wait(EVERY_MS / 1000):
                 connection.sendall(MARK)
-                connection.recv(len(MARK), socket.MSG_WAITALL)
+                if not connection.recv(len(MARK)):
+                    raise ConnectionError("closed by the other side")
                 stream.answered.append(time.monotonic())
         except OSError as error:
             failed.append(error)
@@ -116,7 +124,9 @@ def watching(twin: Twin) -> Iterator[list[bytes]]:
             if name in there:
                 seen.append(frame)
 
-    with inside.call(twin.netns_path(), lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))) as sock:
+    with inside.call(
+        twin.netns_path(), lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    ) as sock:
         sock.settimeout(0.1)
         thread = threading.Thread(target=listen, args=(sock,))
         thread.start()

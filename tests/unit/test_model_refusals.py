@@ -42,7 +42,8 @@ CASES = {
     ),
     "a carrier's network overlaps with another": Case(
         "estate.yaml", "  carrier-b:", "10.252.0.0/16", "10.250.0.0/16", "carrier-b:",
-        "carrier carrier-b overlaps with 10.250.0.0/16; wanted a prefix apart from network dci's 10.250.0.0/16 (C-NET-16)",
+        "carrier carrier-b overlaps with 10.250.0.0/16; wanted a prefix apart from network dci's 10.250.0.0/16 "
+        "(C-NET-16)",
     ),
     "a prefix that does not hold the plan": Case(
         "estate.yaml", "  hall:", "10.72.0.0/14", "10.72.0.0/16", "hall:", "wanted an IPv4 /14 and an IPv6 /48",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -43,17 +44,22 @@ def sections(name: str, variables: dict[str, Any]) -> dict[str, Any]:
     return {key: one for key, one in top["connections"].items() if key != "like"}
 
 
+def inside(tunnel: dict[str, Any]) -> list[dict[str, str]]:
+    """What passes in a tunnel."""
+    return [one for key, one in tunnel["children"].items() if key != "like"]
+
+
 def test_each_two_sites_have_one_tunnel_a_carrier_which_one_of_them_starts(
     firewalls: dict[str, dict[str, Any]],
 ) -> None:
     held = {one["qhs_site"]: sections("pair.conf.j2", one) for one in firewalls.values()}
-    assert {len(found) for found in held.values()} == {len(CARRIERS) * 2}
+    assert {len(found) for found in held.values()} == {len(CARRIERS) * 2 * 2}
     for one, other in PAIRS:
         for carrier in CARRIERS:
             here, there = held[one][f"pair-{other}-{carrier}"], held[other][f"pair-{one}-{carrier}"]
-            assert here["local_addrs"] == there["remote_addrs"].split(", ")[0]
-            assert there["local_addrs"] == here["remote_addrs"].split(", ")[0]
-            near, far = here["children"][f"pair-{other}-{carrier}"], there["children"][f"pair-{one}-{carrier}"]
+            assert here["local_addrs"] == there["remote_addrs"]
+            assert there["local_addrs"] == here["remote_addrs"]
+            (near,), (far,) = inside(here), inside(there)
             assert (near["local_ts"], near["remote_ts"]) == (far["remote_ts"], far["local_ts"])
             assert sorted([near["like"], far["like"]]) == ["esp", "esp, started"]
 
@@ -75,13 +81,16 @@ def test_a_members_own_tunnels_end_where_the_other_pair_awaits_them(firewalls: d
         }
         for name, tunnel in own.items():
             site, carrier = name.split("-", 2)[1:]
-            awaited = held[site][f"pair-{one['qhs_site']}-{carrier}"]
+            awaited = held[site][f"members-{one['qhs_site']}-{carrier}"]
             assert tunnel["remote_addrs"] == awaited["local_addrs"]
+            assert ip_address(tunnel["local_addrs"]) in ip_network(awaited["remote_addrs"])
             assert tunnel["remote"]["id"] == identities[site]
             assert awaited["remote"]["id"] == one["wan_identity"]
-            inside = tunnel["children"][name]
-            assert inside["like"] == "esp, started"
-            assert inside["remote_ts"] == awaited["children"][f"members-{one['qhs_site']}-{carrier}"]["local_ts"]
+            (near,), (far,) = (inside(it) for it in (tunnel, awaited))
+            assert (near["like"], far["like"]) == ("esp, started", "esp")
+            assert near["remote_ts"] == far["local_ts"]
+            own, others = (map(ip_network, it.split(", ")) for it in (near["local_ts"], far["remote_ts"]))
+            assert all(mine.subnet_of(theirs) for mine, theirs in zip(own, others, strict=True))  # type: ignore[arg-type]  # of one family
 
 
 def test_the_pairs_name_is_in_the_certificates_of_its_members_alone(firewalls: dict[str, dict[str, Any]]) -> None:
