@@ -28,7 +28,8 @@ pytestmark = pytest.mark.live
 ESTATE = load("twin")
 CARRIERS = tuple(ESTATE.inventory.carriers)
 FIREWALLS = [name for site in ESTATE.active_sites for name in ESTATE.firewalls(site)]
-CLIENT, SERVER, SERVICE = "qhdc.app", "ndc.data", "postgres"
+# The port for keys of time: it is allowed between the sites, and nobody listens there.
+CLIENT, SERVER, SERVICE, PORT = "qhdc.infra", "ndc.infra", "time", 4460
 TUNNEL = re.compile(
     r"^  pair-(\S+?)-(carrier-\w+): #\d+, reqid \d+, INSTALLED, TUNNEL-in-UDP, ESP:AES_GCM_16-256$", re.M
 )
@@ -55,9 +56,9 @@ class Stream:
 
     answered: list[float] = field(default_factory=list)
 
-    def pause(self, since: float) -> float:
-        """The longest time without an answer, from then on."""
-        times = [since, *(one for one in self.answered if one > since), time.monotonic()]
+    def pause(self, start: float, end: float) -> float:
+        """The longest time without an answer between two moments."""
+        times = [start, *(one for one in self.answered if start < one < end), end]
         return max(later - earlier for earlier, later in pairwise(times))
 
 
@@ -72,7 +73,7 @@ def streaming(twin: Twin) -> Iterator[Stream]:
         if held.service == SERVICE and one.site == "ndc"
     )
     (held,) = (one for one in target.services if one.service == SERVICE)
-    at = (str(held.targets[0].ipv4.network_address), int(held.ports[0].partition("/")[2]))
+    at = (str(held.targets[0].ipv4.network_address), PORT)
     client = next(one for one in places.values() if one.place == CLIENT)
     stream, over, failed = Stream(), threading.Event(), list[BaseException]()
 
@@ -155,24 +156,32 @@ def test_each_two_sites_have_a_tunnel_at_each_carrier(hosts: Hosts) -> None:
     await_(lambda: all_there(hosts))
 
 
+def without(hosts: Hosts, qhs: Run, carrier: str) -> tuple[float, float]:
+    """Cut a carrier, have the tunnels over the other one alone, and heal it; when it was cut, and when healed."""
+    cut = time.monotonic()
+    assert qhs("twin", "cut", carrier).returncode == 0
+    try:
+        await_(lambda: tunnels(hosts) == {one for one in EVERY if one[2] != carrier})
+    finally:
+        healed = time.monotonic()
+        assert qhs("twin", "heal", carrier).returncode == 0
+    await_(lambda: all_there(hosts))
+    return cut, healed
+
+
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_a_stream_between_sites_outlives_a_carrier(hosts: Hosts, twin: Twin, qhs: Run, carrier: str) -> None:
-    await_(lambda: all_there(hosts))
+    without(hosts, qhs, carrier)  # the newest tunnel is the one that is used, and that is to be lost
     with streaming(twin) as stream:
         await_(lambda: len(stream.answered) > 10)
-        pace, since = Pace(), time.monotonic()
-        assert qhs("twin", "cut", carrier).returncode == 0
-        try:
-            await_(lambda: tunnels(hosts) == {one for one in EVERY if one[2] != carrier})
-            cut = stream.pause(since)
-        finally:
-            back = time.monotonic()
-            assert qhs("twin", "heal", carrier).returncode == 0
-        await_(lambda: all_there(hosts))
-        healed = stream.pause(back)
-    MEASURED.append(f"{carrier} cut: a TCP stream between sites stood still for {cut:.2f} s; healed: {healed:.2f} s")
-    assert cut < pace.limit(AT_MOST)
-    assert healed < pace.limit(NO_GAP)
+        pace = Pace()
+        cut, healed = without(hosts, qhs, carrier)
+    pauses = stream.pause(cut, healed), stream.pause(healed, stream.answered[-1])
+    MEASURED.append(
+        "{} cut: a stream between sites stood still for {:.2f} s; healed: {:.2f} s".format(carrier, *pauses)
+    )
+    assert NO_GAP < pauses[0] < pace.limit(AT_MOST), "less: it was not the carrier in use"
+    assert pauses[1] < pace.limit(NO_GAP)
 
 
 def test_at_a_carrier_there_is_nothing_but_tunnels(hosts: Hosts, twin: Twin) -> None:
