@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from qhs import keepalive, metrics
+from qhs import borders, keepalive, metrics
 from qhs.playbooks import runs_on
 from stacks.model import Estate, ModelError, load
 from stacks.model.addresses import Pair, with_length
@@ -70,6 +70,7 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
         "qhs_people": _people(estate, machine),
         "metrics_readers": metrics.readers(estate),
         **_certificates(estate, machine),
+        **borders.variables(estate, machine),
         "mitogen_ssh_keepalive_interval": keepalive.INTERVAL,
         "mitogen_ssh_keepalive_count": keepalive.COUNT,
     }

@@ -34,6 +34,7 @@ def run(estate: Estate, catalogue: Source, inventory: Source, now: datetime) -> 
         yield from _flows_to_nowhere(estate, catalogue)
         yield from _islands(estate, catalogue, inventory)
         yield from _mixed_breaks(estate, catalogue)
+        yield from _destinations(estate, catalogue)
         yield from _held_services(estate, inventory)
         yield from _numbers(estate, inventory)
 
@@ -234,6 +235,16 @@ def _mixed_breaks(estate: Estate, source: Source) -> Iterator[Finding]:
         breaks = {bool(estate.catalogue.services[service].breaks) for service in flow.to}
         if len(breaks) > 1:
             yield Finding(source.at("flows", name, "to"), "services that break the chain and others", "two flows")
+
+
+def _destinations(estate: Estate, source: Source) -> Iterator[Finding]:
+    """C-NET-15: whoever is led outwards is led to something that has a name."""
+    for name, flow in estate.catalogue.flows.items():
+        outwards = {estate.catalogue.services[service].leads_out for service in flow.to}
+        if outwards != {bool(flow.destinations)}:
+            found = f"{len(flow.destinations)} destinations of flow {name} to {', '.join(flow.to)}"
+            wanted = "some for services that lead out, and none for others (C-NET-15)"
+            yield Finding(source.at("flows", name), found, wanted)
 
 
 def _held_services(estate: Estate, source: Source) -> Iterator[Finding]:

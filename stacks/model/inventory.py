@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -26,6 +26,7 @@ class ExternalNetwork(Prefixes):
     """The addresses of an external network; partners get their prefixes out of it by their index."""
 
     note: str | None = Field(None, description="where the addresses come from")
+    resolvers: list[IPv4Address | IPv6Address] = Field([], description="name servers there that the egress zone asks")
 
     @model_validator(mode="after")
     def _roomy(self) -> Self:
