@@ -1,4 +1,4 @@
-"""C-NET-05, C-NET-07, C-NET-10 and C-NET-11: what guards and watches a machine, and what passes it, is at work there."""
+"""C-NET-05, C-NET-07, C-NET-10 and C-NET-11: what guards and watches machines is at work."""
 
 from __future__ import annotations
 

@@ -29,9 +29,7 @@ def variables(estate: Estate, machine: Machine) -> dict[str, Any]:
 
 def _edge(estate: Estate, machine: Machine, held: ServiceAt) -> dict[str, Any]:
     behind = next(
-        one
-        for one in estate.services
-        if one.service == APPLICATIONS and estate.places[one.place].site == machine.site
+        one for one in estate.services if one.service == APPLICATIONS and estate.places[one.place].site == machine.site
     )
     return {
         "public_edge_addresses": held.targets[0].texts(),
@@ -60,7 +58,7 @@ def _way_out(estate: Estate, held: ServiceAt) -> dict[str, Any]:
 
 
 def _inspection(estate: Estate, member: Machine) -> dict[str, Any]:
-    """Who may come by SSH, and where to, at any site; and the networks that a pair has a port in and forwards nothing."""
+    """Who may come by SSH, and where to, at any site; and the networks of legs that nothing is forwarded on."""
     asked = [one for one in estate.conversations if SSH in one.target.ports]
     legs = [estate.places[port.place] for port in member.interfaces if port.place in estate.places]
     apart = [place.prefix for place in legs if place.zone and estate.catalogue.zones[place.zone].firewall == "leg"]

@@ -125,6 +125,16 @@ CASES = {
         "flows.yaml", "enclave-inside:", "source: [secret]", "source: [secret, app]", "enclave-inside:",
         "flow enclave-inside across the edge of secret (firewall: none); wanted no flow where nothing is forwarded",
     ),
+    "a way out to nothing that has a name": Case(
+        "flows.yaml", "servers-to-web:", "destinations: [khonggianmang.vn]", "destinations: []", "servers-to-web:",
+        "0 destinations of flow servers-to-web to web-proxy; wanted some for services that lead out, and none for "
+        "others (C-NET-15)",
+    ),
+    "a destination of a flow that leads to us": Case(
+        "flows.yaml", "app-to-lake:", "to: [lake-query]", "to: [lake-query]\n  destinations: [x.vn]", "app-to-lake:",
+        "1 destinations of flow app-to-lake to lake-query; wanted some for services that lead out, and none for "
+        "others (C-NET-15)",
+    ),
     "a flow that only half breaks the chain": Case(
         "flows.yaml", "app-to-lake:", "to: [lake-query]", "to: [lake-query, ingress]", "to: [lake-query, ingress]",
         "services that break the chain and others; wanted two flows",
