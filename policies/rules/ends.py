@@ -71,8 +71,7 @@ class ByBastion(Rule[Managed]):
     def subjects(self, resource: Resource) -> Iterator[tuple[str, Managed]]:
         if isinstance(resource, Ruleset):
             for label, rule, flow in packet_rules(resource):
-                managing = rule.ports is UNKNOWN or not set(self.limits.ports).isdisjoint(rule.ports)
-                if managing and rule.chain != "output":
+                if rule.chain != "output" and (rule.ports is UNKNOWN or any(map(self._manages, rule.ports))):
                     yield label, (resource, rule, flow)
 
     def judge(self, resource: Resource, subject: Managed) -> Iterator[Fault]:
@@ -88,6 +87,11 @@ class ByBastion(Rule[Managed]):
             if not 0 < sum(ip_network(one).num_addresses for one in sources) <= self.limits.most:
                 wanted = f"the bastions, {self.limits.most} addresses at most"
                 yield Fault(f"it managed from {', '.join(sources) or 'everybody'}", wanted, "name the bastions")
+
+    def _manages(self, ports: str) -> bool:
+        """Whether a port, or a range of them, holds one that machines are managed by."""
+        first, _, last = ports.partition("-")
+        return any(int(first) <= int(one) <= int(last or first) for one in self.limits.ports)
 
     @cached_property
     def legs(self) -> set[str]:
