@@ -10,7 +10,7 @@ from qhs import keepalive, metrics
 from qhs.playbooks import runs_on
 from stacks.model import Estate, ModelError, load
 from stacks.model.addresses import Pair, with_length
-from stacks.model.estate import BASTION, FIREWALL, Interface, Machine
+from stacks.model.estate import BASTION, FIREWALL, PEER_PORT, SYNC, TRACKING_PORT, Interface, Machine
 
 PKI = "pki"
 LOGS = "logs"
@@ -198,8 +198,9 @@ def _in_turn(estate: Estate, site: str, service: str) -> list[tuple[str, str]]:
 def _pair_member(estate: Estate, machine: Machine) -> dict[str, Any]:
     members = estate.firewalls(machine.site)
     return {
-        "qhs_members": list(members),
-        "qhs_vrrp_priority": 200 - 50 * members.index(machine.name),
+        "qhs_pair": {name: estate.machines[name].interface(SYNC).address.texts()[0] for name in members},
+        "qhs_pair_ports": {"tracking": TRACKING_PORT, "ruleset": PEER_PORT},
+        "qhs_own_addresses": [text for port in machine.interfaces for text in port.address.texts()],
         "qhs_legs": [
             {"name": port.name, "gateways": with_length(port.gateway, _link(estate, machine, port.name))}
             for port in machine.interfaces

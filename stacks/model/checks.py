@@ -30,6 +30,7 @@ def run(estate: Estate, catalogue: Source, inventory: Source, now: datetime) -> 
     yield from _overlaps(estate, inventory)
     yield from _replicas(estate, catalogue)
     yield from expiry.refused(estate, catalogue, now)
+    yield from _degraded_for_long(estate, inventory, now)
     if not broken and not unplaced:
         yield from _flows_to_nowhere(estate, catalogue)
         yield from _islands(estate, catalogue, inventory)
@@ -38,18 +39,34 @@ def run(estate: Estate, catalogue: Source, inventory: Source, now: datetime) -> 
         yield from _numbers(estate, inventory)
 
 
+LONGEST_DEGRADED = timedelta(days=3)
+"""A design choice: over a long weekend. A pair that is without a member for longer is a decision to take anew."""
 SOON = timedelta(days=14)
 """Before an expiry or a review its owner is told."""
 
 
 def expiring(estate: Estate, now: datetime) -> list[str]:
-    """Flows that have expired, or will soon: they are blocked from that second, and a plan warns."""
+    """What a plan warns of: flows that have expired or will soon, and pairs that are written without a member."""
     texts = []
+    for name, site in estate.inventory.sites.items():
+        if site.degraded is not None:
+            state = "is" if site.degraded.on(now) else "was"
+            texts.append(
+                f"site {name} {state} degraded until {site.degraded.until:%d/%m/%Y %H:%M} UTC: {site.degraded.reason}"
+            )
     for name, flow in estate.catalogue.flows.items():
         if flow.expires is not None and flow.expires - now < SOON:
             verb = "expired" if flow.expired(now) else "expires"
             texts.append(f"flow {name} {verb} on {flow.expires:%d/%m/%Y %H:%M} UTC (owner {flow.owner})")
     return texts
+
+
+def _degraded_for_long(estate: Estate, source: Source, now: datetime) -> Iterator[Finding]:
+    for name, site in estate.inventory.sites.items():
+        if site.degraded is not None and site.degraded.until - now > LONGEST_DEGRADED:
+            at = source.at("sites", name, "degraded", "until")
+            found = f"site {name} degraded until {site.degraded.until:%d/%m/%Y %H:%M} UTC"
+            yield Finding(at, found, f"at most {LONGEST_DEGRADED.days} days from now")
 
 
 def _references(estate: Estate, source: Source) -> Iterator[Finding]:

@@ -18,6 +18,9 @@ FIREWALL = "firewall"
 BASTION = "bastion"
 MANAGEMENT_PORTS = "mgmt-ports"
 SYNC = "sync"
+TRACKING_PORT, PEER_PORT = 3780, 3781
+"""Where the members of a pair hand each other, on `sync`, the connections that they track (UDP) and their confirmed
+ruleset (TCP)."""
 INTER_SITE = "dci"
 
 
@@ -70,7 +73,11 @@ class Machine:
     @property
     def management(self) -> Interface:
         """The port that it is managed by."""
-        return next(port for port in self.interfaces if port.place.endswith(f".{MANAGEMENT_PORTS}"))
+        return self.interface(MANAGEMENT_PORTS)
+
+    def interface(self, name: str) -> Interface:
+        """The port of this name."""
+        return next(port for port in self.interfaces if port.name == name)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from stacks.model.catalogue import DemandId, LegName, Name, Strict, Title
+from stacks.model.catalogue import DemandId, LegName, Moment, Name, Strict, Title
 
 
 class Prefixes(Strict):
@@ -63,6 +64,17 @@ class Client(Strict):
     number: int = Field(ge=1, le=200)
 
 
+class Degraded(Strict):
+    """The switch that lets the ruleset of a firewall pair be written while one of its members does not answer."""
+
+    until: Moment = Field(description="from then on it is off")
+    reason: str = Field(min_length=1)
+
+    def on(self, now: datetime) -> bool:
+        """Whether it counts at `now`."""
+        return now < self.until
+
+
 class Site(Prefixes):
     """A place with machines. Its prefixes hold all of its segments."""
 
@@ -78,6 +90,7 @@ class Site(Prefixes):
         pattern=r"^(host|PHC /dev/\S+|SHM \d)$",
         description="what its time server follows: a reference clock in chrony's words, or `host`, the machine's own",
     )
+    degraded: Degraded | None = Field(None, description="its pair is written although one member does not answer")
     racks: dict[Name, Rack]
     groups: dict[Name, Group]
 

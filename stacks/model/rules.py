@@ -17,12 +17,15 @@ from stacks.model.estate import (
     EVERYWHERE,
     INTER_SITE,
     MANAGEMENT_PORTS,
+    PEER_PORT,
     SYNC,
+    TRACKING_PORT,
     Conversation,
     Estate,
     Machine,
     Place,
 )
+from stacks.model.inventory import Degraded
 
 FAMILIES = ("ip", "ip6")
 # Neighbour discovery: without it no IPv6 packet leaves a segment.
@@ -116,6 +119,8 @@ class Ruleset:
     guards: tuple[tuple[str, Rule], ...]
     """In this order, before the flows."""
     flows: dict[str, FlowRules]
+    degraded: Degraded | None = None
+    """Whether it may be written while a member does not answer."""
 
 
 RulesOf = Callable[[Conversation], Iterable[Rule]]
@@ -126,7 +131,9 @@ def rulesets(estate: Estate, site: str) -> list[Ruleset]:
     members = estate.firewalls(site)
     if not members:
         return []
-    pair = Ruleset(f"{site}-fw", site, "pair", members, _pair_guards(estate, site), _pair_flows(estate, site))
+    degraded = estate.inventory.sites[site].degraded
+    guards, flows = _pair_guards(estate, site), _pair_flows(estate, site)
+    pair = Ruleset(f"{site}-fw", site, "pair", members, guards, flows, degraded)
     others = [m for m in estate.machines.values() if m.site == site and m.name not in members]
     return [pair, *(_of_machine(estate, machine) for machine in others)]
 
@@ -322,13 +329,23 @@ def _onward_guards(estate: Estate, bastion: Machine) -> Iterator[tuple[str, Rule
         )
 
 
+_PEER: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("tracking", {"protocol": "udp", "ports": (str(TRACKING_PORT),)}),
+    ("peer", {"protocol": "tcp", "ports": (str(PEER_PORT),)}),
+)
+
+
 def _pair_guards(estate: Estate, site: str) -> tuple[tuple[str, Rule], ...]:
-    """Firewalls also forward replies, and speak VRRP to each other on their own segment."""
+    """Firewalls also forward replies, and on their own segment keep each other ready to take over."""
+    legs = [estate.machines[name].interface(SYNC).address for name in estate.firewalls(site)]
+    members = _matched(legs, FAMILIES.index("ip"))
     return (
         *_common_guards(estate, site),
         ("vrrp", Rule("input", iif=SYNC, protocol="vrrp")),
+        *((name, Rule("input", iif=SYNC, family="ip", sources=members, **port)) for name, port in _PEER),
         *_output_guards(),
         ("own-vrrp", Rule("output", oif=SYNC, protocol="vrrp")),
+        *((f"own-{name}", Rule("output", oif=SYNC, family="ip", destinations=members, **port)) for name, port in _PEER),
         ("through-tracked", Rule("forward", states=TRACKED)),
         ("through-invalid", Rule("forward", verdict="drop", states=("invalid",))),
     )

@@ -64,8 +64,8 @@ class Place:
     def refused(self, words: str, text: str = "") -> str:
         return str(self.ask(words, text)["error"]["code"])
 
-    def local(self, *words: str) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self.shell(sys.executable, str(self.program), *words).stdout)
+    def local(self, *words: str, text: str = "") -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.shell(sys.executable, str(self.program), *words, text=text).stdout)
         return answer
 
     def apply(self, text: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ SSH = """#!{python}
 import json, os, sys
 machine, words = sys.argv[-2:]
 process, program = json.load(open({places!r}))[machine]
+if not os.path.exists(f"/proc/{{process}}"):
+    print("ssh: connect to host: No route to host", file=sys.stderr)
+    sys.exit(255)
 os.environ["SSH_ORIGINAL_COMMAND"] = words
 os.execvp("nsenter", ["nsenter", f"--target={{process}}", "--net", "--mount", sys.executable, program])
 """
@@ -174,3 +178,48 @@ def test_list_does_not_pass_over_a_machine_that_does_not_answer(config: Path, ma
     machines[SECOND].end()
     with pytest.raises(ProviderError, match=f"^{SECOND}"):
         RulesetHandler(Settings(config)).list()
+
+
+@pytest.fixture
+def alone(machines: dict[str, Place]) -> Place:
+    """The first member; the other one is off."""
+    machines[SECOND].end()
+    return machines[FIRST]
+
+
+def test_a_pair_with_a_member_off_is_refused_before_anything_is_written(provider: QhsProvider, alone: Place) -> None:
+    with pytest.raises(ProviderError, match=f"{SECOND} cannot be reached"):
+        create(provider)
+    assert alone.names() == []
+
+
+def test_a_degraded_pair_is_written_where_it_answers_and_the_next_plan_shows_it(
+    provider: QhsProvider, alone: Place
+) -> None:
+    state = create(provider, degraded={"until": later(hours=1), "reason": "its power supply burnt"})
+    assert "app-to-postgres" in alone.names()
+    assert plain(read(provider, state).inputs or {})["members"] == [FIRST, f"{SECOND} (does not answer)"]
+
+
+def test_a_switch_that_has_expired_is_off(provider: QhsProvider, alone: Place) -> None:
+    with pytest.raises(ProviderError, match=f"{SECOND} cannot be reached"):
+        create(provider, degraded={"until": later(seconds=-1), "reason": "its power supply burnt"})
+    assert alone.names() == []
+
+
+def test_a_degraded_pair_of_which_nobody_answers_or_one_refuses_is_not_written(
+    provider: QhsProvider, machines: dict[str, Place]
+) -> None:
+    degraded = {"until": later(hours=1), "reason": "its power supply burnt"}
+    machines[SECOND].program.write_text("print('no JSON')")
+    with pytest.raises(ProviderError, match="wanted the JSON"):
+        create(provider, degraded=degraded)
+    assert machines[FIRST].names() == []
+    for machine in machines.values():
+        machine.end()
+    with pytest.raises(ProviderError, match=f"(?s){FIRST} cannot be reached.*{SECOND} cannot be reached"):
+        create(provider, degraded=degraded)
+
+
+def later(**time: float) -> str:
+    return (datetime.now(UTC) + timedelta(**time)).isoformat()

@@ -241,3 +241,23 @@ def test_misuse_is_refused(place: Place, words: str, text: str, code: str) -> No
 def test_check_changes_nothing(place: Place) -> None:
     assert place.ask(f"check {digest(OPEN)}", OPEN) == {"checked": digest(OPEN)}
     assert place.table() == ""
+
+
+def test_what_another_machine_has_confirmed_is_enforced_and_kept_as_of_then(place: Place) -> None:
+    place.keep(OPEN)
+    told = place.local("confirmed")
+    assert told["text"] == OPEN
+    place.keep(OTHER)
+    assert place.local("take", text=json.dumps({"text": OPEN, "since": 1_700_000_000.5})) == {"confirmed": digest(OPEN)}
+    assert place.names() == ["guard:loopback"]
+    assert place.local("confirmed") == {"text": OPEN, "since": 1_700_000_000.5}
+
+
+def test_nothing_is_taken_while_a_ruleset_waits_or_where_it_is_not_ours(place: Place) -> None:
+    place.keep(OPEN)
+    wrong = json.dumps({"text": OPEN.replace("drop", "accept"), "since": 1})
+    assert place.local("take", text=wrong)["error"]["code"] == "refused"
+    place.apply(OTHER)
+    assert place.local("take", text=json.dumps({"text": OPEN, "since": 1}))["error"]["code"] == "pending"
+    assert place.local("confirmed")["text"] == OPEN
+    assert place.names() == ["guard:tracked"]

@@ -22,7 +22,7 @@ COMMANDS = (
     "/usr/local/lib/qhs-pki/qhs_pki_authority.py ",
     "/usr/local/sbin/qhs-pki ",
     "/usr/lib/systemd/systemd-sysctl ",
-    "ip -json ",
+    "cat /run/qhs-gateways",
     "kdig ",
     "ssh-keygen -q -k -f /etc/ssh/qhs-revoked.krl ",
     "sysctl ",

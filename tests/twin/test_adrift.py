@@ -14,7 +14,7 @@ pytestmark = pytest.mark.live
 
 MACHINE = "hall-fw1"
 FILE = "/etc/sysctl.d/70-qhs-forward.conf"
-FORWARDING = "sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding"
+FORWARDING = "sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.netfilter.nf_conntrack_tcp_loose"
 
 
 def test_a_file_a_unit_and_a_state_of_the_kernel_are_found_and_put_right(

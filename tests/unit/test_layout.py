@@ -54,12 +54,16 @@ def test_a_client_stands_in_its_place() -> None:
         assert client_address(estate, name).ipv4.subnet_of(prefix.ipv4)  # type: ignore[arg-type]  # one family
 
 
-def test_the_members_of_a_pair_share_each_gateway_by_rank() -> None:
+def test_the_members_of_a_pair_share_each_gateway() -> None:
     estate = load("twin")
     variables = inventory(estate)["_meta"]["hostvars"]
     first, second = (variables[name] for name in estate.firewalls("qhdc"))
     assert first["qhs_legs"] == second["qhs_legs"]
-    assert first["qhs_vrrp_priority"] > second["qhs_vrrp_priority"]
+    assert first["qhs_pair"] == second["qhs_pair"]
+    assert [address in one["qhs_own_addresses"] for one in (first, second) for address in one["qhs_pair"].values()] == [
+        *(True, False),
+        *(False, True),
+    ]
     gateways = [ip_interface(g).ip for leg in first["qhs_legs"] for g in leg["gateways"]]
     assert len(gateways) == len(set(gateways))
 

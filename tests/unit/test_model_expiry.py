@@ -74,6 +74,17 @@ def test_without_git_the_past_is_a_fact(tmp_path: Path, monkeypatch: pytest.Monk
     assert Copy.make(tmp_path).read(LATER).conversations
 
 
+def test_a_plan_tells_of_a_pair_that_is_written_without_a_member(tmp_path: Path) -> None:
+    copy = Copy.make(tmp_path)
+    until = NOW + timedelta(days=1)
+    switch = f"    degraded: {{ until: {until:%FT%TZ}, reason: fw2 burnt }}\n"
+    copy.change("estate.yaml", "  hall:", "    racks:", f"{switch}    racks:")
+    estate = copy.read()
+    told = f"degraded until {until:%d/%m/%Y %H:%M} UTC: fw2 burnt"
+    assert expiring(estate, NOW) == [f"site hall is {told}"]
+    assert expiring(estate, until)[0] == f"site hall was {told}"
+
+
 def test_a_plan_warns_fourteen_days_ahead(tmp_path: Path) -> None:
     estate = Copy.make(tmp_path).read()
     assert expiring(estate, EXPIRY - timedelta(days=14, seconds=1)) == []

@@ -51,6 +51,15 @@ CASES = {
         "estate.yaml", "      infra-b:", "number: 184", "number: 180", "number: 180",
         "qhdc-infra-b1 and qhdc-infra1 at 10.65.49.180; wanted numbers of their own",
     ),
+    # --- a pair without a member ---
+    "a site degraded for too long": Case(
+        "estate.yaml", "  hall:", "    racks:", "    degraded: { until: 2026-12-05T00:00:00Z, reason: x }\n    racks:",
+        "degraded:", "site hall degraded until 05/12/2026 00:00 UTC; wanted at most 3 days from now",
+    ),
+    "a site degraded for no reason": Case(
+        "estate.yaml", "  hall:", "    racks:", "    degraded: { until: 2026-11-26T00:00:00Z }\n    racks:",
+        "degraded:", "no sites.hall.degraded.reason; wanted one: it is required",
+    ),
     # --- indexes and numbers ---
     "an index that is taken": Case(
         "zones.yaml", "gpu:", "index: 20", "index: 4", "index: 4",

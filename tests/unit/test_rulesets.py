@@ -19,8 +19,8 @@ GUARDS = {
         "loopback", "tracked", "invalid", "neighbours", "management", "own-loopback", "own-tracked", "own-neighbours",
     ],
     "pair": [
-        "loopback", "tracked", "invalid", "neighbours", "management", "vrrp", "own-loopback", "own-tracked",
-        "own-neighbours", "own-vrrp", "through-tracked", "through-invalid",
+        "loopback", "tracked", "invalid", "neighbours", "management", "vrrp", "tracking", "peer", "own-loopback",
+        "own-tracked", "own-neighbours", "own-vrrp", "own-tracking", "own-peer", "through-tracked", "through-invalid",
     ],
 }  # fmt: skip
 
@@ -222,6 +222,12 @@ def test_guards_let_in_nothing_new_but_management_and_the_link_itself(
             elif name.endswith("vrrp"):
                 assert SYNC in (rule.iif, rule.oif)
                 assert rule.protocol == "vrrp"
+            elif name.endswith(("tracking", "peer")):
+                assert SYNC in (rule.iif, rule.oif)
+                others = rule.sources if rule.chain == "input" else rule.destinations
+                legs = {estate.machines[member].interface(SYNC).address.texts()[0] for member in ruleset.members}
+                assert set(others) == legs, ruleset.target
+                assert len(rule.ports) == 1
             else:
                 new = not rule.states and "lo" not in (rule.iif, rule.oif)
                 assert not new or rule.icmp_types == ("nd-neighbor-solicit", "nd-neighbor-advert"), (name, rule)

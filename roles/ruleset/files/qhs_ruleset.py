@@ -4,7 +4,8 @@
 Over SSH: `check HASH` and `apply HASH` (ruleset on standard input), `confirm HASH`, `read`. HASH is the SHA-256 of
 the ruleset, so that a text cut short is refused. A ruleset may begin with a comment that names the resource which put
 it there, and `read` says that name. What is applied is undone after ROLLBACK seconds unless it is
-confirmed; what is confirmed is loaded at boot. Locally: `boot` and `rollback`, called by units.
+confirmed; what is confirmed is loaded at boot. Locally: `boot` and `rollback`, called by units; `confirmed` and `take`,
+by which a member of a firewall pair tells the other one what it has, and takes what that one has.
 
 Answers are one line of JSON; an error is {"error": {"code", "message"}} with exit code 1.
 """
@@ -172,9 +173,28 @@ def boot() -> dict[str, Any]:
     raise RefusedError("boot", f"everything is denied: {'; '.join(faults)}")
 
 
+def confirmed() -> dict[str, Any]:
+    """The ruleset that the next boot loads, and since when, in seconds since the epoch."""
+    text = stored(CONFIRMED)
+    return {"text": text, "since": CONFIRMED.stat().st_mtime if text else None}
+
+
+def take() -> dict[str, Any]:
+    """Enforces and keeps what another machine has confirmed: on standard input, as `confirmed` told it there."""
+    given = json.loads(sys.stdin.read(LARGEST))
+    text = ours(given["text"])
+    with locked():
+        if waiting := pending():
+            raise RefusedError("pending", f"ruleset {waiting['hash'][:12]} is not confirmed yet")
+        load(counted(text))
+        write(CONFIRMED, text)
+        os.utime(CONFIRMED, (given["since"], given["since"]))
+    return {"confirmed": hash_of(CONFIRMED)}
+
+
 Verb = Callable[..., dict[str, Any]]
 REMOTE: dict[str, Verb] = {"check": check, "apply": apply, "confirm": confirm, "read": read}
-LOCAL: dict[str, Verb] = {"boot": boot, "rollback": rollback}
+LOCAL: dict[str, Verb] = {"boot": boot, "rollback": rollback, "confirmed": confirmed, "take": take}
 
 
 def received(wanted: str) -> str:

@@ -25,6 +25,10 @@ class RulesetError(Exception):
     """A machine did not do what it was asked: which, what it said, the way out."""
 
 
+class UnreachableError(RulesetError):
+    """A machine did not even answer."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """What one machine enforces."""
@@ -63,6 +67,13 @@ class Client:
         """What several machines enforce. Raises one RulesetError that names every machine that did not answer."""
         return self._all(machines, self.read)
 
+    def answering(self, machines: Sequence[str]) -> dict[str, Reading]:
+        """What those of several machines enforce that answer. Raises RulesetError where none does, or one refuses."""
+        done, faults = self._each(machines, self.read)
+        if not done or not all(isinstance(fault, UnreachableError) for fault in faults):
+            raise _together(faults)
+        return done
+
     def write(self, machines: Sequence[str], text: str) -> None:
         """Have all these machines enforce the text, or none: each checks, then each applies, then each confirms.
 
@@ -80,21 +91,25 @@ class Client:
             ) from error
 
     def _all[T](self, machines: Sequence[str], do: Callable[[str], T]) -> dict[str, T]:
+        done, faults = self._each(machines, do)
+        if faults:
+            raise _together(faults)
+        return done
+
+    def _each[T](self, machines: Sequence[str], do: Callable[[str], T]) -> tuple[dict[str, T], Sequence[BaseException]]:
         with ThreadPoolExecutor(max(1, len(machines))) as pool:
             waiting = {machine: pool.submit(do, machine) for machine in machines}
-        faults = [fault for one in waiting.values() if (fault := one.exception())]
-        if faults:
-            raise RulesetError("\n".join(str(fault) for fault in faults))
-        return {machine: one.result() for machine, one in waiting.items()}
+        faults = {machine: fault for machine, one in waiting.items() if (fault := one.exception())}
+        return {name: one.result() for name, one in waiting.items() if name not in faults}, [*faults.values()]
 
     def _ask(self, machine: str, words: str, text: str = "") -> dict[str, Any]:
         command = ["ssh", "-F", str(self._config), *OPTIONS, "--", machine, words]
         try:
             done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=TIMEOUT, check=False)
         except subprocess.TimeoutExpired:
-            raise RulesetError(self._silent(machine, words, f"no answer within {TIMEOUT} s")) from None
+            raise UnreachableError(self._silent(machine, words, f"no answer within {TIMEOUT} s")) from None
         if done.returncode == UNREACHABLE:
-            raise RulesetError(self._silent(machine, words, _last(done.stderr.splitlines())))
+            raise UnreachableError(self._silent(machine, words, _last(done.stderr.splitlines())))
         try:
             answer: dict[str, Any] = json.loads(done.stdout)
         except ValueError:
@@ -112,6 +127,10 @@ class Client:
         return (
             f"{machine} cannot be reached: {why}. Tried: {tried}. Way out: power it on, or see that this file names it"
         )
+
+
+def _together(faults: Iterable[BaseException]) -> RulesetError:
+    return RulesetError("\n".join(str(fault) for fault in faults))
 
 
 def _named(config: Path) -> Iterator[str]:

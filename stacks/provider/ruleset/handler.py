@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
+from stacks.model.inventory import Degraded
 from stacks.provider.base import Checked, Handler, ProviderError, Standing
 from stacks.provider.ruleset.client import Client, Reading, RulesetError, digest
 from stacks.provider.ruleset.nft import OddRule, Table, rule_of
@@ -51,16 +53,28 @@ class RulesetHandler(Handler):
         return _outputs(table, digest(text(table, self._resource(urn, inputs))))
 
     def write(self, urn: str, inputs: Plain) -> None:
-        table = RulesetSpec.model_validate(inputs).table()
+        """To every member; where the site is degraded, to those that answer."""
+        spec = RulesetSpec.model_validate(inputs)
         with _told():
-            self._client().write(inputs["members"], text(table, self._resource(urn, inputs)))
+            client = self._client()
+            members = list(client.answering(spec.members)) if _degraded(inputs) else spec.members
+            client.write(members, text(spec.table(), self._resource(urn, inputs)))
 
     def read(self, key: str, inputs: Plain) -> tuple[Plain, Plain] | None:
-        """A machine that the SSH configuration does not name is gone, and its ruleset with it."""
+        """A machine that the SSH configuration does not name is gone, and its ruleset with it.
+
+        A member that does not answer is drift of `members` while the other one does: so a refresh gets as far as the
+        write, which refuses it, or where the site is degraded does not.
+        """
         with _told(f"{key}: "):
             client = self._client()
-            readings = client.list(_there(client, inputs))
-        return _as_one(readings, inputs) if readings else None
+            there = _there(client, inputs)
+            if not there:
+                return None
+            readings = client.answering(there)
+        found, outputs = _as_one(readings, inputs)
+        silent = [f"{member} (does not answer)" for member in there if member not in readings]
+        return {**found, "members": [*found["members"], *silent]}, outputs
 
     def list(self) -> list[Standing]:
         """Every machine's, those that enforce one resource's together. Without a resource the key is the machine."""
@@ -125,6 +139,12 @@ def _view(reading: Reading, described: Plain) -> View:
     odd = table.foreign or any(isinstance(rule, OddRule) for rule in rules)
     edited = bool(odd) or digest(text(table, reading.resource)) != reading.confirmed
     return View(shown(table, described), _outputs(table, reading.confirmed), edited)
+
+
+def _degraded(inputs: Plain) -> bool:
+    """Whether a member may be missing; judged as late as can be, as a plan may be applied after the end."""
+    given = inputs.get("degraded")
+    return given is not None and Degraded.model_validate(given).on(datetime.now(UTC))
 
 
 def _outputs(table: Table, confirmed: str | None) -> Plain:

@@ -38,6 +38,13 @@ class FlowInput(TypedDict):
     """Their lines, as `stacks.model.rules.Rule` writes them: a changed rule is one changed line of a plan."""
 
 
+class DegradedInput(TypedDict):
+    """Until when the ruleset may be written although a member does not answer, and why."""
+
+    until: str
+    reason: str
+
+
 class RulesetInputs(TypedDict):
     """Everything that a Ruleset takes."""
 
@@ -50,6 +57,7 @@ class RulesetInputs(TypedDict):
     serves: list[str]
     guards: list[GuardInput]
     flows: dict[str, FlowInput]
+    degraded: NotRequired[DegradedInput]
 
 
 class Ruleset(pulumi.CustomResource):
@@ -76,7 +84,7 @@ def ruleset_inputs(
     ruleset: rules.Ruleset, flows: Mapping[str, Flow], *, owner: str, level: int, serves: Sequence[str]
 ) -> RulesetInputs:
     """The inputs of a derived ruleset; `flows` is the catalogue's, which knows when each is to be reviewed."""
-    return {
+    found: RulesetInputs = {
         "target": ruleset.target,
         "site": ruleset.site,
         "kind": ruleset.kind,
@@ -87,6 +95,9 @@ def ruleset_inputs(
         "guards": [{"name": name, "rule": rule_line(rule)} for name, rule in ruleset.guards],
         "flows": {name: _flow(one, flows[name]) for name, one in ruleset.flows.items()},
     }
+    if ruleset.degraded:
+        found["degraded"] = {"until": ruleset.degraded.until.isoformat(), "reason": ruleset.degraded.reason}
+    return found
 
 
 def _flow(rules_of: rules.FlowRules, flow: Flow) -> FlowInput:

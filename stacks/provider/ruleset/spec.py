@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from stacks.model.inventory import Degraded
 from stacks.model.rules import Rule
 from stacks.provider.ruleset.nft import Flow, Table, normal, render, rule_line
 
@@ -106,6 +107,7 @@ class RulesetSpec(_Input):
     serves: list[str]
     guards: list[GuardSpec]
     flows: dict[Name, FlowSpec]
+    degraded: Degraded | None = None
 
     def table(self) -> Table:
         """What a kernel shows once it is applied."""

@@ -26,7 +26,17 @@ from qhs.net.prove.space import (
 from stacks.model import Estate
 from stacks.model.addresses import Pair
 from stacks.model.catalogue import Flow
-from stacks.model.estate import BASTION, FIREWALL, INTER_SITE, MANAGEMENT_PORTS, SYNC, Machine, Place
+from stacks.model.estate import (
+    BASTION,
+    FIREWALL,
+    INTER_SITE,
+    MANAGEMENT_PORTS,
+    PEER_PORT,
+    SYNC,
+    TRACKING_PORT,
+    Machine,
+    Place,
+)
 
 NEIGHBOURS = (135, 136)
 SSH = 22
@@ -227,3 +237,18 @@ def _locals(estate: Estate, machine: Machine) -> Iterator[Local]:
                 if FIREWALL in machine.roles and port.name == SYNC:
                     box = Box(anywhere, anywhere, service(PROTOCOLS["vrrp"]))
                     yield Local("vrrp", machine.name, hook, port.name, family, box)
+            if FIREWALL in machine.roles and port.name == SYNC and family == FAMILIES[0]:
+                yield from _between_members(estate, machine)
+
+
+def _between_members(estate: Estate, machine: Machine) -> Iterator[Local]:
+    """What the members of a pair tell each other: the connections that they track, and their ruleset."""
+    family = FAMILIES[0]
+    anywhere = ANY_ADDRESS[family]
+    firewalls = [one for one in estate.machines.values() if one.site == machine.site and FIREWALL in one.roles]
+    pair = [one.interface(SYNC).address for one in firewalls]
+    members = spans_of(pair)[family]
+    for kind, protocol, number in (("tracking", "udp", TRACKING_PORT), ("peer", "tcp", PEER_PORT)):
+        wanted = service(PROTOCOLS[protocol], number, number)
+        yield Local(kind, machine.name, "input", SYNC, family, Box(members, anywhere, wanted))
+        yield Local(kind, machine.name, "output", SYNC, family, Box(anywhere, members, wanted))

@@ -1,0 +1,147 @@
+"""A firewall pair survives: connections outlive either member, and a member that returns has its peer's ruleset first.
+
+Tests are in the order of one story, and leave the pair as they found it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+
+from qhs import ruleset_access
+from qhs.layout import topology
+from qhs.twin import boot, inside, lifecycle, outage
+from qhs.twin.names import Twin
+from stacks.model import load
+from stacks.provider.ruleset.client import Client, digest
+from tests.pace import Pace
+from tests.twin.conftest import MEASURED, WatchedUp
+from tests.twin.hosts import Hosts
+from tests.twin.streams import Streams, in_machine
+from tests.twin.waiting import await_
+
+pytestmark = pytest.mark.live
+
+ESTATE = load("twin")
+SITE = "ndc"
+PAIR = ESTATE.firewalls(SITE)
+CLIENT, SERVER = f"{SITE}-app1", f"{SITE}-db1"
+DATABASE = next(one for one in ESTATE.machines[SERVER].services if one.service == "postgres")
+EACH = 100  # streams in a family
+LONGEST = 3  # seconds that a stream may wait on a quiet machine
+# Nothing, before keepalived has started.
+STATE, CONFIRMED = "cat /run/qhs-gateways 2>/dev/null || true", "sha256sum /etc/qhs/ruleset.nft"
+SETTLED = [["backup", "primary"], ["primary", "backup"]]
+# In the order in which a boot must end them; a unit that is running has ended its start.
+ORDER = ("qhs-ruleset.service", "qhs-pair.service", "keepalived.service")
+
+
+@pytest.fixture
+def streams(twin: Twin, second_up: WatchedUp) -> Iterator[Streams]:
+    """From one segment of the site to another, in both families."""
+    addresses = [(address, 5432) for address in DATABASE.targets[0].texts()]
+    with Streams(in_machine(twin, CLIENT), in_machine(twin, SERVER), addresses, EACH) as opened:
+        yield opened
+
+
+@pytest.fixture
+def confirmed(hosts: Hosts, twin: Twin, second_up: WatchedUp) -> Iterator[str]:
+    """The ruleset of the pair, which it has again at the end."""
+    text = hosts.say("cat /etc/qhs/ruleset.nft", PAIR[:1])[PAIR[0]] + "\n"
+    yield text
+    write(twin, PAIR, text)
+
+
+def write(twin: Twin, members: tuple[str, ...], text: str) -> None:
+    """As the plugin does."""
+    client = Client(ruleset_access.write(twin))
+    inside.call(twin.netns_path(), lambda: client.write(members, text))
+
+
+def holder(hosts: Hosts) -> tuple[str, str]:
+    """Who of the pair holds the gateways, and the other one."""
+    await_(lambda: list(hosts.say(STATE, PAIR).values()) in SETTLED)
+    said = hosts.say(STATE, PAIR)
+    first, second = sorted(said, key=lambda name: said[name] != "primary")
+    return first, second
+
+
+def cut_off(twin: Twin, streams: Streams, member: str) -> None:
+    """Power off the member that holds the gateways; no stream may end, or wait for long."""
+    pace, count = Pace(), streams.count
+    with streams.longest_pause() as longest:
+        outage.power_off(twin, member)
+        off = time.monotonic()
+        await_(lambda: streams.broken != [] or streams.all_heard_since(off))
+    MEASURED.append(f"{member} off under {count} streams: {len(streams.broken)} ended, pause {longest[0]:.2f} s")
+    assert streams.broken == []
+    assert longest[0] <= pace.limit(LONGEST)
+
+
+def test_streams_outlive_both_members_and_who_returns_has_what_was_written_meanwhile(
+    hosts: Hosts, twin: Twin, streams: Streams, confirmed: str
+) -> None:
+    first, second = holder(hosts)
+    cut_off(twin, streams, first)
+    # What a degraded site allows: the one that is there gets a ruleset without a flow.
+    less = "\n".join(line for line in confirmed.split("\n") if '"app-to-ballot-db"' not in line)
+    assert less != confirmed
+    write(twin, (second,), less)
+    outage.power_on(twin, first)
+    await_(lambda: hosts.say(STATE, [first])[first] == "backup")
+    assert hosts.say(CONFIRMED, [first])[first].split()[0] == digest(less)
+    assert "app-to-ballot-db" not in hosts.say("nft list table inet qhs", [first])[first]
+    assert hosts.say(STATE, [second])[second] == "primary", "the gateways moved back, which costs a pause for nothing"
+    show = f"systemctl show --value --property=ActiveEnterTimestampMonotonic {' '.join(ORDER)}"
+    entered = [int(word) for word in hosts.say(show, [first])[first].split()]
+    assert all(one < other for one, other in pairwise(entered)), dict(zip(ORDER, entered, strict=True))
+    cut_off(twin, streams, second)
+    outage.power_on(twin, second)
+    assert holder(hosts) == (first, second)
+
+
+def test_two_members_that_return_at_once_never_stand_open(hosts: Hosts, twin: Twin, second_up: WatchedUp) -> None:
+    for member in PAIR:
+        outage.power_off(twin, member)
+    with watched(twin) as seen:
+        lifecycle.up(topology(ESTATE), twin=twin)
+        holder(hosts)
+    assert {member for member, _ in seen} == set(PAIR)
+    assert [one for one in seen if one[1].count("policy drop") != len(("input", "forward", "output"))] == []
+    assert len(set(hosts.say(CONFIRMED, PAIR).values())) == 1
+    with Streams(in_machine(twin, CLIENT), in_machine(twin, SERVER), [(DATABASE.targets[0].texts()[0], 5432)], 1):
+        pass
+
+
+@contextlib.contextmanager
+def watched(twin: Twin) -> Iterator[list[tuple[str, str]]]:
+    """The tables of the members, from as soon as each has an address and for as long as the block runs."""
+    seen: list[tuple[str, str]] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.1):
+            for member in PAIR:
+                init = boot.group(twin, member).init()
+                if init and "inet " in said(init, "ip", "address", "show", "dev", "sync"):
+                    seen.append((member, said(init, "nft", "list", "table", "inet", "qhs")))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watching.join()
+
+
+def said(init: int, *command: str) -> str:
+    """What a program of this machine shows of the network of another."""
+    inside_it = ["nsenter", f"--net=/proc/{init}/ns/net", *command]
+    return subprocess.run(inside_it, capture_output=True, text=True, check=False).stdout
