@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,17 @@ class Place:
         return [line.rsplit('"', 2)[1] for line in self.table().splitlines() if "comment" in line]
 
     def counters(self) -> dict[str, int]:
-        """Packets that each rule has counted, by its comment."""
+        """Packets that the rules of each comment have counted."""
         shown = self.shell("nft", "list", "table", "inet", "qhs").stdout
-        return {name: int(packets) for packets, name in re.findall(r'counter packets (\d+) .* comment "(.*)"', shown)}
+        found: Counter[str] = Counter()
+        for packets, name in re.findall(r'counter packets (\d+) .* comment "(.*)"', shown):
+            found[name] += int(packets)
+        return dict(found)
+
+    def witness(self) -> dict[str, int]:
+        """Packets that the counters of a test's own table `witness` have counted, by their names."""
+        told = json.loads(self.shell("nft", "-j", "list", "counters", "table", "inet", "witness").stdout)
+        return {one["counter"]["name"]: one["counter"]["packets"] for one in told["nftables"] if "counter" in one}
 
     def until(self, names: list[str], seconds: float = 8) -> None:
         end = time.monotonic() + seconds

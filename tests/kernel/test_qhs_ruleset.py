@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
+from select import select
 
 import pytest
 
@@ -209,12 +213,35 @@ def test_anything_but_our_table_is_refused(place: Place, text: str) -> None:
     assert place.table() == ""
 
 
+@contextmanager
+def watched(place: Place) -> Iterator[list[str]]:
+    """What the kernel tells of every change of any table, as it happens."""
+    command = ["nsenter", f"--target={place.init.pid}", "--net", "nft", "monitor"]
+    watcher = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    told: list[str] = []
+    assert watcher.stdout
+    try:
+        while not select([watcher.stdout], [], [], 0.1)[0]:  # it listens once it tells of this
+            place.shell("nft", "add table ip watched; delete table ip watched")
+        yield told
+        place.shell("nft", "add", "table", "ip", "end")
+        told += takewhile(lambda line: "table ip end" not in line, watcher.stdout)
+    finally:
+        watcher.kill()
+        watcher.wait()
+    told[:] = [line for line in told if " ip watched" not in line and not line.startswith("#")]
+
+
 def test_what_nft_does_not_take_changes_nothing(place: Place) -> None:
+    """Not for a moment either: the kernel tells of no change."""
     place.keep(OPEN)
     wrong = OPEN.replace('iifname "lo"', "tcp dport 99999")
-    answer = place.apply(wrong)
-    assert answer["error"]["code"] == "invalid"
-    assert "99999" in answer["error"]["message"]
+    with watched(place) as told:
+        for words in ("check", "apply"):
+            answer = place.ask(f"{words} {digest(wrong)}", wrong)
+            assert answer["error"]["code"] == "invalid"
+            assert "99999" in answer["error"]["message"]
+    assert told == []
     assert place.names() == ["guard:loopback"]
 
 

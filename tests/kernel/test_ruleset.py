@@ -26,6 +26,17 @@ FLOWS = {
     "expiring": Flow((replace(WEB, protocol="tcp", ports=("443",)),), expires=EXPIRES),
     "staged": Flow((replace(WEB, protocol="udp", ports=("53",)),), staged=True),
     "both": Flow((replace(WEB, protocol="udp", ports=("123",)),), expires=EXPIRES, staged=True),
+    "ending": Flow(
+        (
+            Rule("input", iif="a", family="ip", protocol="tcp", ports=("443", "5000-5100")),
+            Rule("output", oif="b", family="ip6", sources=("fd51::/64", "fd52::1/128"), protocol="udp", ports=("53",)),
+            Rule("forward", iif="a", oif="b", protocol="icmp", icmp_types=("echo-request",)),
+            replace(WEB, family="ip6", sources=("fd51::/64",), destinations=(), protocol="icmpv6"),
+            replace(WEB, sources=("10.0.0.0/24", "10.0.1.0/24", "10.9.0.1"), protocol="esp"),
+            Rule("output", protocol="icmpv6", icmp_types=("nd-neighbor-solicit",)),
+        ),
+        expires=EXPIRES,
+    ),
     "touching": Flow(
         (
             replace(

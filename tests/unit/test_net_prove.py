@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -32,8 +31,7 @@ def match(rule: Listing, name: str) -> Listing:
     found: Listing = next(
         one["match"]
         for one in rule["expr"]
-        if "match" in one
-        and name in (one["match"]["left"].get("payload", one["match"]["left"].get("meta", {})).values())
+        if "match" in one and name in next(iter(one["match"]["left"].values())).values()
     )
     return found
 
@@ -99,6 +97,8 @@ def meta(key: str, right: Any) -> Listing:
 ACCEPT: Listing = {"accept": None}
 DROP: Listing = {"drop": None}
 FLOW = "app-to-postgres"
+# It expires, and nothing else lets a vendor in.
+BRIEF, ENDED, BASTION = "vendor-to-bastion", "expired:vendor-to-bastion", "qhdc-bastion1"
 MUTANTS: dict[str, tuple[str, Callable[[Listing], None]]] = {
     "a flow's rule deleted": (FIREWALL, delete(FLOW)),
     "a source forgotten": (FIREWALL, drop_match(FLOW, "saddr")),
@@ -134,6 +134,9 @@ MUTANTS: dict[str, tuple[str, Callable[[Listing], None]]] = {
     "invalid packets through": (FIREWALL, delete("guard:through-invalid")),
     "the guard against invalid packets last": (FIREWALL, last("guard:through-invalid", "forward")),
     "management from anywhere": (HOST, drop_match("guard:management", "saddr", "input")),
+    "an expiry that ends no session through": (FIREWALL, delete(ENDED)),
+    "an expiry that ends no session in": (BASTION, delete(ENDED, "input")),
+    "an expiry that lets answers go on": (BASTION, delete(ENDED, "output")),
 }
 
 
@@ -146,7 +149,7 @@ def test_the_planned_rules_are_what_the_flows_say(judged: Callable[[], Proof]) -
     proof = judged()
     assert [cell for cell in proof.cells if cell.packet] == []
     assert proof.code == 0
-    assert {cell.kind for cell in proof.cells} == {"flow", "rest", "edge", "host", "local", "state", "chain"}
+    assert {cell.kind for cell in proof.cells} == {"flow", "rest", "edge", "host", "local", "state", "expiry", "chain"}
 
 
 def test_every_declared_conversation_is_a_cell_that_allows(known: Facts, judged: Callable[[], Proof]) -> None:
@@ -215,22 +218,23 @@ def test_a_host_that_forwards_is_a_path(estate: Estate, listings: dict[str, Any]
     assert ("qhdc.data", "qhdc.mgmt-ports") in {(cell.source, cell.destination) for cell in found}
 
 
-def test_rules_of_an_expired_flow_must_be_dead(estate: Estate, known: Facts, listings: dict[str, Any]) -> None:
-    then = NOW + timedelta(days=1)
-    mortal = estate.catalogue.flows[FLOW].model_copy(update={"expires": then})
-    talks = tuple(replace(one, flow=mortal) if one.flow is estate.catalogue.flows[FLOW] else one for one in known.talks)
-    expiring = replace(known, talks=talks)
-    assert prove(expiring, listings, NOW).code == 0
-    assert {cell.packet.hops[0].by for cell in prove(expiring, listings, then).violations if cell.packet} == {FLOW}
+def test_from_the_second_of_an_expiry_nothing_of_the_flow_passes(
+    estate: Estate, known: Facts, listings: dict[str, Any]
+) -> None:
+    """Before, it does; and what the flow had established ends with it."""
+    then = estate.catalogue.flows[BRIEF].expires
+    assert then
+    for moment, passes in ((then - timedelta(seconds=1), True), (then, False)):
+        proof = prove(known, listings, moment)
+        assert (proof.code, [cell for cell in proof.cells if cell.packet]) == (0, [])
+        cells = {cell[:4]: cell.found for cell in proof.cells if cell.kind == "flow"}
+        assert cells["flow", "qhdc.vendor", "qhdc.management", "bastion"] == ("allow" if passes else "deny")
     for listing in listings.values():
         for rule in rules_of(listing):
-            if rule["comment"] == FLOW:
-                rule["expr"].insert(
-                    0, {"match": {"op": "<", "left": {"meta": {"key": "time"}}, "right": f"{then:%F %T}"}}
-                )
-        listings = {**listings}
-    assert prove(expiring, listings, then).code == 0
-    assert prove(expiring, listings, NOW).code == 0
+            if rule["comment"] == ENDED:
+                remove(listing, rule)
+    proof = prove(known, listings, then)
+    assert {(cell.kind, cell.service) for cell in proof.violations} == {("expiry", "established, expired")}
 
 
 def test_a_machine_without_rules_leaves_the_proof_incomplete(known: Facts, listings: dict[str, Any]) -> None:

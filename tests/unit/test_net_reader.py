@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(missing() is not None, reason=f"rulesets cannot 
 def loaded(rules: str, *, policy: str = "drop", more: str = "", now: datetime = NOW) -> Filter:
     hook = "type filter hook forward priority filter"
     text = f"table inet qhs {{\n{more}\nchain forward {{ {hook}; policy {policy};\n{rules}\n}}\n}}\n"
-    return read(listings({"box": text})["box"], "box", now)
+    return read(listings({"box": text})["box"], "box").at(now)
 
 
 def passes(found: Filter, packet: str, *, iif: str = "a", oif: str = "b", state: str = "new") -> bool:
@@ -61,6 +61,13 @@ CASES = {
     "tcp dport 22 drop; tcp dport 20-25 accept": ({f"{V4} tcp/21"}, {f"{V4} tcp/22"}),
     "tcp dport 22 accept; tcp dport 22 drop": ({f"{V4} tcp/22"}, set()),
     "tcp dport 22 reject; accept": ({f"{V4} tcp/23"}, {f"{V4} tcp/22"}),
+    "ct original ip saddr 10.0.0.0/24 meta l4proto tcp ct original proto-dst 443-445 accept": (
+        {f"{V4} tcp/443", f"{V4} tcp/445"},
+        {f"{V4} tcp/442", f"{V4} udp/443", "10.0.1.0 10.2.0.1 tcp/443", f"{V6} tcp/443"},
+    ),
+    "ct original ip6 daddr fd00::/64 meta l4proto udp accept": ({f"{V6} udp/1"}, {f"{V6} tcp/1", f"{V4} udp/1"}),
+    # ICMP has a type and a code in the place of a port: 2048 is type 8 with code 0.
+    "meta l4proto icmp ct original proto-dst 2048 accept": ({f"{V4} icmp/8"}, {f"{V4} icmp/0", f"{V4} tcp/2048"}),
     "jump sub; accept": ({f"{V4} tcp/1", f"{V4} tcp/7"}, {f"{V4} tcp/8"}),
     "ip saddr 10.0.0.0/24 jump sub; accept": ({"10.0.1.1 10.2.0.1 tcp/8"}, {f"{V4} tcp/8"}),
     'counter log prefix "seen "; tcp dport 1 log prefix "x" counter accept comment "y"': (
@@ -97,12 +104,20 @@ def test_a_drop_of_another_table_beats_an_accept() -> None:
         f"table inet {name} {{ chain f {{ type filter hook forward priority {priority}; policy {policy};\n}}\n}}\n"
         for name, priority, policy in (("one", 0, "accept"), ("two", 5, "drop"))
     )
-    assert not passes(read(listings({"box": text})["box"], "box", NOW), f"{V4} tcp/1")
+    assert not passes(read(listings({"box": text})["box"], "box"), f"{V4} tcp/1")
 
 
 @pytest.mark.parametrize(
     "rules",
-    ["tcp sport 1024 accept", "meta mark 7 accept", "limit rate 5/second accept", "ct count over 3 drop", "goto sub"],
+    [
+        "tcp sport 1024 accept",
+        "meta l4proto tcp ct original proto-src 1024 accept",
+        "ct reply ip saddr 10.0.0.1 accept",
+        "meta mark 7 accept",
+        "limit rate 5/second accept",
+        "ct count over 3 drop",
+        "goto sub",
+    ],
 )
 def test_what_it_cannot_decide_is_named(rules: str) -> None:
     with pytest.raises(NotUnderstoodError, match=r"^box: rule \d+ of inet qhs forward: found "):
@@ -112,7 +127,7 @@ def test_what_it_cannot_decide_is_named(rules: str) -> None:
 def test_a_translation_of_addresses_is_refused() -> None:
     text = "table inet nat { chain post { type nat hook postrouting priority srcnat; masquerade\n}\n}\n"
     with pytest.raises(NotUnderstoodError, match=r"^box: "):
-        read(listings({"box": text})["box"], "box", NOW)
+        read(listings({"box": text})["box"], "box")
 
 
 def test_a_ruleset_that_nft_refuses_is_one_message() -> None:

@@ -45,7 +45,7 @@ LINES = {
     "t": r"table inet qhs \{",
     "c": r"\tchain (input|forward|output) \{",
     "h": r"\t\ttype filter hook (input|forward|output) priority filter; policy drop;",
-    "r": r"\t\t((iifname|oifname|meta|ip|ip6|tcp|udp|sctp|icmp|icmpv6|ct) ([\w.:/,<\" -]|\{[\w.:/, -]*\})*)?"
+    "r": r"\t\t((iifname|oifname|meta|ip|ip6|tcp|udp|sctp|icmp|icmpv6|ct) ([\w.:/,<>=\" -]|\{[\w.:/, -]*\})*)?"
     r'counter (accept|drop) comment "[\w:.-]+"',
     "e": r"\t\}",
     "x": r"\}",

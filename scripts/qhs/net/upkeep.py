@@ -121,7 +121,7 @@ def _distinct(listings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _chains(machine: str, listing: Any, now: datetime) -> Iterator[_OfChain]:
-    chains = read(listing, machine, now).chains
+    chains = read(listing, machine).at(now).chains
     for chain in CHAINS:
         if own := chains.get(f"{FAMILY} {TABLE} {chain}"):
             by_flow: dict[str, list[Standing]] = {}

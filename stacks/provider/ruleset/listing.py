@@ -16,15 +16,19 @@ from stacks.model.addresses import Network, text
 from stacks.model.rules import Rule
 from stacks.provider.ruleset.nft import (
     CHAINS,
+    ENDED,
     GUARD,
     IMPLIED,
     NFPROTO,
     OWN_NAME,
     STAGED,
+    Ending,
     Flow,
     OddRule,
     Table,
+    endings,
     normal_rule,
+    rule_line,
     sequence,
 )
 
@@ -56,16 +60,31 @@ def parse(listing: Mapping[str, Any]) -> Table:
             foreign.append(_shown({kind: {k: v for k, v in content.items() if k not in ("handle", "family", "table")}}))
     foreign += [f"chain {chain} is missing" for chain in CHAINS if chain not in chains]
     guards = tuple((n.removeprefix(GUARD), s.guard()) for n, s in rules if n.startswith(GUARD))
-    flows: dict[str, list[_Seen]] = {}
+    by_flow: dict[str, list[_Seen]] = {}
+    ends: dict[str, list[Rule]] = {}
     for name, seen in rules:
-        if not name.startswith(GUARD):
-            flows.setdefault(name, []).append(seen)
-    return Table(
-        guards,
-        {name: _flow_of(flows[name]) for name in sorted(flows)},
-        sequence((seen.rule.chain, name) for name, seen in rules),
-        tuple(foreign),
-    )
+        if name.startswith(ENDED):
+            ends.setdefault(name.removeprefix(ENDED), []).append(seen.ending())
+        elif not name.startswith(GUARD):
+            by_flow.setdefault(name, []).append(seen)
+    flows = {name: _flow_of(by_flow[name]) for name in sorted(by_flow)}
+    foreign += _wrong_ends(flows, ends)
+    return Table(guards, flows, sequence((seen.rule.chain, name) for name, seen in rules), tuple(foreign))
+
+
+def _wrong_ends(flows: Mapping[str, Flow], ends: Mapping[str, list[Rule]]) -> Iterable[str]:
+    """What ends with a flow follows from its rules and its expiry, so it is told only where it does not."""
+    for name in sorted({*flows, *ends}):
+        wanted = endings(flows[name]) if name in flows else []
+        found = ends.get(name, [])
+        more, less = [one for one in found if one not in wanted], [one for one in wanted if one not in found]
+        if found != wanted:
+            told = [f"found {_told(more)}"] * bool(more) + [f"missing {_told(less)}"] * bool(less)
+            yield f"{ENDED}{name}: {', '.join(told) or 'in another order, or twice'}"
+
+
+def _told(rules: Iterable[Rule]) -> str:
+    return "; ".join(map(rule_line, rules))
 
 
 def _is_ours(kind: str, content: Expression) -> bool:
@@ -94,6 +113,8 @@ class _Seen:
         self.rule = Rule(chain, verdict="")
         self.expires: datetime | None = None
         self.staged = False
+        self._since: datetime | None = None
+        self._is_ending = name.startswith(ENDED)
         self._counted = False
         self._prefix = STAGED.format(name)
         self._odd = [_shown(one) for one in expressions if not self._takes(one)]
@@ -107,6 +128,11 @@ class _Seen:
     def as_in(self, flow: _Seen) -> Rule:
         """As a rule of the flow that begins with another rule."""
         return self._finished(expires=flow.expires, staged=flow.staged)
+
+    def ending(self) -> Rule:
+        """As what ends with a flow."""
+        rule = self._finished(expires=None, staged=False)
+        return rule if isinstance(rule, OddRule) else Ending(**asdict(rule), since=self._since)
 
     def _finished(self, *, expires: datetime | None, staged: bool) -> Rule:
         odd = list(self._odd)
@@ -131,17 +157,25 @@ class _Seen:
 
     def _takes_match(self, match: Expression) -> bool:
         (kind, left), *_ = match["left"].items()
-        key = (kind, left.get("protocol", ""), left.get("field") or left.get("key"))
+        key = (kind, left.get("protocol") or left.get("dir", ""), left.get("field") or left.get("key"))
         operator, right = match["op"], match["right"]
-        if key == ("meta", "", "time") and operator == "<" and self.expires is None:
-            self.expires = datetime.strptime(right, _TIME).replace(tzinfo=UTC)
-            return True
-        if operator not in ("==", "in"):
-            return False
         try:
-            return self._sets(**_fields(key, right))
+            if key == ("meta", "", "time"):
+                return self._takes_moment(operator, datetime.strptime(right, _TIME).replace(tzinfo=UTC))
+            if operator not in ("==", "in"):
+                return False
+            return self._sets(**(_of_connection if self._is_ending else _fields)(key, right))
         except (KeyError, TypeError, ValueError):
             return False
+
+    def _takes_moment(self, operator: str, moment: datetime) -> bool:
+        if self._is_ending and operator == ">=" and self._since is None:
+            self._since = moment
+        elif not self._is_ending and operator == "<" and self.expires is None:
+            self.expires = moment
+        else:
+            return False
+        return True
 
     def _sets(self, **fields: Any) -> bool:
         """Takes values for fields that are still empty; a second match of the same field is an odd one."""
@@ -168,8 +202,31 @@ def _fields(key: tuple[str, str, str], right: Any) -> dict[str, Any]:
         return {"protocol": protocol, "family": IMPLIED[protocol], "icmp_types": tuple(map(str, _elements(right)))}
     if name == "dport":
         return {"protocol": protocol, "ports": tuple(_port(one) for one in _elements(right))}
+    return _addresses(protocol, name, right)
+
+
+def _of_connection(key: tuple[str, str, str], right: Any) -> dict[str, Any]:
+    """As `_fields`, of what ends with a flow: it asks what a connection was opened with."""
+    *kind, name = key
+    if key in _NAMES or name == "nfproto":
+        return _fields(key, right)
+    if name == "l4proto":
+        return {"protocol": _protocol(right)}
+    if kind != ["ct", "original"]:
+        raise KeyError(key)
+    if name == "proto-dst":
+        return {"ports": tuple(_port(one) for one in _elements(right))}
+    family, _, side = name.partition(" ")
+    return _addresses(family, side, right)
+
+
+def _addresses(family: str, side: str, right: Any) -> dict[str, Any]:
     networks = [network for one in _elements(right) for network in _networks(one)]
-    return {"family": protocol, _ADDRESSES[name]: tuple(map(text, networks))}
+    return {"family": family, _ADDRESSES[side]: tuple(map(text, networks))}
+
+
+def _protocol(right: Any) -> str:
+    return {value: key for key, value in OWN_NAME.items()}.get(right, str(right))
 
 
 def _meta(name: str, right: Any) -> dict[str, Any]:
@@ -177,7 +234,7 @@ def _meta(name: str, right: Any) -> dict[str, Any]:
         return {"family": {value: key for key, value in NFPROTO.items()}[right]}
     if name != "l4proto":
         raise KeyError(name)
-    protocol = {value: key for key, value in OWN_NAME.items()}.get(right, str(right))
+    protocol = _protocol(right)
     return {"protocol": protocol, "family": IMPLIED[protocol]} if protocol in IMPLIED else {"protocol": protocol}
 
 

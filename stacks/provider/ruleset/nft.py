@@ -7,7 +7,7 @@ are compared in that one form.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from ipaddress import collapse_addresses, ip_network
 from itertools import groupby
@@ -18,12 +18,16 @@ from stacks.model.rules import Rule
 
 FAMILY, TABLE = "inet", "qhs"
 CHAINS = ("input", "forward", "output")
-GUARD = "guard:"
+GUARD, ENDED = "guard:", "expired:"
 
 STAGED = "qhs-staged:{} "
 NFPROTO = {"ip": "ipv4", "ip6": "ipv6"}
 IMPLIED = {"icmp": "ip", "icmpv6": "ip6"}
 OWN_NAME = {"icmpv6": "ipv6-icmp"}  # what nft calls the protocol where it is not an expression of its own
+BACK = {"input": "output", "output": "input"}
+"""Where answers pass to what a chain lets through, if it is another chain."""
+# The messages that open a connection, as conntrack has them in the place of a port: the type, then a code of 0.
+OPENING = {"icmp": {"echo-request": 8 << 8}, "icmpv6": {"echo-request": 128 << 8}}
 
 Guards = Sequence[tuple[str, Rule]]
 
@@ -51,6 +55,20 @@ class Flow:
 
 
 @dataclass(frozen=True)
+class Ending(Rule):
+    """Drops from an expiry on what belongs to a connection that the flow had let in: established, it would go on.
+
+    Addresses and ports are those that the connection was opened with, so they are the same in both directions.
+    """
+
+    since: datetime | None = None
+
+    def __str__(self) -> str:
+        """As a rule's line, with its moment."""
+        return f"{super().__str__()} since={self.since:%Y-%m-%dT%H:%M:%SZ}"
+
+
+@dataclass(frozen=True)
 class OddRule(Rule):
     """A rule in which something is not ours; it equals no rule of ours."""
 
@@ -70,14 +88,10 @@ class Table:
 
 
 def render(guards: Guards, flows: Mapping[str, AnyFlow]) -> str:
-    """The ruleset as text for `nft -f`: the guards in their order, then the flows by name. Needs no clock."""
+    """The ruleset as text for `nft -f`. Needs no clock."""
     lines: dict[str, list[str]] = {chain: [] for chain in CHAINS}
-    for name, rule in guards:
-        lines[rule.chain].append(_line(rule, GUARD + name))
-    for name in sorted(flows):
-        flow = flows[name]
-        for rule in flow.rules:
-            lines[rule.chain].append(_line(rule, name, flow.expires, flow.staged))
+    for comment, rule in _ordered(guards, flows):
+        lines[rule.chain].append(_line(rule, comment, flows.get(comment)))
     chains = "\n".join(_chain(chain, lines[chain]) for chain in CHAINS)
     return f"table {FAMILY} {TABLE} {{\n{chains}}}\n"
 
@@ -91,12 +105,19 @@ def normal(guards: Guards, flows: Mapping[str, AnyFlow]) -> Table:
         )
         for name in sorted(flows)
     }
-    named = [(rule.chain, GUARD + name) for name, rule in own_guards]
-    named += [(rule.chain, name) for name, flow in own_flows.items() for rule in flow.rules]
+    named = ((rule.chain, comment) for comment, rule in _ordered(own_guards, own_flows))
     return Table(own_guards, own_flows, sequence(named))
 
 
-def normal_rule(rule: Rule) -> Rule:
+def endings(flow: AnyFlow) -> list[Ending]:
+    """What ends the connections of a flow at its expiry, in the order of the chains; nothing where it has none."""
+    if flow.expires is None:
+        return []
+    found = (one for rule in flow.rules if rule.verdict == "accept" for one in _ends(normal_rule(rule), flow.expires))
+    return sorted(dict.fromkeys(found), key=_place)
+
+
+def normal_rule[R: Rule](rule: R) -> R:
     """The rule in the form in which the kernel shows it: prefixes and ports merged, names in order."""
     return replace(
         rule,
@@ -126,21 +147,71 @@ def _chain(name: str, lines: list[str]) -> str:
     return f"\tchain {name} {{\n\t\ttype filter hook {name} priority filter; policy drop;\n{rules}\t}}\n"
 
 
-def _line(rule: Rule, comment: str, expires: datetime | None = None, staged: bool = False) -> str:
-    parts = list(_matches(normal_rule(rule)))
-    if expires:
-        # As a number: nft reads and shows dates in the zone of whoever runs it.
-        parts.append(f"meta time < {int(expires.timestamp())}")
-    if staged:
+def _ordered(guards: Guards, flows: Mapping[str, AnyFlow]) -> Iterator[tuple[str, Rule]]:
+    """All rules with their comments: the guards in their order, then the flows by name.
+
+    What ends with a flow comes before the guard that would let it go on.
+    """
+    ends = [(ENDED + name, one) for name in sorted(flows) for one in endings(flows[name])]
+    for name, rule in guards:
+        if "established" in rule.states:
+            yield from (one for one in ends if one[1].chain == rule.chain)
+            ends = [one for one in ends if one[1].chain != rule.chain]
+        yield GUARD + name, rule
+    yield from ends
+    yield from ((name, rule) for name in sorted(flows) for rule in flows[name].rules)
+
+
+def _ends(rule: Rule, since: datetime) -> Iterator[Ending]:
+    """For one rule: in its own direction, and in that of the answers."""
+    opening = OPENING.get(rule.protocol, {})
+    ports = tuple(str(opening[one]) for one in rule.icmp_types if one in opening) if rule.icmp_types else rule.ports
+    if rule.icmp_types and not ports:
+        return  # such messages belong to no connection
+    back = BACK.get(rule.chain, rule.chain)
+    for chain, iif, oif in ((rule.chain, rule.iif, rule.oif), (back, rule.oif, rule.iif)):
+        whole = replace(rule, chain=chain, verdict="drop", iif=iif, oif=oif, icmp_types=(), states=())
+        # One port a rule: nft 1.0.6 shows a set of them as something that it does not take back.
+        for own in [replace(whole, ports=(port,)) for port in ports] or [whole]:
+            yield Ending(**{one.name: getattr(own, one.name) for one in fields(Rule)}, since=since)
+
+
+def _line(rule: Rule, comment: str, flow: AnyFlow | None) -> str:
+    own = normal_rule(rule)
+    parts = list(_of_connection(own) if isinstance(own, Ending) else _matches(own))
+    # Moments as numbers: nft reads and shows dates in the zone of whoever runs it.
+    if flow and flow.expires:
+        parts.append(f"meta time < {int(flow.expires.timestamp())}")
+    if flow and flow.staged:
         parts.append(f'log prefix "{STAGED.format(comment)}"')
     return " ".join([*parts, "counter", rule.verdict, f'comment "{comment}"'])
 
 
-def _matches(rule: Rule) -> Iterator[str]:
+def _of_connection(rule: Ending) -> Iterator[str]:
+    yield from _interfaces(rule)
+    if rule.since:
+        yield f"meta time >= {int(rule.since.timestamp())}"
+    if rule.family and not (rule.sources or rule.destinations):
+        yield f"meta nfproto {NFPROTO[rule.family]}"
+    if rule.sources:
+        yield f"ct original {rule.family} saddr {_any_of(rule.sources)}"
+    if rule.destinations:
+        yield f"ct original {rule.family} daddr {_any_of(rule.destinations)}"
+    if rule.protocol:  # before the port: nft takes none without it
+        yield f"meta l4proto {OWN_NAME.get(rule.protocol, rule.protocol)}"
+    if rule.ports:
+        yield f"ct original proto-dst {_any_of(rule.ports)}"
+
+
+def _interfaces(rule: Rule) -> Iterator[str]:
     if rule.iif:
         yield f'iifname "{rule.iif}"'
     if rule.oif:
         yield f'oifname "{rule.oif}"'
+
+
+def _matches(rule: Rule) -> Iterator[str]:
+    yield from _interfaces(rule)
     if rule.family and not (rule.sources or rule.destinations or rule.protocol in IMPLIED):
         yield f"meta nfproto {NFPROTO[rule.family]}"
     if rule.sources:

@@ -49,18 +49,22 @@ def prove(known: Facts, listings: Mapping[str, Any], now: datetime) -> Proof:
     missing = tuple(name for name in known.nodes if name not in listings)
     if missing:
         return Proof((), missing, known.unbuilt)
-    by_listing: dict[int, Filter] = {}  # members of a pair share their listing
-    filters = {}
+    timeless: dict[int, Filter] = {}  # members of a pair share their listing
     for name in known.nodes:
-        listing = listings[name]
-        if id(listing) not in by_listing:
-            by_listing[id(listing)] = read(listing, name, now)
-        filters[name] = by_listing[id(listing)]
-    judge = Judge(known, filters, now)
+        if id(listings[name]) not in timeless:
+            timeless[id(listings[name])] = read(listings[name], name)
+
+    def at(moment: datetime) -> Judge:
+        by_listing = {key: one.at(moment) for key, one in timeless.items()}
+        return Judge(known, {name: by_listing[id(listings[name])] for name in known.nodes}, moment)
+
+    judge = at(now)
+    ahead = {one.flow.expires for one in known.talks if one.flow.expires and not one.flow.expired(now)}
     collecting = gc.isenabled()
     gc.disable()  # many small tuples and no cycles: the collector would take a third of the time
     try:
-        return Proof((*judge.cells(), *chains(judge)), unbuilt=known.unbuilt)
+        later = (cell for moment in sorted(ahead) for cell in at(moment).expiries())
+        return Proof((*judge.cells(), *later, *chains(judge)), unbuilt=known.unbuilt)
     finally:
         if collecting:
             gc.enable()

@@ -2,12 +2,13 @@
 
 Kinds of cells: `flow` (place to service), `rest` (whatever else gets from place to place), `edge` (one machine's
 forwarding from port to port), `host` (what a machine lets in or out), `local` (what it must let in or out to stay
-manageable), `state` (replies pass, invalid packets do not) and `chain` (C-NET-03, see `hops.py`).
+manageable), `state` (replies pass, invalid packets do not), `expiry` (from its second on nothing of a flow passes, its
+established sessions included, and all else that is established does) and `chain` (C-NET-03, see `hops.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import product
@@ -15,7 +16,7 @@ from typing import Literal, NamedTuple
 
 from qhs.net.prove.facts import Area, Facts, Leg, Node, Target
 from qhs.net.prove.filters import Filter, View
-from qhs.net.prove.intent import Alive, Intent, intend, local_view
+from qhs.net.prove.intent import Alive, Intent, back, intend, local_view
 from qhs.net.prove.paths import Hop, Paths, Way
 from qhs.net.prove.space import FAMILIES, Box, anything, both, meet, rest, sample
 
@@ -70,10 +71,19 @@ class Judge:
         yield from self._flows()
         for node in self._distinct():
             yield from self._edges(node)
-            yield from self._states(node)
+            yield from self._states(node, "state", self._views(node))
         for node in self.facts.nodes.values():
             yield from self._host(node)
         yield from self._locals()
+        for node in self._concerned():
+            yield from self._cuts(node)
+
+    def expiries(self) -> Iterator[Cell]:
+        """At the second of an expiry: what it ends, and that it ends nothing else. All the rest is as it was before."""
+        for node in self._concerned():
+            own = self.filters[node.name]
+            yield from self._states(node, "expiry", [view for view in self._views(node) if own.dated(view)])
+            yield from self._cuts(node)
 
     def beyond(self, source: Area, area: Area, family: int) -> list[Way]:
         """What gets from a place to another although no conversation says so; on our own wires with any source."""
@@ -173,6 +183,11 @@ class Judge:
         seen = {(node.unit, id(self.filters[node.name])): node for node in self.facts.nodes.values()}
         return list(seen.values())
 
+    def _concerned(self) -> list[Node]:
+        """Machines that let pass what has expired."""
+        names = {name for name, _ in self.intent.ended}
+        return [node for node in self._distinct() if names & {node.unit, node.name}]
+
     def _edges(self, node: Node) -> Iterator[Cell]:
         for iif in node.legs:
             for oif in node.legs:
@@ -191,10 +206,13 @@ class Judge:
 
     def _exact(self, kind: str, names: tuple[str, str, str], node: Node, wanted: list[Box], view: View) -> Cell:
         """Nothing passes there beyond what is wanted."""
+        return self._passing(kind, names, node, view, wanted)
+
+    def _passing(self, kind: str, names: tuple[str, str, str], node: Node, view: View, but: list[Box]) -> Cell:
         ways = [
             Way(box, (Hop(node.name, view.iif, view.oif, hit.by),))
             for hit in self.filters[node.name].allowed(view)
-            for box in rest(hit.box, wanted)
+            for box in rest(hit.box, but)
         ]
         return _answer(kind, names, view.family, ways)
 
@@ -205,18 +223,35 @@ class Judge:
             names = (f"{one.node}:{one.leg}", one.hook, one.name)
             yield Cell("local", *names, one.family, "allow", "allow" if packet is None else "part", packet)
 
-    def _states(self, node: Node) -> Iterator[Cell]:
-        """On every way in, out and through: packets of what was allowed pass, and those of nothing known do not."""
+    def _states(self, node: Node, kind: str, views: Iterable[View]) -> Iterator[Cell]:
+        """On every way in, out and through: packets of what is allowed pass, and those of nothing known do not."""
+        for view in views:
+            names = f"{node.name}:{view.iif}", f"{node.name}:{view.oif}"
+            known = rest(anything(view.family), self._cut(node, view))
+            for state in TRACKED:
+                seen = view._replace(state=state)
+                packet = next((one for box in known if (one := self._stopped(node, box, seen))), None)
+                answer: Answer = "allow" if packet is None else "part"
+                yield Cell(kind, *names, state, view.family, "allow", answer, packet)
+            if view.hook != "output":
+                yield self._passing(kind, (*names, "invalid"), node, view._replace(state="invalid"), [])
+
+    def _cuts(self, node: Node) -> Iterator[Cell]:
+        """Nothing passes of what has expired: no packet that opens a connection, none of one that is open."""
         for view in self._views(node):
             names = f"{node.name}:{view.iif}", f"{node.name}:{view.oif}"
-            for state in TRACKED:
-                packet = self._stopped(node, anything(view.family), view._replace(state=state))
-                answer: Answer = "allow" if packet is None else "part"
-                yield Cell("state", *names, state, view.family, "allow", answer, packet)
-            if view.hook != "output":
-                hits = self.filters[node.name].allowed(view._replace(state="invalid"))
-                ways = [Way(hit.box, (Hop(node.name, view.iif, view.oif, hit.by),)) for hit in hits]
-                yield _answer("state", (*names, "invalid"), view.family, ways)
+            if cut := self._cut(node, view):
+                others = rest(anything(view.family), cut)
+                for state in ("new", "established"):
+                    cell_names = *names, f"{state}, expired"
+                    yield self._passing("expiry", cell_names, node, view._replace(state=state), others)
+
+    def _cut(self, node: Node, view: View) -> list[Box]:
+        """What expired conversations alone let pass, in their own direction and as answers."""
+        name = node.unit if view.hook == "forward" else node.name
+        ways = (view, back(view))
+        live = [box for way in ways for box in self._wanted(name, way)]
+        return [left for way in ways for box in self.intent.ended.get((name, way), []) for left in rest(box, live)]
 
     def _views(self, node: Node) -> Iterator[View]:
         ports = [leg.name for leg in node.legs]

@@ -5,7 +5,9 @@ Shares nothing with what renders rules: it is filled from `nft -j list ruleset` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple
 
@@ -43,6 +45,8 @@ class Rule:
     dst: Spans | None = None
     svc: Spans | None = None
     states: frozenset[str] | None = None
+    within: tuple[Callable[[datetime], bool], ...] = ()
+    """Moments at which it stands: all of these say so."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,9 @@ class Hit(NamedTuple):
 
 
 class View(NamedTuple):
-    """From where a filter is looked at."""
+    """From where a filter is looked at. In every state but `new`, addresses, protocol and port of a packet are those
+    that its connection was opened with: rules without NAT tell connections apart by nothing else.
+    """
 
     hook: str
     iif: str
@@ -80,6 +86,23 @@ class Filter:
     chains: dict[str, Chain]
     _known: dict[View, tuple[Hit, ...]] = field(default_factory=dict, compare=False, repr=False)
     _entering: dict[tuple[str, str], list[Rule]] = field(default_factory=dict, compare=False, repr=False)
+
+    def at(self, now: datetime) -> Filter:
+        """What is left of it at a moment."""
+        alive = {
+            key: replace(chain, rules=tuple(rule for rule in chain.rules if all(says(now) for says in rule.within)))
+            for key, chain in self.chains.items()
+        }
+        return Filter(self.machine, alive)
+
+    def dated(self, view: View) -> bool:
+        """Whether a rule that stands for a time only has a say there."""
+        return any(
+            rule.within and match(rule, view) is not None
+            for chain in self.chains.values()
+            if chain.hook == view.hook
+            for rule in self._from(chain, view.iif)
+        )
 
     def allowed(self, view: View) -> tuple[Hit, ...]:
         """Every packet of that view which passes. Several base chains at one hook must all let it pass."""

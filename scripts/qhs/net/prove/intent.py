@@ -15,7 +15,7 @@ from qhs.net.prove.space import ANY_ADDRESS, ANY_SERVICE, FAMILIES, Box, both
 
 @dataclass(frozen=True)
 class Alive:
-    """A conversation that is allowed now."""
+    """A conversation that is allowed now, or was until it expired."""
 
     talk: Talk
     box: dict[int, Box]
@@ -33,33 +33,51 @@ class Intent:
     """By the wires that it comes from and goes to."""
     at: dict[tuple[str, View], list[Box]]
     """By machine and decision."""
+    ended: dict[tuple[str, View], list[Box]]
+    """As `at`, what expired conversations let pass."""
 
 
 def intend(facts: Facts, paths: Paths, now: datetime) -> Intent:
     """Expired conversations are none; staged ones count as allowed. Ways that pass nothing of ours are left out."""
     alive: list[Alive] = []
+    ended: list[Alive] = []
     for talk in facts.talks:
         ways = paths.routed(facts.areas[talk.source], facts.areas[talk.target.area])
-        if ways is not None and not talk.flow.expired(now):
-            alive.append(Alive(talk, {family: talk.box(facts, family) for family in FAMILIES}, tuple(ways)))
+        if ways is not None:
+            one = Alive(talk, {family: talk.box(facts, family) for family in FAMILIES}, tuple(ways))
+            (ended if talk.flow.expired(now) else alive).append(one)
     between: dict[tuple[str, str, int], list[Box]] = defaultdict(list)
-    at: dict[tuple[str, View], list[Box]] = defaultdict(list)
     for one in alive:
         wires = facts.areas[one.talk.source].network, facts.areas[one.talk.target.area].network
         for family, box in one.box.items():
             between[*wires, family].append(box)
-            for step in {step for way in one.ways for step in way}:
-                at[step.node.unit, step.view(family)].append(box)
-    _at_hosts(facts, alive, at)
+    at = _at(facts, alive)
     for local in facts.locals:
         at[local.node, local_view(local.hook, local.leg, local.family)].append(local.box)
     wanted = {(one.talk.source, one.talk.target.area, one.talk.target.service): one for one in alive}
-    return Intent(tuple(alive), wanted, dict(between), dict(at))
+    return Intent(tuple(alive), wanted, dict(between), dict(at), dict(_at(facts, ended)))
 
 
 def local_view(hook: str, leg: str, family: int) -> View:
     """The decision of a machine about what enters or leaves itself by one of its ports."""
     return View(hook, leg if hook == "input" else "", leg if hook == "output" else "", family)
+
+
+def back(view: View) -> View:
+    """The decision about the answers to what passes there."""
+    hooks = {"input": "output", "output": "input"}
+    return view._replace(hook=hooks.get(view.hook, view.hook), iif=view.oif, oif=view.iif)
+
+
+def _at(facts: Facts, talks: list[Alive]) -> dict[tuple[str, View], list[Box]]:
+    """Conversations by every decision on their ways."""
+    at: dict[tuple[str, View], list[Box]] = defaultdict(list)
+    for one in talks:
+        for family, box in one.box.items():
+            for step in {step for way in one.ways for step in way}:
+                at[step.node.unit, step.view(family)].append(box)
+    _at_hosts(facts, talks, at)
+    return at
 
 
 def _at_hosts(facts: Facts, alive: list[Alive], at: dict[tuple[str, View], list[Box]]) -> None:

@@ -41,8 +41,8 @@ class NotUnderstoodError(UserError):
         super().__init__(what, "take it off the machine, or teach scripts/qhs/net/prove/reader.py what it means")
 
 
-def read(listing: Mapping[str, Any], machine: str, now: datetime) -> Filter:
-    """The filter of a machine at a moment; `listing` is what `nft -j list ruleset` printed under `TZ=UTC`.
+def read(listing: Mapping[str, Any], machine: str) -> Filter:
+    """The filter of a machine at all times; `listing` is what `nft -j list ruleset` printed under `TZ=UTC`.
 
     Raises NotUnderstoodError, naming machine and rule, for anything that could change a decision and is not known.
     """
@@ -55,7 +55,7 @@ def read(listing: Mapping[str, Any], machine: str, now: datetime) -> Filter:
     for item in items:
         kind = next(iter(item))
         if kind == "rule":
-            rule = _RuleReader(machine, item["rule"], sets, now).read()
+            rule = _RuleReader(machine, item["rule"], sets).read()
             if rule is not None:
                 bodies[_key(item["rule"], "chain")].append(rule)
         elif kind not in ("metainfo", "table", "chain", "set"):
@@ -79,15 +79,15 @@ def _chain(machine: str, key: str, head: Mapping[str, Any], rules: list[Rule]) -
 class _RuleReader:
     """One rule, expression by expression."""
 
-    def __init__(self, machine: str, rule: Mapping[str, Any], sets: Mapping[str, Any], now: datetime) -> None:
-        self._machine, self._source, self._sets, self._now = machine, rule, sets, now
+    def __init__(self, machine: str, rule: Mapping[str, Any], sets: Mapping[str, Any]) -> None:
+        self._machine, self._source, self._sets = machine, rule, sets
         self._rule = Rule(
             rule.get("comment", f"rule {rule.get('handle', '?')}"), "drop", family=FAMILIES[rule["family"]]
         )
         self._alive = True
 
     def read(self) -> Rule | None:
-        """The rule; None where it decides nothing: it only counts, or its time is over."""
+        """The rule; None where it decides nothing: it only counts, or contradicts itself."""
         decided = False
         for expression in self._source["expr"]:
             (kind, value), *more = expression.items()
@@ -114,7 +114,7 @@ class _RuleReader:
     def _match(self, match: Mapping[str, Any]) -> None:
         try:
             (kind, left), *_ = match["left"].items()
-            key = (kind, left.get("protocol", ""), left.get("field") or left["key"])
+            key = (kind, left.get("protocol") or left.get("dir", ""), left.get("field") or left["key"])
             self._field(key, match["op"], list(self._elements(match["right"])))
         except (KeyError, TypeError, ValueError, AttributeError):
             raise self._odd({"match": dict(match)}) from None
@@ -122,7 +122,7 @@ class _RuleReader:
     def _field(self, key: tuple[str, str, str], op: str, values: list[Any]) -> None:
         if key == ("meta", "", "time"):
             (then,) = values
-            self._alive = self._alive and COMPARE[op](self._now, _moment(then))
+            self._while(COMPARE[op], _moment(then))
             return
         if op not in ("==", "in", "!="):
             raise ValueError(op)
@@ -136,26 +136,45 @@ class _RuleReader:
                 (value,) = values
                 self._family({"ipv4": 4, "ipv6": 6}[value] if not negated else {"ipv4": 6, "ipv6": 4}[value])
             case ("payload", "ip" | "ip6" as protocol, "saddr" | "daddr" as name):
-                family = 4 if protocol == "ip" else 6
-                self._family(family)
-                self._narrow(
-                    "src" if name == "saddr" else "dst", _addresses(values, family), ANY_ADDRESS[family], negated
-                )
+                self._address(protocol, name, values, negated)
+            case ("ct", "original", name):
+                self._opened(name, values, negated)
             case ("payload", "ip" | "ip6" as protocol, "protocol" | "nexthdr"):
                 self._family(4 if protocol == "ip" else 6)
                 self._narrow("svc", _protocols(values), ANY_SERVICE, negated)
             case ("meta", "", "l4proto"):
                 self._narrow("svc", _protocols(values), ANY_SERVICE, negated)
-            case ("payload", protocol, "dport") if protocol in PORTED:
-                self._ports([PROTOCOLS[protocol]], values, negated)
-            case ("payload", "th", "dport"):
-                self._ports([PROTOCOLS[name] for name in PORTED], values, negated)
+            case ("payload", protocol, "dport") if protocol in ("th", *PORTED):
+                names = PORTED if protocol == "th" else (protocol,)
+                self._ports([PROTOCOLS[name] for name in names], values, negated)
             case ("payload", "icmp" | "icmpv6" as protocol, "type"):
                 number = PROTOCOLS[protocol]
                 self._family(4 if protocol == "icmp" else 6)
                 self._ports([number], [_type(number, value) for value in values], negated)
             case _:
                 raise KeyError(key)
+
+    def _opened(self, name: str, values: list[Any], negated: bool) -> None:
+        """What the packet's connection was opened with."""
+        match name.split():
+            case ["ip" | "ip6" as protocol, "saddr" | "daddr" as side]:
+                self._address(protocol, side, values, negated)
+            case ["proto-dst"]:
+                ((low, high),) = self._rule.svc or ()  # of one protocol, as otherwise it would be no port
+                number = low // PORTS
+                if high >= (number + 1) * PORTS:
+                    raise ValueError(name)
+                self._ports([number], [_code(value) for value in values] if number in TYPES else values, negated)
+            case _:
+                raise KeyError(name)
+
+    def _address(self, protocol: str, side: str, values: list[Any], negated: bool) -> None:
+        family = 4 if protocol == "ip" else 6
+        self._family(family)
+        self._narrow("src" if side == "saddr" else "dst", _addresses(values, family), ANY_ADDRESS[family], negated)
+
+    def _while(self, compare: Callable[[datetime, datetime], bool], then: datetime) -> None:
+        self._rule = replace(self._rule, within=(*self._rule.within, lambda now: compare(now, then)))
 
     def _family(self, family: int) -> None:
         if self._rule.family not in (None, family):
@@ -249,6 +268,14 @@ def _bounds(value: Any) -> tuple[int, int]:
     if not (isinstance(low, int) and isinstance(high, int) and 0 <= low <= high < PORTS):
         raise ValueError(value)
     return low, high
+
+
+def _code(value: Any) -> int:
+    """The type of a message that conntrack holds as type and code."""
+    number, code = divmod(value, 256)
+    if code:
+        raise ValueError(value)
+    return int(number)
 
 
 def _type(protocol: int, value: Any) -> int:

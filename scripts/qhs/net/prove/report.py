@@ -21,6 +21,7 @@ KINDS = {
     "host": "what machines let in and out",
     "local": "what keeps machines manageable",
     "state": "replies pass, invalid packets do not",
+    "expiry": "what expires ends at its second, established or not",
     "chain": "hops from outside (C-NET-03)",
 }
 
