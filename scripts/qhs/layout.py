@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from qhs.twin.topology import Client, Leg, Machine, Operator, Route, Topology
 from stacks.model import Estate, addresses
@@ -14,6 +14,8 @@ from stacks.model.estate import Machine as Host
 # Where users' devices stand in the Internet's prefix: above every partner's own.
 INTERNET_CLIENT = 250 << 8
 CLIENT_PORT = "eth0"
+STAND = 201
+"""Of the probe's own namespaces: above the number of every client."""
 # A namespace is born with the host's own setting; a machine with two legs must not become a path between them.
 STANDS_ALONE = {"net.ipv4.ip_forward": "0", "net.ipv6.conf.all.forwarding": "0"}
 
@@ -106,17 +108,51 @@ def _routes(destination: Pair, gateway: Pair) -> Iterator[Route]:
         yield Route(destination=str(network), via=str(via.network_address))
 
 
+def stand(estate: Estate, place: Place) -> Client | None:
+    """A namespace in a place for the probe alone, with whatever service addresses nobody there holds yet.
+
+    All that it sends goes to our firewalls, also what a well-behaved neighbour would never send there. None: no
+    firewall that runs has a leg there (the enclave, a site that is not built), or nobody else has (between the sites).
+    """
+    gateway = stand_gateway(estate, place)
+    if gateway is None or place.of_pair:
+        return None
+    held = {(one.service, one.place) for machine in estate.machines.values() for one in machine.services}
+    free = [one for one in estate.services if one.place == place.name and (one.service, one.place) not in held]
+    own = [target for one in free if estate.catalogue.services[one.service].on == "address" for target in one.targets]
+    routes = [*(() if place.site else _into_sites(estate, place)), *_routes(EVERYWHERE, gateway)]
+    leg = _client_leg(estate, place, STAND, own)
+    return Client(name=f"probe-{place.name.replace('.', '-')}", legs=(leg,), routes=tuple(routes))
+
+
+def stand_gateway(estate: Estate, place: Place) -> Pair | None:
+    """The address of a firewall that runs on the wire of a place."""
+    entries = [site for site in estate.entry_sites(place) if site in estate.active_sites]
+    if not entries:
+        return None
+    if place.zone is None:
+        return estate.transit(entries[0], place.leg, addresses.GATEWAY)
+    # A segment that is not routed through them has no gateway: then their first member.
+    at = {"gateway": addresses.GATEWAY, "leg": addresses.FIREWALL + 1, "none": None}[
+        estate.catalogue.zones[place.zone].firewall
+    ]
+    return None if at is None else addresses.host(place.prefix, at)
+
+
 def _client(estate: Estate, name: str) -> Client:
     client = estate.inventory.clients[name]
     place = estate.places[client.place]
-    address, link = _placed(estate, place, client.number)
-    leg = Leg(
+    routes = _default_of(estate, place) if place.site else _into_sites(estate, place)
+    return Client(name=name, legs=(_client_leg(estate, place, client.number),), routes=tuple(routes))
+
+
+def _client_leg(estate: Estate, place: Place, number: int, held: Iterable[Pair] = ()) -> Leg:
+    address, link = _placed(estate, place, number)
+    return Leg(
         interface=CLIENT_PORT,
         bridge=bridge(estate, (place.site and place.name) or place.leg),
-        addresses=tuple(addresses.with_length(address, link)),
+        addresses=tuple(cidr for own in (address, *held) for cidr in addresses.with_length(own, link)),
     )
-    routes = _default_of(estate, place) if place.site else _into_sites(estate, place)
-    return Client(name=name, legs=(leg,), routes=tuple(routes))
 
 
 def _placed(estate: Estate, place: Place, number: int) -> tuple[Pair, Pair]:

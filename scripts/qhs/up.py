@@ -21,7 +21,8 @@ from qhs.errors import UserError
 from qhs.layout import topology
 from qhs.lock import alone
 from qhs.look import look
-from qhs.net.probe import run as probing
+from qhs.net.probe.cells import probes
+from qhs.net.probe.run import run
 from qhs.net.probe.vantage import vantages
 from qhs.progress import Progress
 from qhs.twin import inside, lifecycle
@@ -228,8 +229,7 @@ def counted(said: str, stack: str) -> tuple[int, int]:
 
 def _probe(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
     with report.phase("probe"):
-        chosen = probing.probes(estate, vantages(estate, twin), datetime.now(UTC), sample=True)
-        results = probing.run(chosen)
+        results = run(twin, probes(estate, vantages(estate, twin), datetime.now(UTC), sample=True))
     report.probes = len(results)
     report.disagreements = [str(result) for result in results if not result.as_wanted]
     progress(f"probe: {len(results)} packets, {len(report.disagreements)} disagree with the catalogue")

@@ -128,6 +128,8 @@ MUTANTS: dict[str, tuple[str, Callable[[Listing], None]]] = {
     "nothing heard of what the peer tracks": (FIREWALL, delete("guard:tracking", "input")),
     "no ruleset from the peer": (FIREWALL, delete("guard:own-peer", "output")),
     "a ruleset for everyone on the leg": (FIREWALL, drop_match("guard:peer", "saddr", "input")),
+    "a firewall that cannot log": (FIREWALL, delete("everyone-to-logs", "output")),
+    "a firewall whose metrics nobody gets": ("hall-fw1", delete("soc-to-metrics-of-hall", "input")),
     "no replies through": (FIREWALL, delete("guard:through-tracked")),
     "no replies in": (HOST, delete("guard:tracked", "input")),
     "no replies out": (HOST, delete("guard:own-tracked", "output")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,10 @@ from qhs.net import docs as documents
 from qhs.net import upkeep
 from qhs.net.diff import difference, markdown, text
 from qhs.net.map import draw
-from qhs.net.probe import run as probing
+from qhs.net.probe import report as probe_report
+from qhs.net.probe.agree import paper
+from qhs.net.probe.cells import probes
+from qhs.net.probe.run import run
 from qhs.net.probe.vantage import vantages
 from qhs.net.prove.live import answers, prove_live
 from qhs.net.prove.plan import planned, prove_plan
@@ -58,21 +61,28 @@ def prove(
 
 @app.command()
 def probe(
-    sample: Annotated[bool, typer.Option("--sample", help="One allowed and one denied packet a service.")] = False,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="An allowed and a denied packet a service, zone, partner and protocol.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send real packets from every place of the twin to every service that a machine holds.
+    """Send real packets from every place of the twin to every service, and to what is none; then ask the rules.
 
-    Exit code 2: a packet got through that no flow allows, or did not get through although one does.
+    Exit code 2: a packet got through that no flow allows, or did not although one does; or, told apart, paper and
+    packet disagree. Exit code 3: the rules of a machine could not be had.
     """
     now = datetime.now(UTC)
-    estate = load(Environment.TWIN, now)
-    results = probing.run(probing.probes(estate, vantages(estate, Twin.here()), now, sample=sample))
+    estate, twin = load(Environment.TWIN, now), Twin.here()
+    chosen = probes(estate, vantages(estate, twin), now, sample=sample)
+    started = time.monotonic()
+    results = run(twin, chosen)
+    sent = probe_report.Sent(results, time.monotonic() - started, sample)
+    done = probe_report.report(estate, now, sent, paper(estate, twin, now))
     if as_json:
-        typer.echo(json.dumps([probing.row(one) for one in results], indent=1))
+        typer.echo(done.model_dump_json(indent=1))
     else:
-        screen.print(probing.table(results))
-    raise typer.Exit(0 if all(one.as_wanted for one in results) else 2)
+        screen.print(probe_report.table(done), markup=False)
+    raise typer.Exit(done.code)
 
 
 @app.command("report")

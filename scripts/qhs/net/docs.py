@@ -7,10 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from policies.baseline import Baseline
 from policies.rules import LIVE, REGISTRY
 from qhs import whole
 from qhs.net.map import draw
+from qhs.net.probe.report import ProbeReport
 from qhs.net.prove.report import ProveReport
 from stacks.model import Estate
 from stacks.model.estate import Conversation, Place
@@ -29,8 +32,13 @@ def documents(estate: Estate, twin: Estate, baseline: Baseline) -> dict[str, str
         "flows.md": flows(estate),
         "map.svg": draw(estate),
         "matrix.md": matrix(estate),
-        "prove.schema.json": json.dumps(ProveReport.model_json_schema(), indent=1, ensure_ascii=False) + "\n",
+        "probe.schema.json": _schema(ProbeReport),
+        "prove.schema.json": _schema(ProveReport),
     }
+
+
+def _schema(report: type[BaseModel]) -> str:
+    return json.dumps(report.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
 def write(texts: Mapping[str, str], folder: Path = FOLDER) -> list[Path]:

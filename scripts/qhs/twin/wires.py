@@ -58,9 +58,9 @@ def ip(twin: Twin, lines: Iterable[str], netns: str | None = None) -> None:
         raise UserError(f"ip -n {netns or twin.netns}: {run.stderr.strip()}", "`qhs down`, then `qhs up`")
 
 
-def links(twin: Twin) -> list[dict[str, Any]]:
-    """Every interface of the twin's namespace, as iproute2 describes it."""
-    show = ["ip", "-n", twin.netns, "-j", "-d", "address", "show"]
+def links(twin: Twin, group: int | None = None) -> list[dict[str, Any]]:
+    """Every interface of the twin's namespace, or those of a group, as iproute2 describes it."""
+    show = ["ip", "-n", twin.netns, "-j", "-d", "address", "show", *(["group", str(group)] if group else [])]
     run = subprocess.run(show, check=True, capture_output=True, text=True)
     found: list[dict[str, Any]] = json.loads(run.stdout or "[]")
     return found
@@ -184,10 +184,14 @@ def _make_client(twin: Twin, client: Client) -> None:
     _netns("add", netns)
     _shell(netns, QUIET)
     ip(twin, plug(client, netns, _mark(client)))
+    ip(twin, furniture(client), netns)
+
+
+def furniture(client: Client) -> list[str]:
+    """The batch that gives a client's own namespace its addresses and routes."""
     lines = ["link set lo up", *(f"link set {leg.interface} up" for leg in client.legs)]
     lines += [f"address add {own} dev {leg.interface}" for leg, own in client.interfaces()]
-    lines += [f"route add {route.destination} via {route.via}" for route in client.routes]
-    ip(twin, lines, netns)
+    return [*lines, *(f"route add {route.destination} via {route.via}" for route in client.routes)]
 
 
 def remove_client(twin: Twin, name: str) -> None:

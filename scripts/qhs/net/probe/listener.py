@@ -1,55 +1,80 @@
-"""A listener that stands where a service is not deployed yet, behind the machine's own rules; it echoes."""
+"""Listeners that stand where services are not deployed yet, behind the machines' own rules.
+
+They send a datagram back, and greet who connects with what this process alone knows.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import selectors
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from typing import NamedTuple
 
 from qhs.errors import UserError
 from qhs.net.probe.vantage import Vantage
 
+GREETING = os.urandom(8)
+
+
+class Spot(NamedTuple):
+    """Where to listen on a machine."""
+
+    protocol: str
+    address: str
+    port: int
+
 
 @contextlib.contextmanager
-def listening(vantage: Vantage, protocol: str, addresses: tuple[str, ...], port: int) -> Iterator[frozenset[str]]:
-    """Hold `port` on these addresses of a machine while the block runs; the addresses where a service holds it already.
+def listening(wanted: Mapping[Vantage, Iterable[Spot]]) -> Iterator[frozenset[tuple[Vantage, Spot]]]:
+    """Hold these ports of machines while the block runs; those that a service holds already, and are left to it.
 
-    Those are left to the service. Raises UserError where the machine does not have an address.
+    Raises UserError where a machine does not have an address.
     """
-    sockets = vantage.inside(lambda: {one: _bound(vantage, protocol, one, port) for one in addresses})
-    own = [sock for sock in sockets.values() if sock is not None]
+    own: list[socket.socket] = []
+    held: list[tuple[Vantage, Spot]] = []
     over = threading.Event()
     thread = threading.Thread(target=_serve, args=(own, over))
-    thread.start()
     try:
-        yield frozenset(address for address, sock in sockets.items() if sock is None)
+        for vantage, spots in wanted.items():
+            bound = vantage.inside(partial(_all_bound, vantage, spots))
+            own += [sock for sock in bound.values() if sock]
+            held += [(vantage, spot) for spot, sock in bound.items() if not sock]
+        thread.start()
+        yield frozenset(held)
     finally:
         over.set()
-        thread.join()
+        if thread.ident:
+            thread.join()
         for sock in own:
             sock.close()
 
 
-def _bound(vantage: Vantage, protocol: str, address: str, port: int) -> socket.socket | None:
+def _all_bound(vantage: Vantage, spots: Iterable[Spot]) -> dict[Spot, socket.socket | None]:
+    return {spot: _bound(vantage, spot) for spot in spots}
+
+
+def _bound(vantage: Vantage, spot: Spot) -> socket.socket | None:
     """A socket there; none where a service holds the port."""
-    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
-    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+    kind = socket.SOCK_STREAM if spot.protocol == "tcp" else socket.SOCK_DGRAM
+    sock = socket.socket(socket.AF_INET6 if ":" in spot.address else socket.AF_INET, kind)
     sock.setblocking(False)
     try:
         if kind == socket.SOCK_STREAM:  # of UDP it would take a service's datagrams away
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((address, port))
+        sock.bind((spot.address, spot.port))
         if kind == socket.SOCK_STREAM:
-            sock.listen(64)
+            sock.listen(512)
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
             return None
         raise UserError(
-            f"{vantage.name} cannot listen on {address} {protocol}/{port}: {error.strerror}", "qhs up"
+            f"{vantage.name} cannot listen on {spot.address} {spot.protocol}/{spot.port}: {error.strerror}", "qhs up"
         ) from None
     return sock
 
@@ -71,5 +96,4 @@ def _answer(sock: socket.socket) -> None:
             return
         accepted, _ = sock.accept()
         with accepted:
-            accepted.settimeout(1)
-            accepted.sendall(accepted.recv(64))
+            accepted.send(GREETING)  # never waits: nothing was sent before

@@ -17,7 +17,7 @@ from qhs.net.prove.filters import Filter
 from qhs.net.prove.hops import chains
 from qhs.net.prove.reader import NotUnderstoodError, read
 
-__all__ = ["Cell", "Facts", "NotUnderstoodError", "Proof", "facts", "prove"]
+__all__ = ["Cell", "Facts", "Judge", "NotUnderstoodError", "Proof", "decided", "facts", "judge", "prove"]
 
 
 @dataclass(frozen=True)
@@ -46,25 +46,27 @@ def prove(known: Facts, listings: Mapping[str, Any], now: datetime) -> Proof:
 
     Raises NotUnderstoodError for a rule that cannot be decided about.
     """
-    missing = tuple(name for name in known.nodes if name not in listings)
-    if missing:
+    if missing := known.without(listings):
         return Proof((), missing, known.unbuilt)
-    timeless: dict[int, Filter] = {}  # members of a pair share their listing
+    return decided(judge(known, listings, now))
+
+
+def judge(known: Facts, listings: Mapping[str, Any], now: datetime) -> Judge:
+    """Who answers for every cell, and for a single packet; there is a listing of every machine."""
+    by_listing: dict[int, Filter] = {}  # members of a pair share their listing
     for name in known.nodes:
-        if id(listings[name]) not in timeless:
-            timeless[id(listings[name])] = read(listings[name], name)
+        if id(listings[name]) not in by_listing:
+            by_listing[id(listings[name])] = read(listings[name], name)
+    return Judge(known, {name: by_listing[id(listings[name])] for name in known.nodes}, now)
 
-    def at(moment: datetime) -> Judge:
-        by_listing = {key: one.at(moment) for key, one in timeless.items()}
-        return Judge(known, {name: by_listing[id(listings[name])] for name in known.nodes}, moment)
 
-    judge = at(now)
-    ahead = {one.flow.expires for one in known.talks if one.flow.expires and not one.flow.expired(now)}
+def decided(one: Judge) -> Proof:
+    """Every cell with its answer: now, and at the second of every expiry to come."""
     collecting = gc.isenabled()
     gc.disable()  # many small tuples and no cycles: the collector would take a third of the time
     try:
-        later = (cell for moment in sorted(ahead) for cell in at(moment).expiries())
-        return Proof((*judge.cells(), *later, *chains(judge)), unbuilt=known.unbuilt)
+        later = (cell for moment in one.ahead for cell in one.at(moment).expiries())
+        return Proof((*one.cells(), *later, *chains(one)), unbuilt=one.facts.unbuilt)
     finally:
         if collecting:
             gc.enable()

@@ -8,7 +8,8 @@ established sessions included, and all else that is established does) and `chain
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping, Set
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import product
@@ -16,9 +17,9 @@ from typing import Literal, NamedTuple
 
 from qhs.net.prove.facts import Area, Facts, Leg, Node, Target
 from qhs.net.prove.filters import Filter, View
-from qhs.net.prove.intent import Alive, Intent, back, intend, local_view
+from qhs.net.prove.intent import Alive, Intent, Need, back, intend, local_view
 from qhs.net.prove.paths import Hop, Paths, Way
-from qhs.net.prove.space import FAMILIES, Box, anything, both, meet, rest, sample
+from qhs.net.prove.space import FAMILIES, Box, anything, both, rest, sample
 
 Answer = Literal["allow", "deny", "part"]
 TRACKED: tuple[Literal["established", "related"], ...] = ("established", "related")
@@ -52,12 +53,17 @@ class Judge:
     """Answers about one estate's filters at one moment. Reads only; asks no network."""
 
     facts: Facts
-    filters: dict[str, Filter]
+    timeless: Mapping[str, Filter]
+    """By machine, with every rule whenever it stands."""
     now: datetime
+    filters: dict[str, Filter] = field(init=False)
+    """What is left of them now."""
     paths: Paths = field(init=False)
     intent: Intent = field(init=False)
 
     def __post_init__(self) -> None:
+        at = {id(one): one.at(self.now) for one in self.timeless.values()}
+        self.filters = {name: at[id(one)] for name, one in self.timeless.items()}
         self.paths = Paths(self.facts, self.filters)
         self.intent = intend(self.facts, self.paths, self.now)
         self._beyond: dict[tuple[str, str, int], list[Way]] = {}
@@ -66,14 +72,24 @@ class Judge:
             for leg in () if node.firewall else node.legs:
                 self._hosts.setdefault(leg.network, []).append((node, leg))
 
+    @property
+    def ahead(self) -> list[datetime]:
+        """When something expires that has not yet."""
+        expiries = {one.flow.expires for one in self.facts.talks if not one.flow.expired(self.now)}
+        return sorted(moment for moment in expiries if moment)
+
+    def at(self, moment: datetime) -> Judge:
+        """The same estate at another moment."""
+        return Judge(self.facts, self.timeless, moment)
+
     def cells(self) -> Iterator[Cell]:
         """Every cell but those of kind `chain`."""
         yield from self._flows()
         for node in self._distinct():
-            yield from self._edges(node)
-            yield from self._states(node, "state", self._views(node))
+            yield from self._edges(node, self.views(node))
+            yield from self._states(node, "state", self.views(node))
         for node in self.facts.nodes.values():
-            yield from self._host(node)
+            yield from self._host(node, self.views(node))
         yield from self._locals()
         for node in self._concerned():
             yield from self._cuts(node)
@@ -82,8 +98,40 @@ class Judge:
         """At the second of an expiry: what it ends, and that it ends nothing else. All the rest is as it was before."""
         for node in self._concerned():
             own = self.filters[node.name]
-            yield from self._states(node, "expiry", [view for view in self._views(node) if own.dated(view)])
+            yield from self._states(node, "expiry", [view for view in self.views(node) if own.dated(view)])
             yield from self._cuts(node)
+
+    def changed(self, name: str, known: Filter) -> Judge:
+        """The same estate in which one machine has another filter: what is meant to pass stays what it is."""
+        other = copy(self)
+        other.timeless = {**self.timeless, name: known}
+        other.filters = {**self.filters, name: known.at(self.now)}
+        other.paths = Paths(self.facts, other.filters)
+        other._beyond = {}
+        return other
+
+    def about(self, name: str, views: Set[View]) -> Iterator[Cell]:
+        """The cells that these decisions of one machine can change: its own, and what is meant to pass there."""
+        node = self.facts.nodes[name]
+        yield from self._host(node, views)
+        yield from self._edges(node, views)
+        yield from self._states(node, "state", views)
+        yield from self._locals(name)
+        for alive in self.intent.alive:
+            for family in FAMILIES:
+                if self._asked(alive, node, family) & views:
+                    yield self._flow(self.facts.areas[alive.talk.source], alive.talk.target, family, [])
+
+    def _asked(self, alive: Alive, node: Node, family: int) -> Set[View]:
+        """The decisions of a machine that a conversation needs."""
+        through = {step.view(family) for way in alive.ways for step in way if step.node is node}
+        return through | {need.view for need in self._needs(alive, family) if need.node is node}
+
+    def _needs(self, alive: Alive, family: int) -> Iterator[Need]:
+        talk = alive.talk
+        for need in self.intent.needs[talk.source, talk.target.area, talk.target.service]:
+            if need.view.family == family:
+                yield need
 
     def beyond(self, source: Area, area: Area, family: int) -> list[Way]:
         """What gets from a place to another although no conversation says so; on our own wires with any source."""
@@ -138,20 +186,12 @@ class Judge:
         box = alive.box[family]
         if not alive.ways:
             return _packet(box, (), family, "no firewalls lead there")
-        source, target = self.facts.areas[alive.talk.source], self.facts.areas[alive.talk.target.area]
         for way in alive.ways:
             for step in way:
                 if packet := self._stopped(step.node, box, step.view(family)):
                     return packet
-        for node, leg in self._hosts.get(source.network, ()):
-            own = meet(box.src, leg.own[family])
-            view = local_view("output", leg.name, family)
-            if own and (packet := self._stopped(node, Box(own, box.dst, box.svc), view)):
-                return packet
-        for node, leg in self._hosts.get(target.network, ()):
-            own = meet(box.dst, leg.own[family])
-            view = local_view("input", leg.name, family)
-            if own and (packet := self._stopped(node, Box(box.src, own, box.svc), view)):
+        for need in self._needs(alive, family):
+            if packet := self._stopped(need.node, need.box, need.view):
                 return packet
         return None
 
@@ -188,21 +228,15 @@ class Judge:
         names = {name for name, _ in self.intent.ended}
         return [node for node in self._distinct() if names & {node.unit, node.name}]
 
-    def _edges(self, node: Node) -> Iterator[Cell]:
-        for iif in node.legs:
-            for oif in node.legs:
-                for family in FAMILIES:
-                    view = View("forward", iif.name, oif.name, family)
-                    names = (f"{node.unit}:{iif.name}", f"{node.unit}:{oif.name}", "anything else")
-                    yield self._exact("edge", names, node, self._wanted(node.unit, view), view)
+    def _edges(self, node: Node, views: Collection[View]) -> Iterator[Cell]:
+        for view in (one for one in views if one.hook == "forward"):
+            names = (f"{node.unit}:{view.iif}", f"{node.unit}:{view.oif}", "anything else")
+            yield self._exact("edge", names, node, self._wanted(node.unit, view), view)
 
-    def _host(self, node: Node) -> Iterator[Cell]:
-        for leg in node.legs:
-            for hook in ("input", "output"):
-                for family in FAMILIES:
-                    view = local_view(hook, leg.name, family)
-                    names = (f"{node.name}:{leg.name}", hook, "anything else")
-                    yield self._exact("host", names, node, self._wanted(node.name, view), view)
+    def _host(self, node: Node, views: Collection[View]) -> Iterator[Cell]:
+        for view in (one for one in views if one.hook != "forward"):
+            names = (f"{node.name}:{view.iif or view.oif}", view.hook, "anything else")
+            yield self._exact("host", names, node, self._wanted(node.name, view), view)
 
     def _exact(self, kind: str, names: tuple[str, str, str], node: Node, wanted: list[Box], view: View) -> Cell:
         """Nothing passes there beyond what is wanted."""
@@ -216,16 +250,16 @@ class Judge:
         ]
         return _answer(kind, names, view.family, ways)
 
-    def _locals(self) -> Iterator[Cell]:
-        for one in self.facts.locals:
+    def _locals(self, name: str | None = None) -> Iterator[Cell]:
+        for one in (it for it in self.facts.locals if name in (None, it.node)):
             view = local_view(one.hook, one.leg, one.family)
             packet = self._stopped(self.facts.nodes[one.node], one.box, view)
             names = (f"{one.node}:{one.leg}", one.hook, one.name)
             yield Cell("local", *names, one.family, "allow", "allow" if packet is None else "part", packet)
 
-    def _states(self, node: Node, kind: str, views: Iterable[View]) -> Iterator[Cell]:
+    def _states(self, node: Node, kind: str, views: Collection[View]) -> Iterator[Cell]:
         """On every way in, out and through: packets of what is allowed pass, and those of nothing known do not."""
-        for view in views:
+        for view in (one for one in views if node.forwards or one.hook != "forward"):
             names = f"{node.name}:{view.iif}", f"{node.name}:{view.oif}"
             known = rest(anything(view.family), self._cut(node, view))
             for state in TRACKED:
@@ -238,7 +272,7 @@ class Judge:
 
     def _cuts(self, node: Node) -> Iterator[Cell]:
         """Nothing passes of what has expired: no packet that opens a connection, none of one that is open."""
-        for view in self._views(node):
+        for view in self.views(node):
             names = f"{node.name}:{view.iif}", f"{node.name}:{view.oif}"
             if cut := self._cut(node, view):
                 others = rest(anything(view.family), cut)
@@ -253,14 +287,13 @@ class Judge:
         live = [box for way in ways for box in self._wanted(name, way)]
         return [left for way in ways for box in self.intent.ended.get((name, way), []) for left in rest(box, live)]
 
-    def _views(self, node: Node) -> Iterator[View]:
+    def views(self, node: Node) -> tuple[View, ...]:
+        """Every decision of a machine about new packets."""
         ports = [leg.name for leg in node.legs]
-        for family in FAMILIES:
-            for port in ports:
-                yield local_view("input", port, family)
-                yield local_view("output", port, family)
-            for iif, oif in product(ports, ports) if node.forwards else ():
-                yield View("forward", iif, oif, family)
+        return (
+            *(local_view(hook, port, family) for port in ports for hook in ("input", "output") for family in FAMILIES),
+            *(View("forward", iif, oif, family) for iif, oif in product(ports, ports) for family in FAMILIES),
+        )
 
 
 def _left(box: Box, scope: Box, wanted: list[Box]) -> list[Box]:

@@ -143,6 +143,10 @@ class Facts:
     unbuilt: tuple[str, ...]
     """Sites without firewalls in this inventory: their places lie behind the inter-site link."""
 
+    def without(self, listings: Iterable[str]) -> tuple[str, ...]:
+        """Machines that are not among those whose rules could be had."""
+        return tuple(name for name in self.nodes if name not in set(listings))
+
     @cached_property
     def forwarders(self) -> dict[str, tuple[Node, ...]]:
         """Machines that forward, by the wire they have a port on."""

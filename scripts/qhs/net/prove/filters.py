@@ -178,6 +178,12 @@ def _not_taken(pieces: list[Box], hits: list[Hit]) -> list[Box]:
     return [left for piece in pieces for left in rest(piece, taken)]
 
 
+def touches(rule: Rule, view: View) -> bool:
+    """Whether some packet of that view, in whatever state, can come to match the rule."""
+    ports = all(names.has(view.iif) for names in rule.iif) and all(names.has(view.oif) for names in rule.oif)
+    return ports and rule.family in (None, view.family)
+
+
 def match(rule: Rule, view: View) -> Box | None:
     """What a rule for this incoming port matches."""
     if rule.family not in (None, view.family) or (rule.states is not None and view.state not in rule.states):

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from qhs.net.prove import Proof, facts, prove
+from qhs.net.prove import Facts, Proof, facts, prove
 from qhs.twin import access, inside
 from qhs.twin.names import Twin
 from stacks.model import Estate
@@ -18,9 +18,14 @@ _ASK = "/usr/sbin/sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding; su
 
 def prove_live(estate: Estate, twin: Twin, now: datetime) -> Proof:
     """Decide every cell of a running twin; a machine that does not answer makes the proof incomplete."""
-    found = answers(estate, twin)
-    forwarding = [name for name, answer in found.items() if answer.forwards]
-    return prove(facts(estate, forwards=forwarding), {name: answer.listing for name, answer in found.items()}, now)
+    return prove(*found(estate, twin), now)
+
+
+def found(estate: Estate, twin: Twin) -> tuple[Facts, dict[str, Any]]:
+    """The facts of a running twin, and the listing of each machine that answers."""
+    told = answers(estate, twin)
+    forwarding = [name for name, answer in told.items() if answer.forwards]
+    return facts(estate, forwards=forwarding), {name: answer.listing for name, answer in told.items()}
 
 
 class Answer(NamedTuple):
