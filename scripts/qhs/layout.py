@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from qhs.twin.topology import Client, Leg, Machine, Operator, Route, Topology
+from qhs.twin.topology import Client, File, Leg, Machine, Operator, Route, Topology
 from stacks.model import Estate, addresses
 from stacks.model.addresses import Pair
 from stacks.model.enclave import Islander, islanders
@@ -16,6 +16,8 @@ INTERNET_CLIENT = 250 << 8
 CLIENT_PORT = "eth0"
 STAND = 201
 """Of the probe's own namespaces: above the number of every client."""
+# An empty file for a unit masks it.
+OPEN = {"/etc/systemd/system/qhs-closed.service": File(content="")}
 # A namespace is born with the host's own setting; a machine with two legs must not become a path between them.
 STANDS_ALONE = {"net.ipv4.ip_forward": "0", "net.ipv6.conf.all.forwarding": "0"}
 
@@ -78,8 +80,11 @@ def _machine(estate: Estate, host: Host) -> Machine:
 
 
 def _islander(estate: Estate, one: Islander) -> Machine:
+    """Its owner sets it up from offline media. The image lets in nobody but by a management port, which it has not, so
+    that it begins open to the others of its island.
+    """
     leg = Leg(interface=one.zone, bridge=bridge(estate, one.place), addresses=one.cidrs)
-    return Machine(name=one.name, site=one.site, legs=(leg,), island=True)
+    return Machine(name=one.name, site=one.site, legs=(leg,), files=OPEN, island=True)
 
 
 def _held(host: Host, port: Interface) -> Iterator[str]:

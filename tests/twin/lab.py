@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from qhs.layout import OPEN
 from qhs.twin import inside, lifecycle
 from qhs.twin.names import NETNS_FOLDER, Twin
 from qhs.twin.topology import Client, File, Leg, Machine, Operator, Route, Topology
@@ -28,18 +29,20 @@ def through(number: int) -> tuple[Route, ...]:
     )
 
 
+# These machines have no role, and stay open.
 GATE = Machine(
     name="gate",
     site="lab",
     legs=(leg("mgmt", "mgmt", 0, 11, isolated=True), leg("left", "left", 1, 1), leg("right", "right", 2, 1)),
     sysctl={"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"},
+    files=OPEN,
 )
 HOST = Machine(
     name="host",
     site="lab",
     legs=(leg("mgmt", "mgmt", 0, 12, isolated=True), leg("eth0", "right", 2, 10)),
     routes=through(2),
-    files={"/etc/qhs-first-boot": File(content="baked\n", mode=0o600)},
+    files={**OPEN, "/etc/qhs-first-boot": File(content="baked\n", mode=0o600)},
 )
 TOPOLOGY = Topology(
     bridges=("mgmt", "left", "right"),
