@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from qhs.net.needless import standings
 from qhs.net.prove.filters import Chain, Names, Rule
 from qhs.net.prove.space import service
-from qhs.net.upkeep import upkeep
+from qhs.net.upkeep import Upkeep, table, upkeep
 from stacks.model import Estate, load
 
 WEB, MAIL = service(6, 443, 443), service(6, 25, 25)
@@ -38,6 +40,8 @@ CASES: dict[str, tuple[list[Rule], str | None, set[str]]] = {
     "a wider one of the other family": ([replace(WIDE, family=6), ONE], None, set()),
     "another service": ([replace(WIDE, svc=MAIL), ONE], None, set()),
 }
+
+NOW = datetime(2026, 12, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -71,15 +75,44 @@ def listing(**packets: int) -> dict[str, Any]:
 
 def test_a_flow_that_no_machine_has_seen_is_told_and_one_without_rules_is_not(estate: Estate) -> None:
     listings = {name: listing(everyone_to_time=0, everyone_to_names=3) for name in estate.machines}
-    flows = {one.flow: one for one in upkeep(estate, listings, datetime(2026, 12, 1, tzinfo=UTC), live=True).flows}
+    flows = {one.flow: one for one in upkeep(estate, listings, NOW, dict.fromkeys(listings, NOW)).flows}
     assert flows["everyone-to-time"].packets == 0
     assert flows["everyone-to-names"].packets == 3 * len(listings)
     assert flows["internet-to-mail"].packets is None
 
 
+@pytest.mark.parametrize(("days", "packets", "unused"), [(89, 0, False), (90, 0, True), (90, 1, False)])
+def test_a_flow_is_unused_once_all_its_machines_have_counted_nothing_for_90_days(
+    estate: Estate, days: int, packets: int, unused: bool
+) -> None:
+    listings = {name: listing(everyone_to_time=packets) for name in ("qhdc-db1", "qhdc-db2")}
+    booted = {"qhdc-db1": NOW - timedelta(days=days), "qhdc-db2": NOW - timedelta(days=300)}
+    done = upkeep(estate, listings, NOW, booted)
+    (found,) = (one for one in done.flows if one.flow == "everyone-to-time")
+    assert (found.since, found.unused) == (booted["qhdc-db1"], unused)
+    assert ("no packet since 02/09/2026" in printed(done)) == unused
+
+
+def test_what_a_staged_flow_would_block_is_told(estate: Estate) -> None:
+    flows = estate.catalogue.flows
+    staged = flows["everyone-to-time"].model_copy(update={"staged": True})
+    catalogue = estate.catalogue.model_copy(update={"flows": {**flows, "everyone-to-time": staged}})
+    some = replace(estate, catalogue=catalogue)
+    listings = {"qhdc-db1": listing(everyone_to_time=41), "qhdc-db2": listing(everyone_to_time=1)}
+    done = upkeep(some, listings, NOW, dict.fromkeys(listings, NOW))
+    assert "staged: 42 conversations since 01/12/2026 would be blocked" in printed(done)
+    assert "staged: --live tells what it would block" in printed(upkeep(some, {}, NOW))
+
+
+def printed(done: Upkeep) -> str:
+    console = Console(width=300, record=True, file=StringIO())
+    console.print(table(done), markup=False)
+    return console.export_text()
+
+
 def test_a_report_without_a_machine_is_incomplete(estate: Estate) -> None:
     listings = {name: listing() for name in estate.machines if name != "qhdc-db1"}
-    found = upkeep(estate, listings, datetime(2026, 12, 1, tzinfo=UTC), live=True)
+    found = upkeep(estate, listings, NOW, dict.fromkeys(listings, NOW))
     assert (found.code, found.missing) == (3, ["qhdc-db1"])
 
 

@@ -89,16 +89,18 @@ def probe(
 def report_(env: Env = Environment.TWIN, live: Live = False, as_json: AsJson = False) -> None:
     """What the owners of flows should look at again: rules that decide nothing, expiries, reviews, unused flows.
 
-    Flows that let nothing through are told with --live. Exit code 3: a machine could not be asked.
+    Flows that let nothing through, and what staged ones would block, are told with --live.
+    Exit code 3: a machine could not be asked.
     """
     now = datetime.now(UTC)
     estate = load(env, now)
     if live:
         _only_twin(env)
-        listings = {name: answer.listing for name, answer in answers(estate, Twin.here()).items()}
+        told = answers(estate, Twin.here())
+        listings = {name: answer.listing for name, answer in told.items()}
+        done = upkeep.upkeep(estate, listings, now, {name: answer.booted for name, answer in told.items()})
     else:
-        listings = planned(estate)
-    done = upkeep.upkeep(estate, listings, now, live=live)
+        done = upkeep.upkeep(estate, planned(estate), now)
     if as_json:
         typer.echo(done.model_dump_json(indent=1))
     else:

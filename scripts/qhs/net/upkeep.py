@@ -1,7 +1,8 @@
-"""`qhs net report`: what the owners of flows should look at again (T-F12).
+"""`qhs net report`: what the owners of flows should look at again (T-F12, T-F14).
 
-Rules that decide nothing, flows that let no packet through, expiries and reviews that are near. Flows are redundant by
-design sometimes: whether one goes is its owner's decision, so nothing here is a fault.
+Rules that decide nothing, flows that let no packet through, what staged flows would have blocked, expiries and reviews
+that are near. Flows are redundant by design sometimes: whether one goes is its owner's decision, so nothing here is a
+fault.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -22,6 +23,9 @@ from stacks.model import Estate
 from stacks.model.catalogue import Flow
 from stacks.model.checks import SOON
 from stacks.provider.ruleset.nft import CHAINS, FAMILY, TABLE
+
+NEVER = timedelta(days=90)
+"""A flow of which no packet was seen for so long is told as one that nobody uses."""
 
 
 class Needless(BaseModel):
@@ -43,14 +47,17 @@ class FlowUpkeep(BaseModel):
     flow: str
     owner: str
     rules: int = Field(description="on all machines that are looked at")
-    packets: int | None = Field(None, description="first packets of conversations since the machines' last boot")
+    packets: int | None = Field(None, description="first packets of conversations that it let through since then")
+    since: datetime | None = Field(None, description="counted by all machines that have rules of it: their last boot")
+    unused: bool = Field(False, description="none for 90 days")
+    staged: bool = Field(False, description="what it lets through is logged, and will be blocked")
     needless: list[Needless]
     due: str | None = Field(None, description="an expiry or a review that is near or over")
 
     @property
     def notable(self) -> bool:
         """Whether there is more to say than how many packets it has let through."""
-        return bool(self.needless or self.due)
+        return bool(self.needless or self.due or self.unused or self.staged)
 
 
 class Upkeep(BaseModel):
@@ -63,26 +70,33 @@ class Upkeep(BaseModel):
     code: Literal[0, 3]
 
 
-def upkeep(estate: Estate, listings: Mapping[str, Any], now: datetime, *, live: bool = False) -> Upkeep:
-    """The report of an estate; `listings` is `nft -j list ruleset` by machine, with counters that count if `live`.
+def upkeep(
+    estate: Estate, listings: Mapping[str, Any], now: datetime, booted: Mapping[str, datetime] | None = None
+) -> Upkeep:
+    """The report of an estate; `listings` is `nft -j list ruleset` by machine, whose counters count since it `booted`.
 
-    Raises NotUnderstoodError.
+    Planned rules count nothing. Raises NotUnderstoodError.
     """
     found = [one for name, listing in _distinct(listings).items() for one in _chains(name, listing, now)]
-    packets = sum((_packets(listing) for listing in listings.values()), Counter[str]())
+    counted = {name: _packets(listing) for name, listing in listings.items()} if booted else {}
     missing = [
         one.name for one in estate.machines.values() if one.site in estate.active_sites and one.name not in listings
     ]
     flows = []
     for name, flow in estate.catalogue.flows.items():
         own = [one for one in found if one.flow == name]
-        rules = sum(len(one.standings) for one in own)
+        holders = [machine for machine, packets in counted.items() if name in packets]
+        since = max((booted[machine] for machine in holders), default=None) if booted else None
+        packets = sum(counted[machine][name] for machine in holders)
         flows.append(
             FlowUpkeep(
                 flow=name,
                 owner=flow.owner,
-                rules=rules,
-                packets=packets[name] if live and rules else None,
+                rules=sum(len(one.standings) for one in own),
+                packets=packets if since else None,
+                since=since,
+                unused=since is not None and packets == 0 and now - since >= NEVER,
+                staged=flow.staged,
                 needless=[needless for one in own for needless in one.needless()],
                 due=_due(flow, now),
             )
@@ -156,8 +170,10 @@ def table(done: Upkeep) -> Group:
         if one.notable:
             rows.add_row(one.flow, one.owner, str(one.rules), "\n".join(_told(one)))
     lines = [f"{len(done.flows)} flows, {sum(one.rules for one in done.flows)} rules"]
-    if unused := [one.flow for one in done.flows if one.packets == 0]:
-        lines.append(f"no packet since the machines' last boot for {len(unused)}: {', '.join(unused)}")
+    if quiet := [one for one in done.flows if one.packets == 0 and not one.unused]:
+        began = min(one.since for one in quiet if one.since)
+        names = ", ".join(one.flow for one in quiet)
+        lines.append(f"no packet yet for {len(quiet)}, counted since {began:%d/%m/%Y} at the earliest: {names}")
     if done.missing:
         lines.append(f"incomplete, no rules from: {', '.join(done.missing)}")
     return Group(rows, *lines)
@@ -166,5 +182,11 @@ def table(done: Upkeep) -> Group:
 def _told(one: FlowUpkeep) -> Iterator[str]:
     if one.due:
         yield one.due
+    if one.unused:
+        yield f"no packet since {one.since:%d/%m/%Y}"
+    if one.staged and one.packets is None:
+        yield "staged: --live tells what it would block"
+    elif one.staged:
+        yield f"staged: {one.packets} conversations since {one.since:%d/%m/%Y} would be blocked"
     for what in one.needless:
         yield f"{what.rules} of {what.of} {what.kind} at {what.machine} by {', '.join(what.by)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from qhs.net.prove import Facts, Proof, facts, prove
@@ -13,7 +13,10 @@ from qhs.twin.names import Twin
 from stacks.model import Estate
 
 # All tables, not ours alone: a drop in another one decides as well. Times are compared as UTC.
-_ASK = "/usr/sbin/sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding; sudo TZ=UTC nft -j list ruleset"
+_ASK = (
+    "/usr/sbin/sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding; "
+    "systemctl show --property=UserspaceTimestamp --timestamp=unix; sudo TZ=UTC nft -j list ruleset"
+)
 
 
 def prove_live(estate: Estate, twin: Twin, now: datetime) -> Proof:
@@ -32,6 +35,8 @@ class Answer(NamedTuple):
     """What a machine says of itself."""
 
     forwards: bool
+    booted: datetime
+    """Since then its rules count: a ruleset that replaces another keeps what this one has counted."""
     listing: Any
 
 
@@ -46,5 +51,6 @@ def _ask(twin: Twin, machine: str) -> Answer | None:
     done = inside.run(twin, ["ssh", "-F", str(access.config(twin)), "-o", "ConnectTimeout=5", machine, "--", _ASK])
     if done.returncode != 0:
         return None
-    ipv4, ipv6, listing = done.stdout.split("\n", 2)
-    return Answer("1" in (ipv4, ipv6), json.loads(listing))
+    ipv4, ipv6, booted, listing = done.stdout.split("\n", 3)
+    seconds = int(booted.removeprefix("UserspaceTimestamp=@"))
+    return Answer("1" in (ipv4, ipv6), datetime.fromtimestamp(seconds, UTC), json.loads(listing))
