@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,6 +25,9 @@ from stacks.model import Estate
 # Ansible's closing recap, a line a host.
 _RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 
+# How many members of a firewall pair are changed at a time: one, but where neither serves anybody yet.
+IN_TURN, TOGETHER = {"QHS_PAIR_AT_ONCE": "1"}, {"QHS_PAIR_AT_ONCE": "100%"}
+
 
 def play(
     twin: Twin,
@@ -34,11 +37,13 @@ def play(
     progress: Progress,
     *,
     described: Mapping[str, str] | None = None,
+    booted: Set[str] = frozenset(),
 ) -> dict[str, int]:
     """Run a playbook of scripts/playbooks on some machines; how many tasks changed something, by machine.
 
     A run a site, side by side: no site needs another, and one run keeps only one processor busy. `described`: by
-    machine the digest of all that the roles are given, by which a later look knows what they left.
+    machine the digest of all that the roles are given, by which a later look knows what they left. `booted`: machines
+    that were off before, so that of a firewall pair among them neither member serves anybody yet.
     Raises UserError with the tail of Ansible's own output, or where it passed over a machine; the log keeps all.
     """
     if not machines:
@@ -48,7 +53,10 @@ def play(
     # It makes keys at first use, so it is asked once.
     environ = variables(twin) | {"QHS_DESCRIBED": json.dumps(dict(described or {}))}
     with ThreadPoolExecutor(len(sites)) as pool:
-        runs = pool.map(lambda site: _play_site(twin, estate, playbook, site, environ), filter(None, sites))
+        runs = pool.map(
+            lambda site: _play_site(twin, estate, playbook, site, environ | (TOGETHER if site <= booted else {})),
+            filter(None, sites),
+        )
         return {machine: number for run in runs for machine, number in run.items()}
 
 
@@ -104,6 +112,7 @@ def variables(twin: Twin) -> dict[str, str]:
         "ANSIBLE_REMOTE_USER": "qhs",
         "ANSIBLE_FORCE_COLOR": "0",
         "ANSIBLE_LOCALHOST_WARNING": "0",
+        **IN_TURN,
         "QHS_RULESET_KEY": ruleset_access.public_key(twin),
         "QHS_PKI": str(pki.ensure(twin)),
         "QHS_PACKAGES": str(mirror_access.folder(twin, Standing.load(twin).image)),

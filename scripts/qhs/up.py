@@ -104,7 +104,8 @@ def up(environment: str, progress: Progress, *, changed: bool = False) -> Report
         same = wanted.within(last)
         machines = (wanted.machines.keys() - kept.machines.keys()) | booted
         unchanged = same.machines.keys() - kept.machines.keys() - booted
-        _configure(report, estate, twin, progress, {one: wanted.machines[one] for one in machines}, same=unchanged)
+        described = {one: wanted.machines[one] for one in machines}
+        _configure(report, estate, twin, progress, described, same=unchanged, booted=booted)
         believed = last.sites if changed and not booted & last.machines.keys() else {}
         sites = wanted.sites.keys() - kept.sites.keys()
         ways = {
@@ -142,7 +143,14 @@ def _machines(report: Report, estate: Estate, twin: Twin, progress: Progress) ->
 
 
 def _configure(
-    report: Report, estate: Estate, twin: Twin, progress: Progress, described: dict[str, str], *, same: set[str]
+    report: Report,
+    estate: Estate,
+    twin: Twin,
+    progress: Progress,
+    described: dict[str, str],
+    *,
+    same: set[str],
+    booted: set[str],
 ) -> None:
     """Play the roles on the `described` machines; where those of a site are all the `same`, only if one has drifted.
 
@@ -156,7 +164,7 @@ def _configure(
         quiet = set().union(*(site for site in untouched if not site & drifted))
         report.configured = dict.fromkeys(sorted(quiet), 0)
         due = described.keys() - quiet
-        report.configured |= ansible.play(twin, estate, "site.yml", due, progress, described=described)
+        report.configured |= ansible.play(twin, estate, "site.yml", due, progress, described=described, booted=booted)
     report.changes += sum(report.configured.values())
 
 
