@@ -58,7 +58,7 @@ def _of_chain(machine: str, chain: str, rules: list[Json]) -> Iterator[Mutant]:
     for at, rule in enumerate(rules):
         name = f"{chain} {rule['comment']} (rule {at + 1})"
         drop = {**rule, "expr": [*(one for one in rule["expr"] if "match" in one), {"drop": None}]}
-        matches = [number for number, one in enumerate(rule["expr"]) if "match" in one]
+        matches = [number for number, one in enumerate(rule["expr"]) if "match" in one and not _needed(one, rule)]
         wider = {
             **rule,
             "expr": [one for number, one in enumerate(rule["expr"]) if number != matches[at % len(matches)]],
@@ -71,6 +71,12 @@ def _of_chain(machine: str, chain: str, rules: list[Json]) -> Iterator[Mutant]:
         if {"drop": None} in rule["expr"]:
             dropped = True
             yield Mutant("reorder", machine, f"{name} moved to the end", chain, at, len(rules) - 1, rule)
+
+
+def _needed(match: Json, rule: Json) -> bool:
+    """Without its protocol, no kernel takes the port that a connection was opened with."""
+    ports = any("proto-dst" in json.dumps(one) for one in rule["expr"])
+    return ports and match["match"]["left"] == {"meta": {"key": "l4proto"}}
 
 
 def fates(base: Judge, listings: Mapping[str, Json], chosen: Iterable[Mutant]) -> Fates:
@@ -98,7 +104,7 @@ def _changed(base: Filter, one: Mutant, rule: Rule) -> Filter:
     chain = base.chains[one.chain]
     rules = list(chain.rules)
     if one.goes is not None:
-        assert rules.pop(one.goes) == rule
+        assert rules.pop(one.goes).label == rule.label
     if one.comes is not None:
         rules.insert(one.comes, rule)
     return Filter(base.machine, {**base.chains, one.chain: replace(chain, rules=tuple(rules))})

@@ -1,8 +1,11 @@
-"""The one setting of the host that a twin changes and puts back: inotify instances for root.
+"""The settings of the host that a twin changes and puts back: all its machines share one kernel.
 
-The kernel's 128 stop the twentieth machine: a booted systemd takes 5, containerd one more.
+inotify instances for root: the kernel's 128 stop the twentieth machine, as a booted systemd takes 5, containerd one
+more. Neighbours: the kernel counts those of all namespaces together, and with 1,024 known refuses to learn another one,
+so that packets are lost while the probe has every place speak to every other.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from qhs import whole
@@ -10,30 +13,41 @@ from qhs.lock import in_turn
 from qhs.progress import silent
 from qhs.twin import names
 
-KNOB = Path("/proc/sys/fs/inotify/max_user_instances")
-WANTED = 4096
+_SYS = Path("/proc/sys")
+INOTIFY = _SYS / "fs/inotify/max_user_instances"
+KNOBS: Mapping[Path, int] = {
+    INOTIFY: 4096,
+    **{_SYS / f"net/{family}/neigh/default/gc_thresh1": 4096 for family in ("ipv4", "ipv6")},
+    **{_SYS / f"net/{family}/neigh/default/gc_thresh2": 8192 for family in ("ipv4", "ipv6")},
+    **{_SYS / f"net/{family}/neigh/default/gc_thresh3": 16384 for family in ("ipv4", "ipv6")},
+}
 
-# Of the host, not of a user's state: all twins share the one setting, and it ends with the host's uptime.
+# Of the host, not of a user's state: all twins share the settings, and they end with the host's uptime.
 _FOLDER = Path("/run/qhs")
-_WAS = _FOLDER / "inotify-was"
-_LOCK = _FOLDER / "inotify.lock"
+_LOCK = _FOLDER / "limits.lock"
 
 
-def ensure() -> None:
-    """Raise the limit, keeping what it was before the first twin; called once this one has its namespace."""
-    with in_turn(_LOCK, "inotify limit", silent):
-        found = KNOB.read_text()
-        if int(found) >= WANTED:
-            return
-        whole.write(_WAS, found)
-        KNOB.write_text(f"{WANTED}\n")
+def ensure(knobs: Mapping[Path, int] = KNOBS) -> None:
+    """Raise the limits, keeping what they were before the first twin; called once this one has its namespace."""
+    with in_turn(_LOCK, "limits of the host", silent):
+        for knob, wanted in knobs.items():
+            found = knob.read_text()
+            if int(found) < wanted:
+                whole.write(_was(knob), found)
+                knob.write_text(f"{wanted}\n")
 
 
-def restore() -> None:
+def restore(knobs: Mapping[Path, int] = KNOBS) -> None:
     """Put back what was there, if no twin is left."""
-    with in_turn(_LOCK, "inotify limit", silent):
-        if names.twins() or not _WAS.is_file():
-            return
-        if int(KNOB.read_text()) == WANTED:
-            KNOB.write_text(_WAS.read_text())
-        _WAS.unlink()
+    with in_turn(_LOCK, "limits of the host", silent):
+        for knob, wanted in knobs.items():
+            was = _was(knob)
+            if names.twins() or not was.is_file():
+                continue
+            if int(knob.read_text()) == wanted:
+                knob.write_text(was.read_text())
+            was.unlink()
+
+
+def _was(knob: Path) -> Path:
+    return _FOLDER / f"was{str(knob).replace('/', '-')}"

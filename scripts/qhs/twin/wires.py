@@ -63,7 +63,7 @@ def links(twin: Twin, group: int | None = None) -> list[dict[str, Any]]:
     show = ["ip", "-n", twin.netns, "-j", "-d", "address", "show", *(["group", str(group)] if group else [])]
     run = subprocess.run(show, check=True, capture_output=True, text=True)
     found: list[dict[str, Any]] = json.loads(run.stdout or "[]")
-    return found
+    return [one for one in found if one]  # it leaves an empty place for each that is of another group
 
 
 def ports(twin: Twin) -> dict[str, Port]:

@@ -70,7 +70,9 @@ def disagreements(judge: Judge, proof: Proof, results: Sequence[Result]) -> Iter
         if result.fate is Fate.NO_WIRE or (cell and cell.found == ("allow" if passed else "deny")):
             continue
         told = _followed(judge, result.probe)
-        if cell and cell.found != "part":  # that of the cell stands, the packet alone shows the rules
+        # What everyone in the Internet may, whoever is in a place may too: no cell of the place says so.
+        of_cell = cell and (cell.wanted == "allow") == (result.probe.allowed_by is not None)
+        if cell and of_cell and cell.found != "part":  # its answer stands, the packet alone shows the rules
             told = told._replace(passes=cell.found == "allow")
         if told.passes != passed:
             yield Disagreement(result, told)

@@ -12,7 +12,7 @@ from qhs.net.probe.hops import first_hop, without_route
 from qhs.net.probe.vantage import Vantage
 from stacks.model import Estate
 from stacks.model.addresses import Pair
-from stacks.model.estate import INTER_SITE, MANAGEMENT_PORTS, Place, ServiceAt
+from stacks.model.estate import EVERYWHERE, INTER_SITE, MANAGEMENT_PORTS, Place, ServiceAt
 
 REST = "anything else"
 """What no service is: an echo, and a port that no service has."""
@@ -123,7 +123,7 @@ class _Cells:
         senders = [one for one in self._places if one.kind != "firewall" or one.place.startswith(f"{INTER_SITE}.")]
         for target, holder in (*self._services(), *self._rest()):
             for source in senders:
-                flow = self._flow(source.place, target.service, target.place)
+                flow = self._flow(source.place, target.service, target.place) or self._anyones(source, target, holder)
                 if source.name != holder.name and (
                     self._between(source, holder) or (flow and holder.kind == "machine")
                 ):
@@ -135,6 +135,13 @@ class _Cells:
         """What allows it: a flow from the place, or from the network that it is a part of, which all of it may use."""
         around = self._estate.places[source].leg if self._estate.places[source].partner else source
         return self._allowed.get((source, service, place)) or self._allowed.get((around, service, place))
+
+    def _anyones(self, source: Vantage, target: ServiceAt, holder: Vantage) -> str | None:
+        """What allows it because everyone in the Internet may: on one wire nobody tells who is there and who is not."""
+        if self._wire(source) != self._wire(holder):
+            return None
+        everywhere = (name for name, place in self._estate.places.items() if place.prefix == EVERYWHERE)
+        return next(filter(None, (self._flow(name, target.service, target.place) for name in everywhere)), None)
 
     def _wider(self, source: str, place: Place, port: str) -> str | None:
         """What allows it because everyone there, or in the network that the place is a part of, may be sent it."""

@@ -54,11 +54,11 @@ def read(listing: Mapping[str, Any], machine: str) -> Filter:
     bodies: dict[str, list[Rule]] = {key: [] for key in heads}
     for item in items:
         kind = next(iter(item))
-        if kind == "rule":
+        if kind == "rule" and item["rule"]["family"] in FAMILIES:
             rule = _RuleReader(machine, item["rule"], sets).read()
             if rule is not None:
                 bodies[_key(item["rule"], "chain")].append(rule)
-        elif kind not in ("metainfo", "table", "chain", "set"):
+        elif kind not in ("metainfo", "table", "chain", "set", "rule"):
             raise NotUnderstoodError(f"{machine}: found {kind} {item[kind].get('name', '')}, which may steer packets")
     return Filter(machine, {key: _chain(machine, key, head, bodies[key]) for key, head in heads.items()})
 
