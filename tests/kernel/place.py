@@ -73,7 +73,8 @@ class Place:
         return self.ask(f"apply {digest(text)}", text)
 
     def keep(self, text: str) -> None:
-        assert "error" not in self.apply(text)
+        answer = self.apply(text)
+        assert "error" not in answer, answer
         assert self.ask(f"confirm {digest(text)}") == {"confirmed": digest(text)}
 
     def table(self) -> str:

@@ -19,9 +19,11 @@ from stacks.model.rules import rulesets
 from stacks.provider.__main__ import KINDS
 from stacks.provider.base import ProviderError, QhsProvider, Settings
 from stacks.provider.ruleset.handler import RulesetHandler
+from stacks.provider.ruleset.nft import CHAINS
 from stacks.provider.ruleset.resource import ruleset_inputs
 from stacks.provider.values import marshalled, plain
 from tests.kernel.place import Place
+from tests.twin.waiting import await_
 
 ESTATE = load("twin")
 PAIR = next(one for one in rulesets(ESTATE, "qhdc") if one.kind == "pair")
@@ -34,7 +36,8 @@ SSH = """#!{python}
 import json, os, sys
 machine, words = sys.argv[-2:]
 process, program = json.load(open({places!r}))[machine]
-if not os.path.exists(f"/proc/{{process}}"):
+silent = json.load(open({silent!r})) == [machine, words.split()[0]]
+if silent or not os.path.exists(f"/proc/{{process}}"):
     print("ssh: connect to host: No route to host", file=sys.stderr)
     sys.exit(255)
 os.environ["SSH_ORIGINAL_COMMAND"] = words
@@ -43,16 +46,26 @@ os.execvp("nsenter", ["nsenter", f"--target={{process}}", "--net", "--mount", sy
 
 
 @pytest.fixture
-def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Place]]:
-    """Both members of the pair."""
+def silent(tmp_path: Path) -> Path:
+    """Names a member and the word of the API that it no longer answers."""
+    path = tmp_path / "silent.json"
+    path.write_text("[]")
+    return path
+
+
+@pytest.fixture
+def machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent: Path, request: pytest.FixtureRequest
+) -> Iterator[dict[str, Place]]:
+    """Both members of the pair, which undo what is not confirmed within 30 s, or as many as a test says."""
     found = {}
     for name in PAIR.members:
         (tmp_path / name).mkdir()
-        found[name] = Place(tmp_path / name, 30)
+        found[name] = Place(tmp_path / name, getattr(request, "param", 30))
     (tmp_path / "bin").mkdir()
     ssh, places = tmp_path / "bin" / "ssh", tmp_path / "places.json"
     places.write_text(json.dumps({name: (one.init.pid, str(one.program)) for name, one in found.items()}))
-    ssh.write_text(SSH.format(python=sys.executable, places=str(places)))
+    ssh.write_text(SSH.format(python=sys.executable, places=str(places), silent=str(silent)))
     ssh.chmod(0o755)
     monkeypatch.setenv("PATH", f"{ssh.parent}:{os.environ['PATH']}")
     yield found
@@ -219,6 +232,26 @@ def test_a_degraded_pair_of_which_nobody_answers_or_one_refuses_is_not_written(
         machine.end()
     with pytest.raises(ProviderError, match=f"(?s){FIRST} cannot be reached.*{SECOND} cannot be reached"):
         create(provider, degraded=degraded)
+
+
+@pytest.mark.parametrize("machines", [10], indirect=True)
+@pytest.mark.parametrize("word", ["apply", "confirm"])
+def test_a_member_that_stops_answering_half_way_leaves_whole_rulesets_alone(
+    provider: QhsProvider, machines: dict[str, Place], silent: Path, word: str
+) -> None:
+    create(provider)
+    whole = machines[FIRST].names()
+    flows = {name: flow for name, flow in given()["flows"].items() if name != "app-to-postgres"}
+    silent.write_text(json.dumps([SECOND, word]))
+    with pytest.raises(ProviderError, match=f"{SECOND} cannot be reached"):
+        create(provider, flows=flows)
+    seen = {one.table() for one in machines.values()}
+    await_(lambda: machines[SECOND].names() == whole)
+    await_(lambda: (machines[FIRST].names() == whole) == (word == "apply"))
+    assert all(table.count("policy drop") == len(CHAINS) and "guard:management" in table for table in seen)
+    silent.write_text("[]")
+    create(provider, flows=flows)
+    assert not any("app-to-postgres" in one.names() for one in machines.values())
 
 
 def later(**time: float) -> str:
