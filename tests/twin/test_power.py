@@ -15,6 +15,7 @@ import pytest
 
 from qhs import power
 from qhs.errors import UserError
+from qhs.layout import OPEN
 from qhs.power import Service
 from qhs.twin import access, boot, endpoint, inside, lifecycle, outage, wires
 from qhs.twin.lifecycle import Up
@@ -33,7 +34,7 @@ SPY = Client(
     legs=(Leg(interface="eth0", bridge="left", addresses=("10.77.9.99/24", "fd77:9::99/64", "10.77.1.99/24")),),
 )
 ISLANDERS = tuple(
-    Machine(name=f"isle{number}", site="lab", legs=(leg("secret", "isle", 9, 10 + number),), island=True)
+    Machine(name=f"isle{number}", site="lab", legs=(leg("secret", "isle", 9, 10 + number),), files=OPEN, island=True)
     for number in (1, 2)
 )
 TOPOLOGY = Topology(
