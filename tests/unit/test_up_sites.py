@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from qhs import up
+from qhs import ansible, up
 from qhs.progress import silent
 from qhs.twin.names import Twin
 from stacks.model import Estate
@@ -32,18 +32,35 @@ def test_a_site_is_configured_whole_or_not_at_all(
         looked_at.update(described)
         return set(drifted)
 
-    def play(*arguments: Any, described: Mapping[str, str]) -> dict[str, int]:
+    def play(*arguments: Any, described: Mapping[str, str], booted: set[str]) -> dict[str, int]:
         assert arguments[3] <= described.keys()
+        assert booted == {"hall-fw2"}
         return dict.fromkeys(arguments[3], 1)
 
     monkeypatch.setattr(up, "look", look)
     monkeypatch.setattr(up.ansible, "play", play)
     report = up.Report("twin")
     machines = dict.fromkeys(estate.machines, "digest")
-    up._configure(report, estate, Twin("one"), silent, machines, same=machines.keys() - other)
+    up._configure(report, estate, Twin("one"), silent, machines, same=machines.keys() - other, booted={"hall-fw2"})
     here = {name for name, machine in estate.machines.items() if machine.site in played}
     assert {name for name, changed in report.configured.items() if changed} == here
     assert report.configured.keys() == estate.machines.keys()
     assert looked_at == {
         name for name, one in estate.machines.items() if one.site not in {estate.machines[it].site for it in other}
     }
+
+
+@pytest.mark.parametrize(("booted", "at_once"), [({"hall-fw1", "hall-fw2"}, "100%"), ({"hall-fw2"}, "1"), (set(), "1")])
+def test_members_of_a_pair_are_changed_at_once_only_where_neither_serves_yet(
+    estate: Estate, monkeypatch: pytest.MonkeyPatch, booted: set[str], at_once: str
+) -> None:
+    given: list[str] = []
+
+    def play_site(*arguments: Any) -> dict[str, int]:
+        given.append(arguments[4]["QHS_PAIR_AT_ONCE"])
+        return {}
+
+    monkeypatch.setattr(ansible, "variables", lambda _twin: dict(ansible.IN_TURN))
+    monkeypatch.setattr(ansible, "_play_site", play_site)
+    ansible.play(Twin("one"), estate, "firewalls.yml", {"hall-fw1", "hall-fw2"}, silent, booted=booted)
+    assert given == [at_once]
