@@ -195,9 +195,11 @@ def test_only_where_nothing_leads_the_want_of_a_route_is_a_rule(estate: Estate, 
 
 
 HERE = Path("/proc/self/ns/net")
+# Where a suite runs as root, none of its tests may be skipped.
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may move between namespaces")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may move between namespaces")
+@AS_ROOT
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_a_service_that_says_nothing_is_open_by_its_handshake(address: str) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -208,7 +210,7 @@ def test_a_service_that_says_nothing_is_open_by_its_handshake(address: str) -> N
     assert fly([order]) == [Fate.REJECT]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may move between namespaces")
+@AS_ROOT
 def test_fates_are_told_apart_among_many() -> None:
     """Each keeps its own, however many are in flight."""
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as closed:

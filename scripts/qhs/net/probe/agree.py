@@ -89,7 +89,7 @@ def unplaced(judge: Judge, proof: Proof, probed: set[Cell]) -> Counter[str]:
 
 
 def _followed(judge: Judge, probe: Probe) -> Answer:
-    source, address = (int(ip_address(text)) for text in (probe.source.addresses[probe.family == 6], probe.address))  # noqa: PLR2004 - IPv6
+    source, address = (int(ip_address(text)) for text in (probe.source.address(probe.family), probe.address))
     protocol, number = (probe.protocol, probe.port) if probe.port else ECHO[probe.family]
     packet = Box(((source, source),), ((address, address),), service(PROTOCOLS[protocol], number, number))
     if probe.is_for_firewall:

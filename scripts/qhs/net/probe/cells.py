@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from qhs.net.probe.hops import first_hop, without_route
 from qhs.net.probe.vantage import Vantage
+from qhs.net.prove.space import FAMILIES
 from stacks.model import Estate
 from stacks.model.addresses import Pair
 from stacks.model.estate import EVERYWHERE, INTER_SITE, MANAGEMENT_PORTS, Place, ServiceAt
@@ -221,7 +222,7 @@ class _Cells:
         routed = routed and not (place and without_route(self._estate, source, place))
         for pair in target.targets:
             for network in pair.both:
-                hop = str(first.both[network.version == 6].network_address) if first else None  # noqa: PLR2004 - IPv6
+                hop = str(first.both[FAMILIES.index(network.version)].network_address) if first else None
                 for protocol, port in _ports(target):
                     address = str(network.network_address)
                     by = flow or (self._wider(source.place, place, text(protocol, port)) if place else None)

@@ -65,7 +65,7 @@ def run(twin: Twin, chosen: Sequence[Probe]) -> list[Result]:
             source = there.get(probe.source, probe.source)
             holder = there.get(probe.holder, probe.holder)
             ours = (holder, Spot(probe.protocol, probe.address, probe.port)) not in held
-            own = source.addresses[probe.family == 6]  # noqa: PLR2004 - IPv6
+            own = source.address(probe.family)
             return Order(source.where, probe.protocol, own, probe.address, probe.port, ours)
 
         sent = [number for number, probe in enumerate(chosen) if (probe.source, probe.neighbour) not in cut]

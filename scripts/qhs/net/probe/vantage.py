@@ -9,6 +9,7 @@ from typing import Literal
 
 from qhs.errors import UserError
 from qhs.layout import CLIENT_PORT, client_address, stand
+from qhs.net.prove.space import FAMILIES
 from qhs.twin import boot, inside
 from qhs.twin.names import Twin
 from qhs.twin.topology import Client
@@ -31,6 +32,10 @@ class Vantage:
     """None: a `stand`, which is there while packets are sent."""
     kind: Literal["machine", "firewall", "client", "stand"]
     stand: Client | None = field(default=None, compare=False)
+
+    def address(self, family: int) -> str:
+        """Its own of a family."""
+        return self.addresses[FAMILIES.index(family)]
 
     @property
     def where(self) -> Path:
