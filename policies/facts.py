@@ -195,6 +195,8 @@ TYPES: Final[Mapping[str, type[Resource]]] = {
     "qhs:network:Segment": Segment,
     "qhs:network:Enforcement": Enforcement,
     "qhs:network:Ruleset": Ruleset,
+    "qhs:dns:ServiceNames": Resource,
+    "qhs:dns:Record": Resource,
 }
 
 

@@ -1,4 +1,4 @@
-"""The `network` layer of one site: its segments, and the ruleset of its firewall pair and of each machine."""
+"""The `network` layer of one site: its segments, the ruleset of its firewall pair and of each machine, its names."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pulumi
 
 from stacks.components.enforcement import Enforcement
 from stacks.components.segment import Segment
+from stacks.components.service_names import ServiceNames
 from stacks.components.site_network import SiteNetwork
 from stacks.model import Estate
 from stacks.model.rules import rulesets
@@ -20,3 +21,4 @@ def declare(estate: Estate, site: str) -> None:
             Segment(estate, site, zone, inside)
     for ruleset in rulesets(estate, site):
         Enforcement(estate, ruleset, inside)
+    ServiceNames(estate, site, inside)

@@ -92,6 +92,10 @@ class Host(Resource):
     """Those whose address it holds."""
     takes_files: bool
     """Files of others come in by one of them."""
+    public: bool
+    """One of them is meant to be reached from the Internet."""
+    firewall: bool
+    """It is a member of a firewall pair."""
 
     sshd: Maybe[dict[str, tuple[str, ...]]] = UNKNOWN
     """Each option with every value that it takes for somebody."""

@@ -18,6 +18,8 @@ UNITS = (
     "prometheus-node-exporter.service",
     "qhs-malware-scan.service",
     "qhs-malware-access.service",
+    "qhs-inspection.service",
+    "qhs-public-edge.service",
 )
 COMMANDS = {
     "sshd": "sshd -T",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from policies.rules.agents import Scanned, Watched
+from policies.rules.agents import Filtered, Inspected, Scanned, Watched
 from policies.rules.base import Rule, idle, run
 from policies.rules.central_logs import CentralLogs
 from policies.rules.clock import InternalTime
@@ -46,6 +46,8 @@ LIVE: Final[tuple[type[Rule[Any]], ...]] = (
     Updates,
     NothingOld,
     Kernel,
+    Inspected,
+    Filtered,
     Scanned,
     Watched,
     OwnNames,

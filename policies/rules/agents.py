@@ -1,4 +1,4 @@
-"""C-NET-10 and C-NET-11: what guards and watches a machine is at work there."""
+"""C-NET-05, C-NET-07, C-NET-10 and C-NET-11: what guards and watches machines is at work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Limits(Strict):
 
 
 class Agents(Rule[Host]):
-    """What both rules have in common."""
+    """What all of these rules have in common."""
 
     def __init__(self, plan: PlanFacts, baseline: Baseline) -> None:
         super().__init__(plan, baseline)
@@ -54,3 +54,23 @@ class Watched(Agents):
 
     control = "C-NET-11"
     name = "watched"
+
+
+class Inspected(Agents):
+    """A firewall looks at what it forwards; that it finds an exploit is shown with one."""
+
+    control = "C-NET-05"
+    name = "inspected"
+
+    def concerns(self, host: Host) -> bool:
+        return host.firewall
+
+
+class Filtered(Agents):
+    """Before what the public may reach there is a filter; that it stops an attack is shown with one."""
+
+    control = "C-NET-07"
+    name = "filtered"
+
+    def concerns(self, host: Host) -> bool:
+        return host.public

@@ -22,7 +22,7 @@ from qhs.folders import CLONE
 from qhs.twin.asking import Answer, ask
 from qhs.twin.names import Twin
 from stacks.model import Estate
-from stacks.model.estate import Machine
+from stacks.model.estate import FIREWALL, Machine
 
 PROBE = CLONE / "policies" / "live" / "probe.py"
 SHOWN = 6
@@ -101,6 +101,7 @@ def host_of(estate: Estate, machine: Machine) -> Host:
     """What the estate says of a machine; all that it says of itself is UNKNOWN."""
     zones = [estate.places.get(port.place) for port in machine.interfaces if port is not machine.management]
     pairs = [port.address for port in machine.interfaces] + [pair for one in machine.services for pair in one.targets]
+    held = [estate.catalogue.services[one.service] for one in machine.services]
     return Host(
         urn=urn(estate.inventory.environment, machine.name),
         type=TYPE,
@@ -109,7 +110,9 @@ def host_of(estate: Estate, machine: Machine) -> Host:
         level=max(estate.catalogue.zones[one.zone].level for one in zones if one and one.zone),
         addresses=tuple(one.network_address for pair in pairs for one in pair.both),
         services=tuple(one.service for one in machine.services),
-        takes_files=any(estate.catalogue.services[one.service].takes_files for one in machine.services),
+        takes_files=any(one.takes_files for one in held),
+        public=any(one.public for one in held),
+        firewall=FIREWALL in machine.roles,
     )
 
 

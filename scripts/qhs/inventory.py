@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from qhs import keepalive, metrics
+from qhs import borders, keepalive, metrics, names_access, wan
 from qhs.playbooks import runs_on
 from stacks.model import Estate, ModelError, load
 from stacks.model.addresses import Pair, with_length
@@ -18,6 +18,8 @@ LOGS = "logs"
 LOG_STORES = 2
 LOGS_IN = "qhs-ssh"
 TAKES_FILES = "takes_files"
+# Not the name of its service: that stands in a domain which it answers for.
+AUTHORITY = ".ns"
 ALL = "all"
 # As many as a machine's resolv.conf is read for.
 RESOLVERS = 3
@@ -70,6 +72,7 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
         "qhs_people": _people(estate, machine),
         "metrics_readers": metrics.readers(estate),
         **_certificates(estate, machine),
+        **borders.variables(estate, machine),
         "mitogen_ssh_keepalive_interval": keepalive.INTERVAL,
         "mitogen_ssh_keepalive_count": keepalive.COUNT,
     }
@@ -83,7 +86,7 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
         common["malware_scan_folders"] = incoming
     if BASTION in machine.roles:
         common["bastion_machines"] = _managed(estate, machine)
-    names = _names(estate, machine) if "names-primary" in held else {}
+    names = _names(estate, machine) if names_access.AUTHORITY in held else {}
     authority = _authority(estate, machine) if PKI in held else {}
     logs = _log_store(estate, machine) if LOGS in held else {}
     watched = metrics.store(estate, machine) if metrics.STORE in held else {}
@@ -114,8 +117,14 @@ def _managed(estate: Estate, bastion: Machine) -> dict[str, dict[str, Any]]:
 
 
 def _names(estate: Estate, machine: Machine) -> dict[str, Any]:
-    held = {one.service: one.targets[0].texts() for one in machine.services}
-    return {"dns_records": records(estate), "dns_primary": held["names-primary"], "dns_resolver": held["names"]}
+    authorities = names_access.authorities(estate).items()
+    return {
+        "dns_records": records(estate),
+        "dns_authorities": {
+            site: {"name": f"{holder}{AUTHORITY}", "addresses": addresses} for site, (holder, addresses) in authorities
+        },
+        "dns_resolver": next(one for one in machine.services if one.service == "names").targets[0].texts(),
+    }
 
 
 def _certificates(estate: Estate, machine: Machine) -> dict[str, Any]:
@@ -123,6 +132,7 @@ def _certificates(estate: Estate, machine: Machine) -> dict[str, Any]:
     domain = estate.inventory.domain
     addresses = [port.address for port in machine.interfaces] + [one.targets[0] for one in machine.services]
     services = [f"{one.service}.{machine.site}.{domain}" for one in machine.services]
+    services += [wan.identity(estate, machine.site)] if FIREWALL in machine.roles else []
     holder, service = next(
         (other, one)
         for other in estate.machines.values()
@@ -139,11 +149,11 @@ def _certificates(estate: Estate, machine: Machine) -> dict[str, Any]:
 def _authority(estate: Estate, machine: Machine) -> dict[str, Any]:
     """What the authority of a site listens on, and the networks whose addresses it may put into certificates."""
     site = estate.inventory.sites[machine.site]
-    networks = [site, *(estate.inventory.externals[name] for name in site.externals)]
+    networks = [Pair(site.ipv4, site.ipv6), *(estate.network(name) for name in (*site.externals, *site.carriers))]
     service = next(one for one in machine.services if one.service == PKI)
     return {
         "pki_authority_addresses": service.targets[0].texts(),
-        "pki_authority_networks": [str(one) for network in networks for one in (network.ipv4, network.ipv6)],
+        "pki_authority_networks": [str(one) for network in networks for one in network.both],
     }
 
 
@@ -161,13 +171,13 @@ def _log_store(estate: Estate, machine: Machine) -> dict[str, Any]:
 
 
 def records(estate: Estate) -> dict[str, list[str]]:
-    """Every name below the domain with its addresses: machines, their management ports, the services of each site."""
+    """The names that are there before any stack: machines, their management ports, and who answers for names."""
     found: dict[str, list[str]] = {}
     for machine in estate.machines.values():
         found[machine.name] = _first_port(machine).address.texts()
         found[f"{machine.name}.mgmt"] = machine.management.address.texts()
-        for one in machine.services:
-            found[f"{one.service}.{machine.site}"] = one.targets[0].texts()
+    for holder, addresses in names_access.authorities(estate).values():
+        found[f"{holder}{AUTHORITY}"] = addresses
     return found
 
 
@@ -202,19 +212,21 @@ def _pair_member(estate: Estate, machine: Machine) -> dict[str, Any]:
         "qhs_pair_ports": {"tracking": TRACKING_PORT, "ruleset": PEER_PORT},
         "qhs_own_addresses": [text for port in machine.interfaces for text in port.address.texts()],
         "qhs_legs": [
-            {"name": port.name, "gateways": with_length(port.gateway, _link(estate, machine, port.name))}
+            {
+                "name": port.name,
+                "gateways": with_length(port.gateway, _link(estate, machine, port.name)),
+                "tracked": port.name not in estate.inventory.carriers,
+            }
             for port in machine.interfaces
             if port.gateway is not None
         ],
+        **wan.member(estate, machine),
     }
 
 
 def _link(estate: Estate, machine: Machine, leg: str) -> Pair:
     place = estate.places.get(f"{machine.site}.{leg}")
-    if place is not None:
-        return place.prefix
-    network = estate.inventory.externals[leg]
-    return Pair(network.ipv4, network.ipv6)
+    return place.prefix if place else estate.network(leg)
 
 
 def main(environment: str) -> None:

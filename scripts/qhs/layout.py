@@ -8,7 +8,7 @@ from qhs.twin.topology import Client, File, Leg, Machine, Operator, Route, Topol
 from stacks.model import Estate, addresses
 from stacks.model.addresses import Pair
 from stacks.model.enclave import Islander, islanders
-from stacks.model.estate import BASTION, EVERYWHERE, FIREWALL, INTER_SITE, MANAGEMENT_PORTS, Interface, Place
+from stacks.model.estate import BASTION, EVERYWHERE, FIREWALL, MANAGEMENT_PORTS, TUNNEL, Interface, Place
 from stacks.model.estate import Machine as Host
 
 # Where users' devices stand in the Internet's prefix: above every partner's own.
@@ -26,7 +26,7 @@ def topology(estate: Estate) -> Topology:
     """Everything the twin of `estate` consists of, the enclave beside it included."""
     isles = islanders(estate)
     places = [
-        *(port.place for host in estate.machines.values() for port in host.interfaces),
+        *(port.place for host in estate.machines.values() for port in wired(host)),
         *(one.place for one in isles),
     ]
     sites = {host.site for host in estate.machines.values()}
@@ -38,7 +38,7 @@ def topology(estate: Estate) -> Topology:
         ),
         clients=tuple(_client(estate, name) for name in estate.inventory.clients),
         operators=tuple(_operator(estate, site) for site in estate.inventory.sites if site in sites),
-        between=(INTER_SITE,),
+        between=tuple(estate.inventory.carriers),
     )
 
 
@@ -48,6 +48,11 @@ def bridge(estate: Estate, place: str) -> str:
     if site in estate.inventory.sites:
         return f"{estate.inventory.sites[site].index}-{zone}"
     return site
+
+
+def wired(host: Host) -> tuple[Interface, ...]:
+    """The ports of a machine that hang on a wire: what is between the sites comes and goes in tunnels."""
+    return tuple(port for port in host.interfaces if port.name != TUNNEL)
 
 
 def client_address(estate: Estate, name: str) -> Pair:
@@ -64,16 +69,15 @@ def _machine(estate: Estate, host: Host) -> Machine:
             addresses=(*port.cidrs, *_held(host, port)),
             isolated=port.place.endswith(f".{MANAGEMENT_PORTS}") and BASTION not in host.roles,
         )
-        for port in host.interfaces
+        for port in wired(host)
     )
     firewall = FIREWALL in host.roles
-    routes = _towards_sites(estate, host) if firewall else _default(host)
     return Machine(
         name=host.name,
         site=host.site,
         roles=host.roles,
         legs=legs,
-        routes=tuple(routes),
+        routes=() if firewall else tuple(_default(host)),
         sysctl={} if firewall else STANDS_ALONE,
         packages=any(service.service == "packages" for service in host.services),
     )
@@ -101,13 +105,6 @@ def _default(host: Host) -> Iterator[Route]:
             yield from _routes(EVERYWHERE, port.gateway)
 
 
-def _towards_sites(estate: Estate, host: Host) -> Iterator[Route]:
-    for name, site in estate.inventory.sites.items():
-        if name != host.site and INTER_SITE in estate.inventory.sites[host.site].externals:
-            through = estate.transit(name, INTER_SITE, addresses.GATEWAY)
-            yield from _routes(Pair(site.ipv4, site.ipv6), through)
-
-
 def _routes(destination: Pair, gateway: Pair) -> Iterator[Route]:
     for network, via in zip(destination.both, gateway.both, strict=True):
         yield Route(destination=str(network), via=str(via.network_address))
@@ -119,8 +116,8 @@ def stand(estate: Estate, place: Place) -> Client | None:
     All that it sends goes to our firewalls, also what a well-behaved neighbour would never send there. None: no
     firewall that runs has a leg there (the enclave, a site that is not built), or nobody else has (between the sites).
     """
-    gateway = stand_gateway(estate, place)
-    if gateway is None or place.of_pair:
+    gateway = None if place.of_pair else stand_gateway(estate, place)
+    if gateway is None:
         return None
     held = {(one.service, one.place) for machine in estate.machines.values() for one in machine.services}
     free = [one for one in estate.services if one.place == place.name and (one.service, one.place) not in held]

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from pathlib import Path
 
-from qhs import ansible, image, ruleset_access, tools
+from qhs import ansible, image, names_access, ruleset_access, tools
 from qhs.applied import Applied
 from qhs.engine import Engine, EngineError, configure, ensure_stack, heard, prepare, run_pulumi
 from qhs.errors import UserError
@@ -173,6 +173,7 @@ def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress, ways:
     with report.phase("pulumi"), ThreadPoolExecutor(len(estate.active_sites)) as pool:
         engine = prepare(twin.state, progress)
         stacks = {str(StackName(estate.inventory.environment, site, "network")): ways[site] for site in sorted(ways)}
+        names_access.write(twin, estate)
         said = pool.map(lambda stack: _up(engine, twin, stack, progress, stacks[stack]), stacks)
         for stack, output in zip(stacks, said, strict=True):
             _note(report, stack, output)
@@ -187,6 +188,7 @@ def _up(engine: Engine, twin: Twin, stack: str, progress: Progress, way: Way) ->
     try:
         ensure_stack(engine, stack)
         configure(engine, stack, "qhs:sshConfig", str(ruleset_access.write(twin)))
+        configure(engine, stack, "qhs:namesAccess", str(names_access.file(twin)))
         if way is Way.EXPECT:
             with suppress(EngineError):  # whatever it finds, the update finds too
                 return run_pulumi(engine, ["preview", "--refresh", "--expect-no-changes"], stack=stack, inside=within)

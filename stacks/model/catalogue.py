@@ -12,10 +12,12 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,39}$")]
-# A zone or an external network names an interface of the firewalls: the kernel takes 15 characters.
+# A zone, an external network or a carrier names an interface of the firewalls: the kernel takes 15 characters.
 LegName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,11}$")]
 DemandId = Annotated[str, StringConstraints(pattern=r"^(S-\d{3}|C-[A-Z0-9]+-\d{2})$")]
 Level = Annotated[int, Field(ge=1, le=5)]
+# A host outside; one that begins with a dot stands for all below it too.
+Destination = Annotated[str, StringConstraints(pattern=r"^\.?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$")]
 Port = Annotated[str, StringConstraints(pattern=r"^(tcp|udp)/\d{1,5}(-\d{1,5})?$|^icmp/echo$")]
 
 Moment = Annotated[AwareDatetime, AfterValidator(lambda one: one.astimezone(UTC))]
@@ -115,6 +117,7 @@ class Service(Declared):
     role: Name | None = Field(None, description="the machine role that carries it")
     public: bool = Field(False, description="meant to be reached from the Internet (C-NET-07)")
     takes_files: bool = Field(False, description="files of others come in by it, and are scanned (C-NET-10)")
+    leads_out: bool = Field(False, description="leads on to the destinations that a flow to it names (C-NET-15)")
     breaks: str | None = Field(
         None,
         description="why a chain of hops ends here: it terminates, authenticates and inspects (C-NET-03)",
@@ -139,6 +142,7 @@ class Flow(Declared):
     into: list[Name] | None = Field(None, description="only into these sites")
     expires: Moment | None = Field(None, description="with its time zone; from that second the flow is blocked")
     staged: bool = Field(False, description="logs what it would block before it is taken away")
+    destinations: list[Destination] = Field([], description="where a service that leads out leads these sources")
     firewalls: bool = Field(False, description="the pairs say it too, on their own leg in the segment of the service")
     review: date = Field(description="when the owner must confirm a flow that has no expiry")
 
@@ -252,7 +256,7 @@ class Catalogue(Strict):
     owners: dict[Name, Owner]
     zones: dict[LegName, Zone]
     externals: dict[LegName, External]
-    carriers: dict[Name, Carrier]
+    carriers: dict[LegName, Carrier]
     partners: dict[Name, Partner]
     services: dict[Name, Service]
     flows: dict[Name, Flow]

@@ -35,6 +35,7 @@ def run(estate: Estate, catalogue: Source, inventory: Source, now: datetime) -> 
         yield from _flows_to_nowhere(estate, catalogue)
         yield from _islands(estate, catalogue, inventory)
         yield from _mixed_breaks(estate, catalogue)
+        yield from _destinations(estate, catalogue)
         yield from _held_services(estate, inventory)
         yield from _numbers(estate, inventory)
 
@@ -107,6 +108,7 @@ def _references(estate: Estate, source: Source) -> Iterator[Finding]:
 def _inventory_references(estate: Estate, source: Source) -> Iterator[Finding]:
     cat = estate.catalogue
     yield from _known(source, ("externals",), cat.externals, estate.inventory.externals, "external network")
+    yield from _known(source, ("carriers",), cat.carriers, estate.inventory.carriers, "carrier")
     for site_name, site in estate.inventory.sites.items():
         at = ("sites", site_name)
         yield from _known(source, (*at, "carriers"), site.carriers, cat.carriers, "carrier")
@@ -139,10 +141,10 @@ def _some(known: Iterable[Any]) -> str:
 
 
 def _names(estate: Estate, source: Source) -> Iterator[Finding]:
-    """Zones, external networks and partners share one space of names: flows name them alike."""
+    """Zones, external networks, carriers and partners share one space of names: flows and interfaces have them."""
     cat = estate.catalogue
     taken: dict[str, str] = {}
-    for kind in ("zones", "externals", "partners"):
+    for kind in ("zones", "externals", "carriers", "partners"):
         for name in getattr(cat, kind):
             first = taken.setdefault(name, kind)
             if first != kind:
@@ -190,6 +192,7 @@ def _overlaps(estate: Estate, source: Source) -> Iterator[Finding]:
     named = [
         *((f"site {name}", site, ("sites", name)) for name, site in inventory.sites.items()),
         *((f"network {name}", net, ("externals", name)) for name, net in inventory.externals.items()),
+        *((f"carrier {name}", net, ("carriers", name)) for name, net in inventory.carriers.items()),
     ]
     for (first, one, _), (second, other, path) in combinations(named, 2):
         for family in ("ipv4", "ipv6"):
@@ -251,6 +254,16 @@ def _mixed_breaks(estate: Estate, source: Source) -> Iterator[Finding]:
         breaks = {bool(estate.catalogue.services[service].breaks) for service in flow.to}
         if len(breaks) > 1:
             yield Finding(source.at("flows", name, "to"), "services that break the chain and others", "two flows")
+
+
+def _destinations(estate: Estate, source: Source) -> Iterator[Finding]:
+    """C-NET-15: whoever is led outwards is led to something that has a name."""
+    for name, flow in estate.catalogue.flows.items():
+        outwards = {estate.catalogue.services[service].leads_out for service in flow.to}
+        if outwards != {bool(flow.destinations)}:
+            found = f"{len(flow.destinations)} destinations of flow {name} to {', '.join(flow.to)}"
+            wanted = "some for services that lead out, and none for others (C-NET-15)"
+            yield Finding(source.at("flows", name), found, wanted)
 
 
 def _held_services(estate: Estate, source: Source) -> Iterator[Finding]:

@@ -22,6 +22,8 @@ TRACKING_PORT, PEER_PORT = 3780, 3781
 """Where the members of a pair hand each other, on `sync`, the connections that they track (UDP) and their confirmed
 ruleset (TCP)."""
 INTER_SITE = "dci"
+TUNNEL = "ipsec0"
+"""The leg of the firewalls between the sites. In the twin charon makes it, under this name and no other."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,14 @@ class Estate:
         found = self.catalogue.people.items()
         return tuple(name for name, one in found if one.roles is None or set(one.roles) & set(machine.roles))
 
+    def domain(self, site: str) -> str:
+        """The domain of the names of a site's services."""
+        return f"{site}.{self.inventory.domain}"
+
+    def served(self, site: str) -> tuple[ServiceAt, ...]:
+        """The services whose address a machine of a site holds."""
+        return tuple(one for machine in self.machines.values() if machine.site == site for one in machine.services)
+
     def operator(self, site: str) -> Pair:
         """The address from which `qhs` itself reaches the management ports of a site."""
         return addresses.host(self.places[f"{site}.{MANAGEMENT_PORTS}"].prefix, addresses.GATEWAY)
@@ -212,8 +222,9 @@ class Estate:
             elif external.medium == "dci":
                 for site_name, site in self.inventory.sites.items():
                     if name in site.externals:
-                        firewalls = addresses.pair(prefix, site.index)
-                        yield Place(f"{name}.{site_name}", name, firewalls, site=site_name, external=name)
+                        yield Place(
+                            f"{name}.{site_name}", TUNNEL, self.ends(site_name, name), site=site_name, external=name
+                        )
         for name, partner in self.catalogue.partners.items():
             count = 1 if partner.count == "one" else self.inventory.delegation_offices
             for position in range(count):
@@ -267,16 +278,34 @@ class Estate:
                 gateway = addresses.host(place.prefix, addresses.GATEWAY)
                 routed = self.catalogue.zones[place.zone].firewall == "gateway"
                 yield Interface(place.leg, place.name, address, cidrs, gateway if routed else None)
-        for name in self.inventory.sites[site].externals:
-            network = _pair(self.inventory.externals[name])
+        for name in (*self.inventory.sites[site].externals, *self.inventory.sites[site].carriers):
             address = self.transit(site, name, member)
-            cidrs = tuple(addresses.with_length(address, network))
-            yield Interface(name, name, address, cidrs, self.transit(site, name, addresses.GATEWAY))
+            if name == INTER_SITE:
+                yield Interface(TUNNEL, name, address, tuple(map(str, address.both)))
+            else:
+                cidrs = tuple(addresses.with_length(address, self.network(name)))
+                yield Interface(name, name, address, cidrs, self.transit(site, name, addresses.GATEWAY))
 
-    def transit(self, site: str, external: str, offset: int) -> Pair:
-        """An address of a site's firewalls in an external network: offset 1 is the pair's own."""
-        network = _pair(self.inventory.externals[external])
-        return addresses.host(addresses.pair(network, self.inventory.sites[site].index), offset)
+    def network(self, name: str) -> Pair:
+        """The prefixes of an external network or of a carrier's."""
+        return _pair((self.inventory.externals | self.inventory.carriers)[name])
+
+    def ends(self, site: str, name: str) -> Pair:
+        """The prefix of a site's firewalls in an external network or a carrier's."""
+        return addresses.pair(self.network(name), self.inventory.sites[site].index)
+
+    def transit(self, site: str, name: str, offset: int) -> Pair:
+        """An address of a site's firewalls in an external network or a carrier's: offset 1 is the pair's own."""
+        return addresses.host(self.ends(site, name), offset)
+
+    def peers(self, site: str, carrier: str) -> tuple[str, ...]:
+        """The other sites that a carrier joins to a site."""
+        return tuple(name for name, one in self.inventory.sites.items() if name != site and carrier in one.carriers)
+
+    @staticmethod
+    def pair_name(site: str) -> str:
+        """What both members of a site's firewall pair are together."""
+        return f"{site}-fw"
 
     def _service_address(self, site: str, zone: str, service: Service) -> Pair:
         return addresses.host(self.places[f"{site}.{zone}"].prefix, addresses.SERVICE + (service.number or 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -27,6 +27,7 @@ class ExternalNetwork(Prefixes):
     """The addresses of an external network; partners get their prefixes out of it by their index."""
 
     note: str | None = Field(None, description="where the addresses come from")
+    resolvers: list[IPv4Address | IPv6Address] = Field([], description="name servers there that the egress zone asks")
 
     @model_validator(mode="after")
     def _roomy(self) -> Self:
@@ -84,7 +85,7 @@ class Site(Prefixes):
     country: Literal["VN"] = Field(description="data stays in Viet Nam (C-DATA-02)")
     facility: str = Field(description="data-centre class and where that is from")
     serves: list[DemandId] = Field([], description="demands or controls that this site as a whole serves")
-    carriers: list[Name] = Field(min_length=2, description="two, distinct (C-NET-06, C-DR-07)")
+    carriers: list[LegName] = Field(min_length=2, description="two, distinct (C-NET-06, C-DR-07)")
     externals: list[LegName] = Field(description="external networks its firewalls have a leg into")
     clock: str = Field(
         pattern=r"^(host|PHC /dev/\S+|SHM \d)$",
@@ -122,6 +123,9 @@ class Environment(Strict):
     domain: str = Field(pattern=r"^([a-z][a-z0-9-]*\.)+internal$", description="of all names of the estate")
     delegation_offices: int = Field(ge=1, le=99, description="N: no text gives the number; a parameter")
     externals: dict[LegName, ExternalNetwork]
+    carriers: dict[LegName, ExternalNetwork] = Field(
+        description="the network over which a carrier joins the sites; tunnels alone are in it"
+    )
     sites: dict[Name, Site]
     clients: dict[Name, Client] = {}
     limits: dict[Name, Limit] = {}

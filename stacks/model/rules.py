@@ -15,11 +15,11 @@ from stacks.model.addresses import Pair, text
 from stacks.model.estate import (
     BASTION,
     EVERYWHERE,
-    INTER_SITE,
     MANAGEMENT_PORTS,
     PEER_PORT,
     SYNC,
     TRACKING_PORT,
+    TUNNEL,
     Conversation,
     Estate,
     Machine,
@@ -32,6 +32,7 @@ FAMILIES = ("ip", "ip6")
 NEIGHBOURS = ("nd-neighbor-solicit", "nd-neighbor-advert")
 # Path-MTU and unreachable messages come as `related`; nothing else of ICMP is open by itself.
 TRACKED = ("established", "related")
+TUNNEL_PORTS = ("500", "4500")
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def rulesets(estate: Estate, site: str) -> list[Ruleset]:
         return []
     degraded = estate.inventory.sites[site].degraded
     guards, flows = _pair_guards(estate, site), _pair_flows(estate, site)
-    pair = Ruleset(f"{site}-fw", site, "pair", members, guards, flows, degraded)
+    pair = Ruleset(estate.pair_name(site), site, "pair", members, guards, flows, degraded)
     others = [m for m in estate.machines.values() if m.site == site and m.name not in members]
     return [pair, *(_of_machine(estate, machine) for machine in others)]
 
@@ -216,8 +217,8 @@ def _legs(estate: Estate, source: Place, destination: Place, site: str) -> tuple
         if source.site == destination.site == site:
             return source.leg, destination.leg
         if source.site == site:
-            return source.leg, INTER_SITE
-        return (INTER_SITE, destination.leg) if destination.site == site else None
+            return source.leg, TUNNEL
+        return (TUNNEL, destination.leg) if destination.site == site else None
     here = site in estate.entry_sites(source) and site in estate.entry_sites(destination)
     return (source.leg, destination.leg) if here else None
 
@@ -336,16 +337,28 @@ _PEER: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 def _pair_guards(estate: Estate, site: str) -> tuple[tuple[str, Rule], ...]:
-    """Firewalls also forward replies, and on their own segment keep each other ready to take over."""
+    """Firewalls also forward replies, on their own segment keep each other ready to take over, and keep the tunnels."""
     legs = [estate.machines[name].interface(SYNC).address for name in estate.firewalls(site)]
     members = _matched(legs, FAMILIES.index("ip"))
     return (
         *_common_guards(estate, site),
         ("vrrp", Rule("input", iif=SYNC, protocol="vrrp")),
         *((name, Rule("input", iif=SYNC, family="ip", sources=members, **port)) for name, port in _PEER),
+        *(("tunnels", rule) for rule in _tunnels(estate, site, "input")),
         *_output_guards(),
         ("own-vrrp", Rule("output", oif=SYNC, protocol="vrrp")),
         *((f"own-{name}", Rule("output", oif=SYNC, family="ip", destinations=members, **port)) for name, port in _PEER),
+        *(("own-tunnels", rule) for rule in _tunnels(estate, site, "output")),
         ("through-tracked", Rule("forward", states=TRACKED)),
         ("through-invalid", Rule("forward", verdict="drop", states=("invalid",))),
     )
+
+
+def _tunnels(estate: Estate, site: str, chain: str) -> Iterator[Rule]:
+    """At a carrier nothing is spoken but IKE, and ESP in UDP, between the sites' pairs; over IPv4, as tunnels run."""
+    for carrier in estate.inventory.sites[site].carriers:
+        own = _matched([estate.ends(site, carrier)], 0)
+        others = _matched([estate.ends(peer, carrier) for peer in estate.peers(site, carrier)], 0)
+        sources, destinations = (others, own) if chain == "input" else (own, others)
+        rule = Rule(chain, family="ip", sources=sources, destinations=destinations, protocol="udp", ports=TUNNEL_PORTS)
+        yield replace(rule, iif=carrier) if chain == "input" else replace(rule, oif=carrier)

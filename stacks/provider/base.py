@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from pulumi.provider.experimental import provider as api
 from pulumi.provider.experimental.property_value import PropertyValue
@@ -28,6 +29,17 @@ class Settings:
 
     ssh_config: Path | None = None
     """`qhs:sshConfig`: an OpenSSH configuration that maps machine names to addresses, user, key and host keys."""
+    names_access: Path | None = None
+    """`qhs:namesAccess`: a file that says which machines take updates of names, and where the key for these is."""
+
+    def machines(self) -> Path:
+        """The OpenSSH configuration. Raises ProviderError."""
+        if self.ssh_config is None or not self.ssh_config.is_file():
+            raise ProviderError(
+                f"qhs:sshConfig: found {self.ssh_config or 'nothing'}; wanted an OpenSSH configuration of the machines"
+                ". Way out: `qhs up`, or `pulumi config set qhs:sshConfig FILE`"
+            )
+        return self.ssh_config
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,9 @@ class Handler(ABC):
     So two resources can stand for one thing, while one of them takes over from the other. Where that can be, what is
     written names its URN, and `remove` leaves alone what is another's by now.
     """
+
+    NAMED: ClassVar[str]
+    """The input that says which thing it is: where another is named, the resource is replaced."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -96,8 +111,9 @@ class QhsProvider(api.Provider):
         self._settings = Settings()
 
     async def configure(self, request: api.ConfigureRequest) -> api.ConfigureResponse:
-        given = plain(request.args).get("sshConfig")
-        self._settings = Settings(Path(given) if isinstance(given, str) else None)
+        given = plain(request.args)
+        paths = (given.get(name) for name in ("sshConfig", "namesAccess"))
+        self._settings = Settings(*(Path(one) if isinstance(one, str) else None for one in paths))
         return api.ConfigureResponse(
             accept_secrets=True, supports_preview=True, accept_outputs=True, accept_resources=True
         )
@@ -121,7 +137,7 @@ class QhsProvider(api.Provider):
         if not found:
             # What follows from the inputs is news only where they alone do not explain it.
             found = _kinds(differences({k: v for k, v in old.items() if k in wanted}, wanted), input_diff=False)
-        replaces = ["target"] if handler.key(new) != request.resource_id else []
+        replaces = [handler.NAMED] if handler.key(new) != request.resource_id else []
         diffs = sorted({path.partition(".")[0] for path in found})
         return api.DiffResponse(bool(found), replaces, diffs=diffs, detailed_diff=found)
 

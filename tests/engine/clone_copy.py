@@ -47,11 +47,16 @@ class CloneCopy:
         assert old in text, (file, old)
         (self.folder / file).write_text(text.replace(old, new, 1))
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """In which a process imports the copy's `qhs`."""
+        return {**os.environ, "PYTHONPATH": os.pathsep.join([str(self.folder / "scripts"), str(self.folder)])}
+
     def qhs(self, *arguments: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         """Run the copy's `qhs`; `before` is the start of the command line that runs it."""
         return subprocess.run(
             [*before, sys.executable, "-c", "from qhs.main import main; main()", *arguments],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(self.folder / "scripts"), str(self.folder)])},
+            env=self.environ,
             cwd=self.folder,
             capture_output=True,
             text=True,

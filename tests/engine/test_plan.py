@@ -39,8 +39,9 @@ def test_a_full_plan_of_prod_is_accepted_within_20_seconds() -> None:
     assert plans.keys() == {f"prod.{site}.network" for site in estate.inventory.sites}
     for site in estate.inventory.sites:
         segments = sum(place.zone is not None and place.site == site for place in estate.places.values())
-        # Beside these the stack itself and the site; an enforcement and its ruleset for each target.
-        assert plans[f"prod.{site}.network"]["resources"] == 2 + segments + 2 * len(rulesets(estate, site))
+        # Beside these the stack itself, the site and its names; an enforcement and its ruleset for each target.
+        own = segments + 2 * len(rulesets(estate, site)) + len(estate.served(site))
+        assert plans[f"prod.{site}.network"]["resources"] == 3 + own
     assert seconds <= limit
 
 

@@ -12,7 +12,9 @@ import pytest
 import yaml
 
 from policies.rules import LIVE, REGISTRY
+from qhs.inventory import roles
 from stacks.components.declared import Declared
+from stacks.model import load
 from tests.meta.conftest import REPO
 
 ROLES = sorted(path for path in (REPO / "roles").iterdir() if path.is_dir())
@@ -33,11 +35,19 @@ def test_a_role_says_what_it_owns_of_every_kind(role: Path) -> None:
 
 
 def test_nothing_is_owned_twice() -> None:
+    """A port on a machine: several roles serve TLS, each at an address of its own machine."""
+    owns = {role.name: read(role / "owns.yml") for role in ROLES}
     owned = Counter(
         (kind, item["path"] if kind == "files" else item)
-        for role in ROLES
-        for kind, items in read(role / "owns.yml").items()
-        for item in items
+        for one in owns.values()
+        for kind in OWNED - {"ports"}
+        for item in one[kind]
+    )
+    owned += Counter(
+        (machine, port)
+        for machine, held in roles(load("twin")).items()
+        for role in held
+        for port in owns[role]["ports"]
     )
     assert [one for one, count in owned.items() if count > 1] == []
 

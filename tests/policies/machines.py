@@ -15,8 +15,10 @@ from policies.live.facts import Host, urn
 
 HERE = Path(__file__).parent / "live"
 JUDGED = "qhdc-app1"
+EVERYTHING = {"public": True, "firewall": True}
+NOTHING = {"services": [], "takes_files": False, **dict.fromkeys(EVERYTHING, False)}
 MACHINES: dict[str, dict[str, Any]] = {
-    JUDGED: {"site": "qhdc", "level": 4, "addresses": ["10.16.64.60"], "takes_files": True},
+    JUDGED: {"site": "qhdc", "level": 4, "addresses": ["10.16.64.60"], "takes_files": True, **EVERYTHING},
     "qhdc-infra1": {"site": "qhdc", "level": 4, "addresses": ["10.17.48.190", "10.17.48.18"]},
     "ndc-infra1": {"site": "ndc", "level": 3, "addresses": ["10.21.48.190", "10.21.48.18"]},
     "hall-infra1": {"site": "hall", "level": 2, "addresses": ["10.25.48.190", "10.25.48.18"]},
@@ -36,9 +38,7 @@ def read_clean(name: str = JUDGED) -> Answers:
 
 def host(name: str = JUDGED) -> Host:
     """A machine that has not been asked yet."""
-    return Host.model_validate(
-        {"services": [], "takes_files": False, "urn": urn("twin", name), "name": name} | MACHINES[name]
-    )
+    return Host.model_validate({**NOTHING, "urn": urn("twin", name), "name": name} | MACHINES[name])
 
 
 def change(answers: Answers, case: dict[str, Any]) -> Answers:

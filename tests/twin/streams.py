@@ -1,4 +1,4 @@
-"""Open TCP streams through whatever lies between two network namespaces: each says a byte and waits for its echo."""
+"""Open TCP streams through whatever lies between two network namespaces: each says something and waits for its echo."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def in_machine(twin: Twin, machine: str) -> Path:
 class Streams:
     """`each` streams to every address, from one namespace to another, kept busy while the block runs."""
 
-    def __init__(self, client: Path, server: Path, addresses: Sequence[Address], each: int) -> None:
+    def __init__(self, client: Path, server: Path, addresses: Sequence[Address], each: int, says: bytes = b"?") -> None:
+        self._says = says
         self._selector = selectors.DefaultSelector()
         self._heard: dict[socket.socket, float] = {}
         self._paused: dict[socket.socket, float] = {}
@@ -84,7 +85,7 @@ class Streams:
             now = time.monotonic()
             for sock in [one for one, due in list(self._due.items()) if due <= now]:
                 del self._due[sock]
-                self._try(sock, lambda one: one.send(b"?"))
+                self._try(sock, lambda one: one.send(self._says))
 
     def _accept(self, listener: socket.socket) -> None:
         accepted, _ = listener.accept()

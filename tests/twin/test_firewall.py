@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -20,9 +19,9 @@ from qhs.twin import boot, inside, lifecycle, outage
 from qhs.twin.names import Twin
 from stacks.model import load
 from stacks.provider.ruleset.client import Client, digest
-from tests.pace import Pace
-from tests.twin.conftest import MEASURED, WatchedUp
+from tests.twin.conftest import WatchedUp
 from tests.twin.hosts import Hosts
+from tests.twin.pairs import STATE, cut_off, holder
 from tests.twin.streams import Streams, in_machine
 from tests.twin.waiting import await_
 
@@ -35,9 +34,8 @@ CLIENT, SERVER = f"{SITE}-app1", f"{SITE}-db1"
 DATABASE = next(one for one in ESTATE.machines[SERVER].services if one.service == "postgres")
 EACH = 100  # streams in a family
 LONGEST = 3  # seconds that a stream may wait on a quiet machine
-# Nothing, before keepalived has started.
-STATE, CONFIRMED = "cat /run/qhs-gateways 2>/dev/null || true", "sha256sum /etc/qhs/ruleset.nft"
-SETTLED = [["backup", "primary"], ["primary", "backup"]]
+INSIDE = "inside a site"
+CONFIRMED = "sha256sum /etc/qhs/ruleset.nft"
 # In the order in which a boot must end them; a unit that is running has ended its start.
 ORDER = ("qhs-ruleset.service", "qhs-pair.service", "keepalived.service")
 
@@ -64,31 +62,11 @@ def write(twin: Twin, members: tuple[str, ...], text: str) -> None:
     inside.call(twin.netns_path(), lambda: client.write(members, text))
 
 
-def holder(hosts: Hosts) -> tuple[str, str]:
-    """Who of the pair holds the gateways, and the other one."""
-    await_(lambda: list(hosts.say(STATE, PAIR).values()) in SETTLED)
-    said = hosts.say(STATE, PAIR)
-    first, second = sorted(said, key=lambda name: said[name] != "primary")
-    return first, second
-
-
-def cut_off(twin: Twin, streams: Streams, member: str) -> None:
-    """Power off the member that holds the gateways; no stream may end, or wait for long."""
-    pace, count = Pace(), streams.count
-    with streams.longest_pause() as longest:
-        outage.power_off(twin, member)
-        off = time.monotonic()
-        await_(lambda: streams.broken != [] or streams.all_heard_since(off))
-    MEASURED.append(f"{member} off under {count} streams: {len(streams.broken)} ended, pause {longest[0]:.2f} s")
-    assert streams.broken == []
-    assert longest[0] <= pace.limit(LONGEST)
-
-
 def test_streams_outlive_both_members_and_who_returns_has_what_was_written_meanwhile(
     hosts: Hosts, twin: Twin, streams: Streams, confirmed: str
 ) -> None:
-    first, second = holder(hosts)
-    cut_off(twin, streams, first)
+    first, second = holder(hosts, PAIR)
+    cut_off(twin, streams, first, LONGEST, INSIDE)
     # What a degraded site allows: the one that is there gets a ruleset without a flow.
     less = "\n".join(line for line in confirmed.split("\n") if '"app-to-ballot-db"' not in line)
     assert less != confirmed
@@ -101,9 +79,9 @@ def test_streams_outlive_both_members_and_who_returns_has_what_was_written_meanw
     show = f"systemctl show --value --property=ActiveEnterTimestampMonotonic {' '.join(ORDER)}"
     entered = [int(word) for word in hosts.say(show, [first])[first].split()]
     assert all(one < other for one, other in pairwise(entered)), dict(zip(ORDER, entered, strict=True))
-    cut_off(twin, streams, second)
+    cut_off(twin, streams, second, LONGEST, INSIDE)
     outage.power_on(twin, second)
-    assert holder(hosts) == (first, second)
+    assert holder(hosts, PAIR) == (first, second)
 
 
 def test_two_members_that_return_at_once_never_stand_open(hosts: Hosts, twin: Twin, second_up: WatchedUp) -> None:
@@ -111,7 +89,7 @@ def test_two_members_that_return_at_once_never_stand_open(hosts: Hosts, twin: Tw
         outage.power_off(twin, member)
     with watched(twin) as seen:
         lifecycle.up(topology(ESTATE), twin=twin)
-        holder(hosts)
+        holder(hosts, PAIR)
     assert {member for member, _ in seen} == set(PAIR)
     assert [one for one in seen if one[1].count("policy drop") != len(("input", "forward", "output"))] == []
     assert len(set(hosts.say(CONFIRMED, PAIR).values())) == 1

@@ -33,6 +33,10 @@ SEEDED = {
     "ndc-soc1": f"sed -i 's|\\({INFRA}\\): [0-9]*|\\1: 2|' /etc/qhs/logs/months.json",
     # C-LOG-02
     "ndc-app1": "sed -i 's/tls=.on./tls=\"off\"/' /etc/rsyslog.conf",
+    # C-NET-05
+    "ndc-fw2": "systemctl stop qhs-inspection.service",
+    # C-NET-07
+    "qhdc-edge1": "systemctl stop qhs-public-edge.service",
     # C-NET-10
     "qhdc-storage1": "systemctl stop qhs-malware-access.service",
     # C-NET-11
@@ -45,6 +49,8 @@ FOUND = {
     ("ndc-cp1", "C-HOST-02", "kernel net.ipv4.conf.all.accept_redirects", "1"),
     ("ndc-db1", "C-TIME-01", "time of others", "192.0.2.1"),
     ("hall-infra1", "C-LOG-01", "kept", "2 months at ndc-soc1"),
+    ("ndc-fw2", "C-NET-05", "inspected", "qhs-inspection.service not active"),
+    ("qhdc-edge1", "C-NET-07", "filtered", "qhs-public-edge.service not active"),
     ("qhdc-storage1", "C-NET-10", "scanned", "qhs-malware-access.service not active"),
     ("hall-fw1", "C-NET-11", "watched", "prometheus-node-exporter.service not active"),
     ("ndc-hsm1", "C-NET-13", "root", "sudo told not to log in /etc/sudoers.d/15-qhs-base"),

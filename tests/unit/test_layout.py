@@ -3,7 +3,7 @@
 from ipaddress import ip_interface
 
 from qhs.inventory import inventory
-from qhs.layout import bridge, client_address, topology
+from qhs.layout import bridge, client_address, topology, wired
 from stacks.model import load
 
 
@@ -12,7 +12,7 @@ def test_every_machine_has_the_addresses_of_the_estate() -> None:
     built = {machine.name: machine for machine in topology(estate).managed}
     assert built.keys() == estate.machines.keys()
     for host in estate.machines.values():
-        for port, leg in zip(host.interfaces, built[host.name].legs, strict=True):
+        for port, leg in zip(wired(host), built[host.name].legs, strict=True):
             assert leg.interface == port.name
             assert leg.addresses[:2] == port.cidrs
 
@@ -39,6 +39,17 @@ def test_the_enclave_stands_beside_the_estate_on_a_bridge_of_its_own() -> None:
     assert wires == {"1-secret"}
     assert not wires & {leg.bridge for place in (*whole.managed, *whole.clients) for leg in place.legs}
     assert not wires & {operator.bridge for operator in whole.operators}
+
+
+def test_the_sites_are_joined_by_their_carriers_and_by_nothing_else() -> None:
+    whole = topology(load("twin"))
+    sites: dict[str, set[str]] = {}
+    for machine in whole.machines:
+        for leg in machine.legs:
+            sites.setdefault(leg.bridge, set()).add(machine.site)
+    shared = {bridge for bridge, found in sites.items() if len(found) > 1}
+    assert shared == {*whole.between, "internet", "tslcd", "branch"}
+    assert sites["carrier-a"] == sites["carrier-b"] == {"qhdc", "ndc", "hall"}
 
 
 def test_every_bridge_name_fits_the_kernel() -> None:

@@ -46,6 +46,8 @@ NETWORKS = {
         "tslcd": ("10.200.0.0/16", "fd51:c8::/48"),
         "branch": ("10.201.0.0/16", "fd51:c9::/48"),
         "dci": ("10.202.0.0/16", "fd51:ca::/48"),
+        "carrier-a": ("10.203.0.0/16", "fd51:cb::/48"),
+        "carrier-b": ("10.204.0.0/16", "fd51:cc::/48"),
     },
     "prod": {
         "qhdc": (1, "10.64.0.0/14", "fd51:e41:1::/48"),
@@ -55,6 +57,8 @@ NETWORKS = {
         "tslcd": ("10.248.0.0/16", "fd51:e41:c8::/48"),
         "branch": ("10.249.0.0/16", "fd51:e41:c9::/48"),
         "dci": ("10.250.0.0/16", "fd51:e41:ca::/48"),
+        "carrier-a": ("10.251.0.0/16", "fd51:e41:cb::/48"),
+        "carrier-b": ("10.252.0.0/16", "fd51:e41:cc::/48"),
     },
 }
 
@@ -79,7 +83,8 @@ def test_indexes_of_zones_partners_and_services_never_move() -> None:
 def test_prefixes_of_sites_and_networks_never_move(environment: str) -> None:
     inventory = load(environment).inventory
     sites = {name: (one.index, str(one.ipv4), str(one.ipv6)) for name, one in inventory.sites.items()}
-    networks = {name: (str(one.ipv4), str(one.ipv6)) for name, one in inventory.externals.items()}
+    outside = inventory.externals | inventory.carriers
+    networks = {name: (str(one.ipv4), str(one.ipv6)) for name, one in outside.items()}
     assert sites | networks == NETWORKS[environment]
 
 
@@ -114,6 +119,11 @@ def test_what_the_smallest_twin_is_known_by() -> None:
     assert ports["app"].gateway.texts() == ["10.16.64.1", "fd51:1:0:4::1"]
     assert ports["sync"].gateway is None
     assert ports["internet"].cidrs == ("198.18.0.18/16", "2001:db8:18::12/48")
+    assert ports["carrier-b"].cidrs == ("10.204.0.18/16", "fd51:cc::12/48")
+    assert ports["carrier-b"].gateway is not None
+    assert ports["carrier-b"].gateway.texts() == ["10.204.0.17", "fd51:cc::11"]
+    assert ports["ipsec0"].cidrs == ("10.202.0.18/32", "fd51:ca::12/128")
+    assert ports["ipsec0"].gateway is None
     assert "secret" not in ports
     axis = estate.places["tslcd.document-axis"]
     assert axis.prefix.texts() == ["10.200.1.0/24", "fd51:c8:0:1::/64"]

@@ -40,6 +40,11 @@ CASES = {
         "estate.yaml", "  dci:", "10.250.0.0/16", "10.70.0.0/16", "dci:",
         "network dci overlaps with 10.70.0.0/16; wanted a prefix apart from site ndc's 10.68.0.0/14 (C-NET-16)",
     ),
+    "a carrier's network overlaps with another": Case(
+        "estate.yaml", "  carrier-b:", "10.252.0.0/16", "10.250.0.0/16", "carrier-b:",
+        "carrier carrier-b overlaps with 10.250.0.0/16; wanted a prefix apart from network dci's 10.250.0.0/16 "
+        "(C-NET-16)",
+    ),
     "a prefix that does not hold the plan": Case(
         "estate.yaml", "  hall:", "10.72.0.0/14", "10.72.0.0/16", "hall:", "wanted an IPv4 /14 and an IPv6 /48",
     ),
@@ -133,6 +138,16 @@ CASES = {
     "a flow into an island": Case(
         "flows.yaml", "enclave-inside:", "source: [secret]", "source: [secret, app]", "enclave-inside:",
         "flow enclave-inside across the edge of secret (firewall: none); wanted no flow where nothing is forwarded",
+    ),
+    "a way out to nothing that has a name": Case(
+        "flows.yaml", "servers-to-web:", "destinations: [khonggianmang.vn]", "destinations: []", "servers-to-web:",
+        "0 destinations of flow servers-to-web to web-proxy; wanted some for services that lead out, and none for "
+        "others (C-NET-15)",
+    ),
+    "a destination of a flow that leads to us": Case(
+        "flows.yaml", "app-to-lake:", "to: [lake-query]", "to: [lake-query]\n  destinations: [x.vn]", "app-to-lake:",
+        "1 destinations of flow app-to-lake to lake-query; wanted some for services that lead out, and none for "
+        "others (C-NET-15)",
     ),
     "a flow that only half breaks the chain": Case(
         "flows.yaml", "app-to-lake:", "to: [lake-query]", "to: [lake-query, ingress]", "to: [lake-query, ingress]",

@@ -8,7 +8,7 @@ import pytest
 
 from qhs.inventory import inventory, nearest, records
 from stacks.model import load
-from stacks.model.estate import Estate
+from stacks.model.estate import Estate, Machine
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 
@@ -37,14 +37,19 @@ def test_a_time_server_does_not_follow_itself(estate: Estate) -> None:
 
 def test_a_machine_sends_its_logs_to_its_own_site_and_to_another(estate: Estate) -> None:
     found = inventory(estate)["_meta"]["hostvars"]
-    sites = [site for site in estate.inventory.sites if f"logs.{site}" in records(estate)]
+    addresses = {
+        f"{one.service}.{estate.domain(site)}": one.targets[0].texts()
+        for site in estate.inventory.sites
+        for one in estate.served(site)
+    }
+    sites = [site for site in estate.inventory.sites if f"logs.{estate.domain(site)}" in addresses]
     assert len(sites) >= 2
     for name, variables in found.items():
         one, other = (store["name"].split(".")[1] for store in variables["logging_stores"])
         assert one != other, name
         assert one == variables["qhs_site"] or variables["qhs_site"] not in sites, name
         for store in variables["logging_stores"]:
-            assert store["address"] in records(estate)[store["name"].removesuffix(f".{variables['qhs_domain']}")]
+            assert store["address"] in addresses[store["name"]]
 
 
 def test_a_log_store_knows_networks_and_no_machine(estate: Estate) -> None:
@@ -59,8 +64,19 @@ def test_a_log_store_knows_networks_and_no_machine(estate: Estate) -> None:
             assert months.get(str(place.prefix.ipv4)) == kept, place.name
 
 
-def test_every_machine_and_every_held_service_has_a_name_in_both_families(estate: Estate) -> None:
+def test_every_machine_and_every_authority_has_a_name_in_both_families(estate: Estate) -> None:
     known = records(estate)
-    held = {f"{one.service}.{machine.site}" for machine in estate.machines.values() for one in machine.services}
-    assert known.keys() == {*estate.machines, *(f"{name}.mgmt" for name in estate.machines), *held}
+    authorities = {f"{name}.ns" for name, one in estate.machines.items() if _holds(one, "names-primary")}
+    assert len(authorities) == len(estate.inventory.sites)
+    assert known.keys() == {*estate.machines, *(f"{name}.mgmt" for name in estate.machines), *authorities}
     assert all([":" in address for address in addresses] == [False, True] for addresses in known.values())
+
+
+def test_no_name_is_both_the_roles_and_the_stacks(estate: Estate) -> None:
+    """A machine's name is the role's, a service's the stack's: they are in different domains."""
+    domains = {f".{site}" for site in estate.inventory.sites}
+    assert not [name for name in records(estate) if any(f".{name}".endswith(domain) for domain in domains)]
+
+
+def _holds(machine: Machine, service: str) -> bool:
+    return service in (one.service for one in machine.services)

@@ -9,18 +9,20 @@ from ipaddress import ip_network
 import pytest
 
 from stacks.model import Estate, load
-from stacks.model.estate import BASTION, INTER_SITE, MANAGEMENT_PORTS, SYNC, Conversation, Place
+from stacks.model.estate import BASTION, MANAGEMENT_PORTS, SYNC, TUNNEL, Conversation, Place
 from stacks.model.rules import FlowRules, Rule, Ruleset, rulesets
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
+SITES = {"qhdc", "ndc", "hall"}
 BOUND = {"forward": {"iif", "oif"}, "input": {"iif"}, "output": {"oif"}}
 GUARDS = {
     "machine": [
         "loopback", "tracked", "invalid", "neighbours", "management", "own-loopback", "own-tracked", "own-neighbours",
     ],
     "pair": [
-        "loopback", "tracked", "invalid", "neighbours", "management", "vrrp", "tracking", "peer", "own-loopback",
-        "own-tracked", "own-neighbours", "own-vrrp", "own-tracking", "own-peer", "through-tracked", "through-invalid",
+        "loopback", "tracked", "invalid", "neighbours", "management", "vrrp", "tracking", "peer", "tunnels",
+        "own-loopback", "own-tracked", "own-neighbours", "own-vrrp", "own-tracking", "own-peer", "own-tunnels",
+        "through-tracked", "through-invalid",
     ],
 }  # fmt: skip
 
@@ -109,7 +111,7 @@ def test_a_forged_source_never_matches(estate: Estate, everything: dict[str, Rul
 
 def _enters(place: Place, site: str) -> str:
     """The leg by which packets from a place come to a site's pair."""
-    return place.leg if place.site in (site, None) else INTER_SITE
+    return place.leg if place.site in (site, None) else TUNNEL
 
 
 def test_every_conversation_passes_the_pairs_on_its_way(estate: Estate, everything: dict[str, Ruleset]) -> None:
@@ -154,7 +156,7 @@ def test_a_machine_lets_in_what_it_serves_and_nothing_else(estate: Estate, every
             own = {text for one in machines for port in one.interfaces for text in port.address.texts()}
             own |= {t for one in machines for held in one.services for to in held.targets for t in to.texts()}
             # Another site speaks to a segment behind the wire that it comes by.
-            places = flow.destinations if rule.iif == INTER_SITE else [f"{ruleset.site}.{rule.iif}"]
+            places = flow.destinations if rule.iif == TUNNEL else [f"{ruleset.site}.{rule.iif}"]
             served = {text for place in places for text in targets[flow.flow, place]}
             assert set(rule.destinations) <= own, (ruleset.target, flow.flow)
             assert all(any(_inside(to, whole) for whole in served) for to in rule.destinations), ruleset.target
@@ -170,7 +172,7 @@ def test_a_pair_answers_nothing_but_who_reads_its_metrics(estate: Estate, everyt
     for ruleset, flow, rule in _rules(everything):
         if rule.chain == "input" and ruleset.kind == "pair":
             heard.setdefault(ruleset.site, set()).add((flow.flow, rule.iif, rule.ports))
-    own, hall = ("soc-to-metrics", "soc", ("9100",)), ("soc-to-metrics-of-hall", INTER_SITE, ("9100",))
+    own, hall = ("soc-to-metrics", "soc", ("9100",)), ("soc-to-metrics-of-hall", TUNNEL, ("9100",))
     assert heard == {"qhdc": {own}, "ndc": {own}, "hall": {hall}}
 
 
@@ -228,9 +230,20 @@ def test_guards_let_in_nothing_new_but_management_and_the_link_itself(
                 legs = {estate.machines[member].interface(SYNC).address.texts()[0] for member in ruleset.members}
                 assert set(others) == legs, ruleset.target
                 assert len(rule.ports) == 1
+            elif name.endswith("tunnels"):
+                _between_the_pairs(estate, ruleset.site, rule)
             else:
                 new = not rule.states and "lo" not in (rule.iif, rule.oif)
                 assert not new or rule.icmp_types == ("nd-neighbor-solicit", "nd-neighbor-advert"), (name, rule)
+
+
+def _between_the_pairs(estate: Estate, site: str, rule: Rule) -> None:
+    carrier = rule.iif or rule.oif
+    assert carrier in estate.inventory.sites[site].carriers
+    assert (rule.family, rule.protocol, rule.ports) == ("ip", "udp", ("500", "4500"))
+    own, others = [str(estate.ends(site, carrier).ipv4)], {str(estate.ends(it, carrier).ipv4) for it in SITES - {site}}
+    ends = (rule.sources, rule.destinations) if rule.chain == "input" else (rule.destinations, rule.sources)
+    assert (set(ends[0]), list(ends[1])) == (others, own)
 
 
 def test_machines_are_managed_from_the_bastions_of_their_site(estate: Estate, everything: dict[str, Ruleset]) -> None:

@@ -36,6 +36,8 @@ def network(machine: Machine, leg: Leg) -> str:
         "IPv6DuplicateAddressDetection=0",
         "LLDP=no",
         "EmitLLDP=no",
+        # A cable that is out takes no address away: those that the members of a pair share would not come back with it.
+        "IgnoreCarrierLoss=yes",
     ]
     for address in leg.addresses:
         lines += ["", "[Address]", f"Address={address}"]

@@ -11,9 +11,10 @@ from pydantic import ValidationError
 
 from stacks.model.inventory import Degraded
 from stacks.provider.base import Checked, Handler, ProviderError, Standing
+from stacks.provider.inputs import faults
 from stacks.provider.ruleset.client import Client, Reading, RulesetError, digest
 from stacks.provider.ruleset.nft import OddRule, Table, rule_of
-from stacks.provider.ruleset.spec import RulesetSpec, faults, shown, text
+from stacks.provider.ruleset.spec import RulesetSpec, shown, text
 from stacks.provider.values import Plain, differences
 
 
@@ -34,6 +35,8 @@ class View:
 
 class RulesetHandler(Handler):
     """Rulesets through `qhs-ruleset`; members of a pair that disagree are drift of `members` (C-NET-02)."""
+
+    NAMED = "target"
 
     def check(self, inputs: Plain) -> Checked:
         try:
@@ -104,13 +107,7 @@ class RulesetHandler(Handler):
         return f"{self.key(inputs)} {urn}"
 
     def _client(self) -> Client:
-        config = self.settings.ssh_config
-        if config is None or not config.is_file():
-            raise ProviderError(
-                f"qhs:sshConfig: found {config or 'nothing'}; wanted an OpenSSH configuration of the machines. "
-                "Way out: `qhs up`, or `pulumi config set qhs:sshConfig FILE`"
-            )
-        return Client(config)
+        return Client(self.settings.machines())
 
 
 @contextmanager

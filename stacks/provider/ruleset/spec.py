@@ -8,10 +8,11 @@ from datetime import UTC, date
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from stacks.model.inventory import Degraded
 from stacks.model.rules import Rule
+from stacks.provider.inputs import Input
 from stacks.provider.ruleset.nft import Flow, Table, normal, render, rule_line
 
 # A name is a comment of nft (128 bytes) and, with `qhs-staged:` before it, a prefix of its log (127 bytes).
@@ -25,11 +26,7 @@ VERSIONS = {"ip": 4, "ip6": 6}
 HIGHEST_PORT = 65535
 
 
-class _Input(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RuleSpec(_Input):
+class RuleSpec(Input):
     """One rule of a chain; it stands in the inputs as its line (`Rule.parse`)."""
 
     chain: Literal["input", "forward", "output"]
@@ -69,14 +66,14 @@ class RuleSpec(_Input):
         return Rule(**self.model_dump())
 
 
-class GuardSpec(_Input):
+class GuardSpec(Input):
     """A rule that holds whatever the flows are."""
 
     name: Name
     rule: RuleSpec
 
 
-class FlowSpec(_Input):
+class FlowSpec(Input):
     """The rules of one flow, and what a reviewer must see beside them."""
 
     owner: str
@@ -95,7 +92,7 @@ class FlowSpec(_Input):
         return Flow(tuple(one.rule() for one in self.rules), expires, self.staged)
 
 
-class RulesetSpec(_Input):
+class RulesetSpec(Input):
     """A ruleset of a firewall pair or of a machine."""
 
     target: Name
@@ -114,15 +111,6 @@ class RulesetSpec(_Input):
         return normal(
             [(one.name, one.rule.rule()) for one in self.guards], {n: one.flow() for n, one in self.flows.items()}
         )
-
-
-def faults(error: ValidationError) -> dict[str, str]:
-    """What is wrong, by property path."""
-    found: dict[str, str] = {}
-    for item in error.errors(include_url=False):
-        path = ".".join(str(part) for part in item["loc"])
-        found[path] = f"found {str(item['input'])[:80]!r}; {item['msg']}"
-    return found
 
 
 def shown(table: Table, described: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,8 @@ from stacks.model.estate import MANAGEMENT_PORTS, Place
 def first_hop(estate: Estate, source: Vantage, site: str) -> tuple[Pair | None, bool]:
     """Whom a packet to a site comes to first, and whether that one routes: a gateway, or the operator's own port."""
     place = estate.places[source.place]
-    if place.of_pair:
-        other = site in estate.inventory.sites and site != place.site
-        return (estate.transit(site, place.leg, addresses.GATEWAY), True) if other else (None, False)
+    if place.of_pair:  # into a tunnel, which has no neighbours
+        return None, site in estate.inventory.sites and site != place.site
     if place.zone is None and site in estate.entry_sites(place):
         return estate.transit(site, place.leg, addresses.GATEWAY), True
     if source.kind == "stand":

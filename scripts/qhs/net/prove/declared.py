@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from qhs.net.prove.space import ByFamily, Spans, spans_of
 from stacks.model import Estate
-from stacks.model.addresses import GATEWAY, SERVICE, host
+from stacks.model.addresses import GATEWAY, SERVICE, Pair, host, pair
 from stacks.model.catalogue import Flow, Service
 from stacks.model.estate import BASTION, FIREWALL, INTER_SITE, MANAGEMENT_PORTS
 
@@ -51,6 +51,18 @@ def managers(estate: Estate, site: str) -> ByFamily[Spans]:
     if estate.inventory.environment == "twin" or not ports:
         ports.append(host(estate.places[wire].prefix, GATEWAY))
     return spans_of(ports)
+
+
+def ends(estate: Estate, site: str, carrier: str) -> tuple[ByFamily[Spans], ByFamily[Spans]]:
+    """Where the firewalls of a site, and those of every other site that has this carrier, stand in its network."""
+    network = estate.inventory.carriers[carrier]
+    found = {
+        name: pair(Pair(network.ipv4, network.ipv6), one.index)
+        for name, one in estate.inventory.sites.items()
+        if carrier in one.carriers
+    }
+    own = found.pop(site)
+    return spans_of([own]), spans_of(found.values())
 
 
 def offers(estate: Estate) -> Iterator[tuple[str, str, ByFamily[Spans]]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from qhs.net.prove.declared import built, managers, offers, pairings
+from qhs.net.prove.declared import built, ends, managers, offers, pairings
 from qhs.net.prove.space import (
     ANY_ADDRESS,
     ANY_SERVICE,
@@ -40,6 +40,8 @@ from stacks.model.estate import (
 
 NEIGHBOURS = (135, 136)
 SSH = 22
+TUNNELS = (500, 4500)
+"""IKE, and both it and ESP in UDP."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +186,8 @@ def _area(estate: Estate, place: Place, built: set[str]) -> Area:
 
 def _routes(estate: Estate, areas: dict[str, Area]) -> dict[str, ByFamily[Spans]]:
     """A segment takes its own addresses, the inter-site link those of every site, the Internet what is left."""
-    networks = {name: spans_of([Pair(one.ipv4, one.ipv6)]) for name, one in estate.inventory.externals.items()}
+    outside = estate.inventory.externals | estate.inventory.carriers
+    networks = {name: spans_of([Pair(one.ipv4, one.ipv6)]) for name, one in outside.items()}
     sites = spans_of(Pair(site.ipv4, site.ipv6) for site in estate.inventory.sites.values())
     networks[INTER_SITE] = {f: union((*networks[INTER_SITE][f], *sites[f])) for f in FAMILIES}
     internet = [name for name, one in estate.catalogue.externals.items() if one.medium == "internet"]
@@ -234,6 +237,8 @@ def _locals(estate: Estate, machine: Machine) -> Iterator[Local]:
                 managed = spans_of([estate.places[port.place].prefix])[family]
                 box = Box(anywhere, managed, service(PROTOCOLS["tcp"], SSH, SSH))
                 yield Local("management", machine.name, "output", port.name, family, box)
+            if FIREWALL in machine.roles and port.name in estate.inventory.carriers and family == FAMILIES[0]:
+                yield from _tunnels(estate, machine, port.name, family)
             for hook in ("input", "output"):
                 if family == FAMILIES[1]:
                     box = Box(anywhere, anywhere, service(PROTOCOLS["icmpv6"], *NEIGHBOURS))
@@ -256,3 +261,10 @@ def _between_members(estate: Estate, machine: Machine) -> Iterator[Local]:
         wanted = service(PROTOCOLS[protocol], number, number)
         yield Local(kind, machine.name, "input", SYNC, family, Box(members, anywhere, wanted))
         yield Local(kind, machine.name, "output", SYNC, family, Box(anywhere, members, wanted))
+
+
+def _tunnels(estate: Estate, machine: Machine, carrier: str, family: int) -> Iterator[Local]:
+    own, others = ends(estate, machine.site, carrier)
+    ports = union(one for number in TUNNELS for one in service(PROTOCOLS["udp"], number, number))
+    yield Local("tunnels", machine.name, "input", carrier, family, Box(others[family], own[family], ports))
+    yield Local("tunnels", machine.name, "output", carrier, family, Box(own[family], others[family], ports))

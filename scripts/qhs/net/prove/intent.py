@@ -135,6 +135,6 @@ def _heard(facts: Facts, talk: Talk, node: Node) -> Iterator[tuple[Node, str]]:
         return
     for other in facts.nodes.values():
         if other.unit == node.unit and target.network == facts.link and source.site != node.site:
-            yield other, facts.link
+            yield other, other.by_network[facts.link].name
         elif other.unit == node.unit and source is target:
             yield other, other.by_network[source.network].name
