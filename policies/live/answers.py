@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from policies.live.facts import Chain, Clock, Host, LogStore, LogTarget, TimeSource, Unit
+from policies.live.facts import Chain, Clock, Host, LogStore, LogTarget, TimeSource, Tunnel, Unit
 
 type Answers = Mapping[str, Any]
 
@@ -190,6 +190,16 @@ def _log_store(asked: _Asked) -> LogStore | None:
     return LogStore.model_validate_json(text) if text else None
 
 
+def _tunnels(asked: _Asked) -> tuple[Tunnel, ...]:
+    """Children of IKE_SAs: they alone carry packets, and only once they are installed."""
+    installed = re.findall(r"^  (\S+): #\d+, .*INSTALLED, .*ESP:(\S+)$", asked.text("tunnels"), re.MULTILINE)
+    return tuple(Tunnel(name=name, cipher=cipher) for name, cipher in installed)
+
+
+def _esp_in_kernel(asked: _Asked) -> bool:
+    return "kernel-libipsec" not in asked.text("charon")
+
+
 PARSERS: Final[Mapping[str, Callable[[_Asked], Any]]] = {
     "sshd": _sshd,
     "chains": _chains,
@@ -207,5 +217,7 @@ PARSERS: Final[Mapping[str, Callable[[_Asked], Any]]] = {
     "clock": _clock,
     "log_targets": _log_targets,
     "log_store": _log_store,
+    "tunnels": _tunnels,
+    "esp_in_kernel": _esp_in_kernel,
 }
 """Every fact that a machine is asked for."""

@@ -82,6 +82,13 @@ class LogStore(Facts):
     """By address."""
 
 
+class Tunnel(Facts):
+    """A tunnel of a firewall, up to another site."""
+
+    name: str
+    cipher: str
+
+
 class Host(Resource):
     """A machine: what the estate says of it, then what it says of itself."""
 
@@ -96,6 +103,8 @@ class Host(Resource):
     """One of them is meant to be reached from the Internet."""
     firewall: bool
     """It is a member of a firewall pair."""
+    tunnels_wanted: tuple[str, ...]
+    """Those that it is to have whether or not it holds the addresses of its pair."""
 
     sshd: Maybe[dict[str, tuple[str, ...]]] = UNKNOWN
     """Each option with every value that it takes for somebody."""
@@ -122,6 +131,10 @@ class Host(Resource):
     log_targets: Maybe[tuple[LogTarget, ...]] = UNKNOWN
     log_store: Maybe[LogStore | None] = UNKNOWN
     """None: it is none."""
+    tunnels: Maybe[tuple[Tunnel, ...]] = UNKNOWN
+    """Those that are installed."""
+    esp_in_kernel: Maybe[bool] = UNKNOWN
+    """What encrypts in them is the kernel, not the daemon that makes them."""
 
 
 def urn(environment: str, name: str) -> str:

@@ -33,6 +33,9 @@ COMMANDS = {
     "sources": "chronyc -n -c sources",
     "tracking": "chronyc -n -c tracking",
     "chronyd": "pgrep --list-full --exact chronyd",
+    # Nothing where it is no firewall, or where no daemon answers.
+    "tunnels": "find /etc/swanctl -name pair.conf -exec swanctl --list-sas ;",
+    "charon": "find /etc/swanctl -name pair.conf -exec swanctl --stats ;",
     # Nothing where there is no log store.
     "log-store": "find /usr/local/sbin -name qhs-logs -exec {} status ;",
 }

@@ -17,6 +17,7 @@ from policies.rules.reach import NoWayIn
 from policies.rules.root import OwnNames
 from policies.rules.ssh import Ssh
 from policies.rules.trace import Trace
+from policies.rules.tunnels import Encrypted
 from policies.rules.two_stores import Sealed, TwoStores
 from policies.rules.uplinks import Standby, TwoLinks
 from policies.rules.zones import Apart
@@ -48,6 +49,7 @@ LIVE: Final[tuple[type[Rule[Any]], ...]] = (
     Kernel,
     Inspected,
     Filtered,
+    Encrypted,
     Scanned,
     Watched,
     OwnNames,

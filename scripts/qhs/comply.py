@@ -18,6 +18,7 @@ from policies.live.answers import told
 from policies.live.facts import TYPE, Host, urn
 from policies.rules import LIVE, idle, run
 from policies.verdicts import Outcome
+from qhs import wan
 from qhs.folders import CLONE
 from qhs.twin.asking import Answer, ask
 from qhs.twin.names import Twin
@@ -113,6 +114,7 @@ def host_of(estate: Estate, machine: Machine) -> Host:
         takes_files=any(one.takes_files for one in held),
         public=any(one.public for one in held),
         firewall=FIREWALL in machine.roles,
+        tunnels_wanted=wan.own_tunnels(estate, machine.site) if FIREWALL in machine.roles else (),
     )
 
 

@@ -33,6 +33,12 @@ def member(estate: Estate, machine: Machine) -> dict[str, Any]:
     }
 
 
+def own_tunnels(estate: Estate, site: str) -> tuple[str, ...]:
+    """What the role `wan` calls the tunnels that each firewall of a site has for itself: by other site and carrier."""
+    carriers = estate.inventory.sites[site].carriers
+    return tuple(f"own-{peer}-{carrier}" for carrier in carriers for peer in estate.peers(site, carrier))
+
+
 def _ends(estate: Estate, site: str, carrier: str) -> dict[str, str]:
     """Where a pair is found at a carrier: tunnels run over IPv4, whatever is inside."""
     held, prefix = estate.transit(site, carrier, GATEWAY), estate.ends(site, carrier)
