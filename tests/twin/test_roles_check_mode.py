@@ -37,6 +37,7 @@ OWNED = sorted(
 MADE = re.compile(
     r"/etc/(passwd|group|shadow|gshadow)-?|/etc/qhs/tls/machine\..*|/etc/ssh/(qhs-revoked\.krl|.*-cert\.pub)"
     r"|/etc/iproute2/rt_addrprotos\.d/keepalived\.conf"
+    r"|/etc/swanctl/x509ca/site\.crt"  # of its certificate the part that charon wants by itself
     r"|/etc/qhs/ruleset\.nft"  # a new member of a pair takes its peer's
 )
 FIREWALL = "qhdc-fw2"
