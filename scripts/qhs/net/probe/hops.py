@@ -26,12 +26,12 @@ def first_hop(estate: Estate, source: Vantage, site: str) -> tuple[Pair | None, 
 
 
 def without_route(estate: Estate, source: Vantage, to: Place) -> bool:
-    """Firewalls have no leg in the enclave, those of some sites none in some networks; no client outside looks for the
-    ends of tunnels behind a firewall; and within a site no way leads to them, but to that of who holds the gateway.
+    """Firewalls have no leg in the enclave, those of some sites none in some networks; and but from another site no way
+    leads to the tunnels' end of a firewall that does not hold the gateway.
     """
     place = estate.places[source.place]
     if to.site is None:
         return not set(estate.entry_sites(place)) & set(estate.entry_sites(to))
     if to.of_pair:
-        return place.site == to.site or (source.kind == "client" and place.site is None)
+        return place.site in (None, to.site)
     return to.zone is not None and estate.catalogue.zones[to.zone].firewall == "none"
