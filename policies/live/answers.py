@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from policies.live.facts import Chain, Clock, Host, LogStore, LogTarget, TimeSource, Tunnel, Unit
+from policies.live.facts import Chain, Clock, Host, Hsm, LogStore, LogTarget, TimeSource, Tunnel, Unit
 
 type Answers = Mapping[str, Any]
 
@@ -190,14 +190,20 @@ def _log_store(asked: _Asked) -> LogStore | None:
     return LogStore.model_validate_json(text) if text else None
 
 
+def _hsm(asked: _Asked) -> Hsm | None:
+    answer = json.loads(asked.text("hsm") or '{"error": "no HSM here"}')
+    return None if "error" in answer else Hsm(manufacturer=answer["device"]["manufacturer"])
+
+
 def _tunnels(asked: _Asked) -> tuple[Tunnel, ...]:
     """Children of IKE_SAs: they alone carry packets, and only once they are installed."""
     installed = re.findall(r"^  (\S+): #\d+, .*INSTALLED, .*ESP:(\S+)$", asked.text("tunnels"), re.MULTILINE)
     return tuple(Tunnel(name=name, cipher=cipher) for name, cipher in installed)
 
 
-def _esp_in_kernel(asked: _Asked) -> bool:
-    return "kernel-libipsec" not in asked.text("charon")
+def _esp_in_kernel(asked: _Asked) -> bool | None:
+    text = asked.text("charon")
+    return "kernel-libipsec" not in text if "loaded plugins" in text else None
 
 
 PARSERS: Final[Mapping[str, Callable[[_Asked], Any]]] = {
@@ -217,6 +223,7 @@ PARSERS: Final[Mapping[str, Callable[[_Asked], Any]]] = {
     "clock": _clock,
     "log_targets": _log_targets,
     "log_store": _log_store,
+    "hsm": _hsm,
     "tunnels": _tunnels,
     "esp_in_kernel": _esp_in_kernel,
 }

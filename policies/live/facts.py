@@ -89,6 +89,12 @@ class Tunnel(Facts):
     cipher: str
 
 
+class Hsm(Facts):
+    """What the PKCS#11 module of an HSM says of itself."""
+
+    manufacturer: str
+
+
 class Host(Resource):
     """A machine: what the estate says of it, then what it says of itself."""
 
@@ -103,6 +109,8 @@ class Host(Resource):
     """One of them is meant to be reached from the Internet."""
     firewall: bool
     """It is a member of a firewall pair."""
+    hsm_host: bool
+    """An HSM is reached on it."""
     tunnels_wanted: tuple[str, ...]
     """Those that it is to have whether or not it holds the addresses of its pair."""
 
@@ -131,10 +139,12 @@ class Host(Resource):
     log_targets: Maybe[tuple[LogTarget, ...]] = UNKNOWN
     log_store: Maybe[LogStore | None] = UNKNOWN
     """None: it is none."""
+    hsm: Maybe[Hsm | None] = UNKNOWN
+    """None: no module answers."""
     tunnels: Maybe[tuple[Tunnel, ...]] = UNKNOWN
     """Those that are installed."""
-    esp_in_kernel: Maybe[bool] = UNKNOWN
-    """What encrypts in them is the kernel, not the daemon that makes them."""
+    esp_in_kernel: Maybe[bool | None] = UNKNOWN
+    """What encrypts in them is the kernel, not the daemon that makes them. None: no daemon answers."""
 
 
 def urn(environment: str, name: str) -> str:

@@ -36,6 +36,8 @@ COMMANDS = {
     # Nothing where it is no firewall, or where no daemon answers.
     "tunnels": "find /etc/swanctl -name pair.conf -exec swanctl --list-sas ;",
     "charon": "find /etc/swanctl -name pair.conf -exec swanctl --stats ;",
+    # Nothing where there is no HSM. Its own user asks, or what it opens would be root's.
+    "hsm": "find /usr/local/lib -name qhs_hsm.py -exec runuser -u qhs-hsm -- {} tokens ;",
     # Nothing where there is no log store.
     "log-store": "find /usr/local/sbin -name qhs-logs -exec {} status ;",
 }

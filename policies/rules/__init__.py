@@ -8,6 +8,7 @@ from policies.rules.agents import Filtered, Inspected, Scanned, Watched
 from policies.rules.base import Rule, idle, run
 from policies.rules.central_logs import CentralLogs
 from policies.rules.clock import InternalTime
+from policies.rules.devices import NoStandIn
 from policies.rules.ends import ByBastion, ByProxy, DatabasesApart, StateBodies, WirelessApart
 from policies.rules.flows import NoAny
 from policies.rules.hardened import Audit, Confined, Drops, Kernel, NothingOld, Updates
@@ -54,6 +55,7 @@ LIVE: Final[tuple[type[Rule[Any]], ...]] = (
     Watched,
     OwnNames,
     InternalTime,
+    NoStandIn,
     CentralLogs,
     TwoStores,
     Sealed,

@@ -41,7 +41,10 @@ class Encrypted(Rule[tuple[Host, str]]):
     def judge(self, resource: Resource, subject: tuple[Host, str]) -> Iterator[Fault]:
         host, label = subject
         if label == KERNEL:
-            if not known(host.esp_in_kernel, "esp_in_kernel"):
+            in_kernel = known(host.esp_in_kernel, "esp_in_kernel")
+            if in_kernel is None:
+                yield Fault("no daemon that answers", "charon", "see strongswan.service there")
+            elif not in_kernel:
                 yield Fault("charon encrypts", "the kernel to", "a kernel that has ESP", limit="no-kernel-esp")
             return
         ciphers = {one.cipher for one in known(host.tunnels, "tunnels") if one.name == label}

@@ -23,7 +23,7 @@ from qhs.folders import CLONE
 from qhs.twin.asking import Answer, ask
 from qhs.twin.names import Twin
 from stacks.model import Estate
-from stacks.model.estate import FIREWALL, Machine
+from stacks.model.estate import FIREWALL, HSM, Machine
 
 PROBE = CLONE / "policies" / "live" / "probe.py"
 SHOWN = 6
@@ -114,6 +114,7 @@ def host_of(estate: Estate, machine: Machine) -> Host:
         takes_files=any(one.takes_files for one in held),
         public=any(one.public for one in held),
         firewall=FIREWALL in machine.roles,
+        hsm_host=HSM in machine.roles,
         tunnels_wanted=wan.own_tunnels(estate, machine.site) if FIREWALL in machine.roles else (),
     )
 

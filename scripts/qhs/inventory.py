@@ -10,9 +10,10 @@ from qhs import borders, keepalive, metrics, names_access, wan
 from qhs.playbooks import runs_on
 from stacks.model import Estate, ModelError, load
 from stacks.model.addresses import Pair, with_length
-from stacks.model.estate import BASTION, FIREWALL, PEER_PORT, SYNC, TRACKING_PORT, Interface, Machine
+from stacks.model.estate import BASTION, FIREWALL, HSM, PEER_PORT, SYNC, TRACKING_PORT, Interface, Machine
 
 PKI = "pki"
+SOFT_HSM = "soft-hsm"
 LOGS = "logs"
 # The own site's and another one's (C-LOG-02).
 LOG_STORES = 2
@@ -38,7 +39,8 @@ def groups(estate: Estate) -> dict[str, list[str]]:
     for machine in estate.machines.values():
         held = (f"service_{one.service}" for one in machine.services)
         scans = [TAKES_FILES] if _incoming(estate, machine) else []
-        for group in (f"site_{machine.site}", *(f"role_{role}" for role in machine.roles), *held, *scans):
+        soft = [SOFT_HSM] if HSM in machine.roles and estate.inventory.hsm.soft_tokens else []
+        for group in (f"site_{machine.site}", *(f"role_{role}" for role in machine.roles), *held, *scans, *soft):
             found.setdefault(group.replace("-", "_"), []).append(machine.name)
     return found
 
@@ -84,6 +86,9 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
     held = {one.service for one in machine.services}
     if incoming := _incoming(estate, machine):
         common["malware_scan_folders"] = incoming
+    if HSM in machine.roles:
+        device = estate.inventory.hsm
+        common |= {f"hsm_{name}": value for name, value in device.model_dump().items()}
     if BASTION in machine.roles:
         common["bastion_machines"] = _managed(estate, machine)
     names = _names(estate, machine) if names_access.AUTHORITY in held else {}

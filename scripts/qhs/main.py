@@ -18,6 +18,7 @@ from qhs.console import complain, progress, screen
 from qhs.environments import Environment
 from qhs.errors import UserError, explained
 from qhs.folders import CLONE
+from qhs.hsm.cli import app as hsm
 from qhs.image.cli import app as image
 from qhs.net.cli import app as net
 from qhs.net.docs import write
@@ -34,6 +35,7 @@ app.add_typer(twin, name="twin")
 app.add_typer(image, name="image")
 app.add_typer(net, name="net")
 app.add_typer(pki, name="pki")
+app.add_typer(hsm, name="hsm")
 app.add_typer(tools, name="tools")
 
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, on standard output.")]

@@ -103,6 +103,14 @@ class Site(Prefixes):
         return self
 
 
+class Hsm(Strict):
+    """How the devices of this environment are reached on their hosts."""
+
+    module: str = Field(pattern="^/", description="the PKCS#11 module on the host of a device")
+    environment: dict[str, str] = Field({}, description="what the module reads from its environment")
+    soft_tokens: str = Field("", pattern="^(/|$)", description="where SoftHSM has its tokens, if it is the module")
+
+
 class Limit(Strict):
     """What this environment cannot do; shown in every report, refused in `prod`."""
 
@@ -126,6 +134,7 @@ class Environment(Strict):
     carriers: dict[LegName, ExternalNetwork] = Field(
         description="the network over which a carrier joins the sites; tunnels alone are in it"
     )
+    hsm: Hsm
     sites: dict[Name, Site]
     clients: dict[Name, Client] = {}
     limits: dict[Name, Limit] = {}
@@ -138,6 +147,10 @@ class Environment(Strict):
     def _prod_is_whole(self) -> Self:
         if self.environment == "prod" and (self.limits or self.clients):
             raise ValueError("no limits and no clients in prod: they belong to the twin")
+        if self.environment == "prod" and self.hsm.soft_tokens:
+            raise ValueError(
+                f"a device in prod, no SoftHSM: {self.hsm.soft_tokens} would hold the keys in files (C-SIG-02)"
+            )
         if self.environment == "prod" and (own := [name for name, site in self.sites.items() if site.clock == "host"]):
             raise ValueError(f"a reference clock at every site of prod: {', '.join(own)} would follow a machine's own")
         return self

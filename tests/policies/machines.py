@@ -15,8 +15,14 @@ from policies.live.facts import Host, urn
 
 HERE = Path(__file__).parent / "live"
 JUDGED = "qhdc-app1"
-EVERYTHING = {"public": True, "firewall": True, "tunnels_wanted": ["own-ndc-carrier-a", "own-ndc-carrier-b"]}
-NOTHING = {"services": [], "takes_files": False, "public": False, "firewall": False, "tunnels_wanted": []}
+EVERYTHING = {
+    "public": True,
+    "firewall": True,
+    "hsm_host": True,
+    "tunnels_wanted": ["own-ndc-carrier-a", "own-ndc-carrier-b"],
+}
+FLAGS = ("takes_files", "public", "firewall", "hsm_host")
+NOTHING = {"services": [], "tunnels_wanted": [], **dict.fromkeys(FLAGS, False)}
 MACHINES: dict[str, dict[str, Any]] = {
     JUDGED: {"site": "qhdc", "level": 4, "addresses": ["10.16.64.60"], "takes_files": True, **EVERYTHING},
     "qhdc-infra1": {"site": "qhdc", "level": 4, "addresses": ["10.17.48.190", "10.17.48.18"]},

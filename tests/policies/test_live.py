@@ -31,6 +31,7 @@ NONE_ON_THE_TWIN = [
     {"at": ["apparmor"], "put": {}},
     {"at": ["chronyd"], "put": "261 /usr/sbin/chronyd -F 1 -x\n"},
     {"at": ["kernel", "/proc/sys/fs/protected_symlinks"], "put": "0\n"},
+    {"at": ["hsm"], "swap": ["a vendor", "SoftHSM"]},
     {"at": ["charon"], "put": "loaded plugins: kernel-libipsec kernel-netlink\n"},
 ]
 

@@ -37,6 +37,10 @@ SEEDED = {
     "ndc-fw2": "systemctl stop qhs-inspection.service",
     # C-NET-07
     "qhdc-edge1": "systemctl stop qhs-public-edge.service",
+    # C-NET-17: one tunnel is made anew by another name, and does all the same
+    "hall-fw2": "sed -i s/own-ndc-carrier-b/other-ndc-carrier-b/ /etc/swanctl/swanctl.conf && swanctl --load-conns",
+    # C-HSM-01
+    "qhdc-hsm1": "sed -i s/libsofthsm2/libnone/ /etc/qhs/hsm/module.json",
     # C-NET-10
     "qhdc-storage1": "systemctl stop qhs-malware-access.service",
     # C-NET-11
@@ -51,6 +55,8 @@ FOUND = {
     ("hall-infra1", "C-LOG-01", "kept", "2 months at ndc-soc1"),
     ("ndc-fw2", "C-NET-05", "inspected", "qhs-inspection.service not active"),
     ("qhdc-edge1", "C-NET-07", "filtered", "qhs-public-edge.service not active"),
+    ("hall-fw2", "C-NET-17", "own-ndc-carrier-b", "no tunnel"),
+    ("qhdc-hsm1", "C-HSM-01", "device", "no module that answers"),
     ("qhdc-storage1", "C-NET-10", "scanned", "qhs-malware-access.service not active"),
     ("hall-fw1", "C-NET-11", "watched", "prometheus-node-exporter.service not active"),
     ("ndc-hsm1", "C-NET-13", "root", "sudo told not to log in /etc/sudoers.d/15-qhs-base"),

@@ -1,0 +1,1 @@
+"""The HSMs of a running estate."""

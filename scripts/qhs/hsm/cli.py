@@ -1,0 +1,105 @@
+"""`qhs hsm`: the devices that hold the keys of signatures."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Annotated, Literal
+
+import typer
+from pydantic import BaseModel, Field
+from rich.table import Table
+
+from qhs.console import screen
+from qhs.environments import Environment
+from qhs.hsm.device import DeviceError, ask
+from qhs.twin.names import Twin
+from stacks.model import Estate, load
+from stacks.model.estate import HSM
+
+app = typer.Typer(help=__doc__, no_args_is_help=True)
+
+
+class Token(BaseModel):
+    """A token, as its device describes it."""
+
+    label: str
+    serial: str
+    model: str
+    manufacturer: str
+    flags: list[str] = Field(description="PKCS#11's, about its PINs")
+    mechanisms: list[str]
+
+
+class Device(BaseModel):
+    """The device on one machine."""
+
+    machine: str
+    site: str
+    module: str = ""
+    """Who makes the PKCS#11 module, and its version."""
+    tokens: list[Token] = []
+    missing: str = ""
+    """Why it does not answer."""
+
+
+class HsmReport(BaseModel):
+    """What `qhs hsm status --json` prints."""
+
+    environment: str
+    devices: list[Device]
+    limits: list[str] = Field(description="what this environment cannot do, and what stands in for it")
+    code: Literal[0, 3]
+
+
+@app.callback()
+def _group() -> None:
+    """Without it typer would take the one command for the program itself."""
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """Every device of the running twin and its tokens. Needs no PIN. Exit code 3: one does not answer."""
+    report = look(load(Environment.TWIN), Twin.here())
+    if as_json:
+        typer.echo(report.model_dump_json(indent=1))
+    else:
+        screen.print(table(report))
+        for line in report.limits:
+            screen.print(line, markup=False, soft_wrap=True)
+    raise typer.Exit(report.code)
+
+
+def look(estate: Estate, twin: Twin) -> HsmReport:
+    """Ask every device, in parallel and each once."""
+    hosts = [one for one in estate.machines.values() if HSM in one.roles]
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        devices = list(pool.map(partial(_device, twin), [one.name for one in hosts], [one.site for one in hosts]))
+    touched = {name: limit for name, limit in estate.inventory.limits.items() if "C-HSM-01" in limit.controls}
+    return HsmReport(
+        environment=estate.inventory.environment,
+        devices=devices,
+        limits=[f"limit {name}: {limit}" for name, limit in touched.items()],
+        code=3 if any(one.missing for one in devices) else 0,
+    )
+
+
+def _device(twin: Twin, machine: str, site: str) -> Device:
+    try:
+        answer = ask(twin, machine, "tokens")
+    except DeviceError as error:
+        return Device(machine=machine, site=site, missing=str(error))
+    module = f"{answer['device']['manufacturer']} {answer['device']['version']}"
+    return Device(machine=machine, site=site, module=module, tokens=answer["tokens"])
+
+
+def table(report: HsmReport) -> Table:
+    """A line a token; one for a device that has none, or does not answer."""
+    rows = Table("machine", "site", "module", "token", "serial", "PIN", title=f"HSMs of {report.environment}")
+    for one in report.devices:
+        for token in one.tokens:
+            flags = ", ".join(flag.removeprefix("CKF_USER_PIN_").lower() for flag in token.flags)
+            rows.add_row(one.machine, one.site, one.module, token.label, token.serial, flags)
+        if not one.tokens:
+            rows.add_row(one.machine, one.site, one.module, one.missing or "none", "", "")
+    return rows
