@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import subprocess
@@ -258,6 +259,15 @@ def test_a_token_that_died_in_a_login_is_back(host: HsmHost) -> None:
     shutil.chown(made, USER, USER)
     assert [one["label"] for one in host.done("tokens")["tokens"]] == ["ky-so"]
     assert not made.exists()
+
+
+def test_a_module_that_does_not_load_is_one_answer_too(host: HsmHost) -> None:
+    settings = host.root / "etc/qhs/hsm/module.json"
+    settings.write_text(settings.read_text().replace("libsofthsm2", "libnone"))
+    asking = host.start("tokens")
+    assert asking.stdout
+    assert json.loads(asking.stdout.read())["error"]["code"] == "device"
+    assert asking.wait() == 1
 
 
 def test_many_at_once_take_turns(pair: tuple[HsmHost, HsmHost]) -> None:

@@ -37,6 +37,9 @@ FIELDS = {
 def main() -> int:
     """Runs one verb. Returns the exit code."""
     os.umask(0o077)
+    # A library may print what it likes: only the answer goes to standard output.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     words = os.environ.get("SSH_ORIGINAL_COMMAND", " ".join(sys.argv[1:])).split()
     answer: dict[str, Any]
     try:
@@ -49,7 +52,7 @@ def main() -> int:
         answer = _error("failed", f"{error.filename or 'system'}: {error.strerror}")
     said = answer["error"]["message"] if "error" in answer else "done"
     syslog.syslog(syslog.LOG_AUTH | syslog.LOG_NOTICE, f"{' '.join(words)[:40]!r}: {said}")
-    print(json.dumps(answer))
+    print(json.dumps(answer), file=answers)
     return 1 if "error" in answer else 0
 
 
