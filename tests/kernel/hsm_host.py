@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from stacks.model import load
+
 ROLES = Path(__file__).parents[2] / "roles"
 LIBRARY = "usr/local/lib/qhs-hsm"
-ENVIRONMENT = {"SOFTHSM2_CONF": "/etc/qhs/hsm/softhsm2.conf"}
-SETTINGS = {"module": "/usr/lib/softhsm/libsofthsm2.so", "environment": ENVIRONMENT, "soft_tokens": "/var/lib/qhs-hsm"}
+DEVICE = load("twin").inventory.hsm
+TOKENS = DEVICE.soft_tokens.lstrip("/")
 USER = 990
 TOKEN = {"token": "ky-so", "pin": "pin-of-the-user-1"}
 OFFICER = {"token": "ky-so", "so_pin": "pin-of-the-officer-1"}
@@ -28,11 +30,11 @@ class HsmHost:
             (self.root / place).mkdir(parents=True)
         for program in (ROLES / "hsm/files").glob("*.py"):
             shutil.copy(program, self.root / LIBRARY)
-        (self.root / "etc/qhs/hsm/module.json").write_text(json.dumps(SETTINGS))
+        (self.root / "etc/qhs/hsm/module.json").write_text(DEVICE.model_dump_json())
         settings = (ROLES / "softhsm/templates/etc/qhs/hsm/softhsm2.conf.j2").read_text()
-        settings = settings.replace("{{ hsm_soft_tokens }}", str(SETTINGS["soft_tokens"]))
+        settings = settings.replace("{{ hsm_soft_tokens }}", DEVICE.soft_tokens)
         (self.root / "etc/qhs/hsm/softhsm2.conf").write_text(settings)
-        for place in ("run/qhs-hsm", "var/lib/qhs-hsm"):
+        for place in ("run/qhs-hsm", TOKENS):
             (self.root / place).mkdir(mode=0o700)
             shutil.chown(self.root / place, USER, USER)
 
@@ -99,7 +101,7 @@ class HsmHost:
             capture_output=True,
             text=True,
             check=False,
-            env=ENVIRONMENT | {"PIN": TOKEN["pin"]},
+            env=DEVICE.environment | {"PIN": TOKEN["pin"]},
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

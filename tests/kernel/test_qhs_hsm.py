@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from qhs import image
-from tests.kernel.hsm_host import OFFICER, TOKEN, USER, HsmHost, join
+from tests.kernel.hsm_host import OFFICER, TOKEN, TOKENS, USER, HsmHost, join
 
 KEY = {"label": "so-ban-hanh", "algorithm": "ec-p256", "use": "sign"}
 KINDS = ("ec-p256", "ec-p384", "rsa-3072")
@@ -250,7 +250,7 @@ def test_a_token_that_died_in_a_login_is_back(host: HsmHost) -> None:
     """SoftHSM empties a token's file before it writes it."""
     host.done("make-token", **TOKEN | OFFICER)
     host.done("make-key", **TOKEN, **KEY)
-    (file,) = (host.root / "var/lib/qhs-hsm").glob("*/token.object")
+    (file,) = (host.root / TOKENS).glob("*/token.object")
     file.write_bytes(b"")
     assert host.done("prove", **TOKEN, label=KEY["label"]) == {"verified": True}
     made = file.parent.with_name("died-while-it-was-made")

@@ -60,14 +60,14 @@ class Opened:
     # --- what is there ---
     def told(self) -> list[dict[str, Any]]:
         """Each private key and each secret one, by its label."""
-        private = [self.told_of(one) for one in self._whole(PyKCS11.CKO_PRIVATE_KEY)]
+        private = [self._told_of(one) for one in self._whole(PyKCS11.CKO_PRIVATE_KEY)]
         secret = [
             {**self._attributes(one), "trusting": self._is(one, PyKCS11.CKA_WRAP_WITH_TRUSTED)}
             for one in self._whole(PyKCS11.CKO_SECRET_KEY)
         ]
         return sorted([*private, *secret], key=lambda one: str(one["label"]))
 
-    def told_of(self, private: Any) -> dict[str, Any]:
+    def _told_of(self, private: Any) -> dict[str, Any]:
         """A private key and what belongs to it."""
         label = self._label(private)
         public, certificate = (self._only(kind, label) for kind in (PyKCS11.CKO_PUBLIC_KEY, PyKCS11.CKO_CERTIFICATE))
@@ -90,7 +90,7 @@ class Opened:
         """Whether there was none, and what there is. A shared key is kept wrapped, for the other tokens."""
         there = self._only(PyKCS11.CKO_PRIVATE_KEY, label)
         if there and not self._is(there, PyKCS11.CKA_EXTRACTABLE):
-            return False, self.told_of(there)
+            return False, self._told_of(there)
         kek = self._kek() if shared else None
         self.remove(label)  # what a crash left, before anybody was told of it
         _, private = self._session.generateKeyPair(
@@ -101,7 +101,7 @@ class Opened:
         if kek:
             self._keep(label, bytes(self._session.wrapKey(kek, private, WRAP)))
             self._session.setAttributeValue(private, [(PyKCS11.CKA_EXTRACTABLE, False)])
-        return True, self.told_of(private)
+        return True, self._told_of(private)
 
     def take_key(self, label: str, use: str, public: bytes, wrapped: bytes) -> bool:
         """Unwrap a key that another token of the domain made; whether it was lacking."""
