@@ -1,9 +1,9 @@
 """Talks without being asked: each side of each conversation says a byte every few moments, whatever it hears.
 
 Its argument is JSON: `listen` and `connect` are lists of [protocol, address, port, how many]; `flood` is a list of
-[address, port] that get 300 datagrams and SYNs a second; `beat` is the seconds between two bytes. For each line that it
-reads it says how many conversations it had, in how many it was spoken to within the last second, how many were reset,
-and how many packets it sent in its flood.
+[address, port] that get 300 datagrams and SYNs a second, `torrent` of those that get as many datagrams as a core sends;
+`beat` is the seconds between two bytes. For each line that it reads it says how many conversations it had, in how many
+it was spoken to within the last second, how many were reset, and how many packets it sent in its flood.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 
 told = json.loads(sys.argv[1])
 BEAT = told.get("beat", 0.02)
@@ -83,11 +84,20 @@ def flood(address: str, port: int) -> None:
         time.sleep(0.02)
 
 
+def torrent(address: str, port: int) -> None:
+    datagrams = socket.socket(family(address), socket.SOCK_DGRAM)
+    datagrams.connect((address, port))
+    while True:
+        with suppress(OSError):
+            datagrams.send(b"x")
+
+
 def started() -> None:
     for protocol, address, port in told.get("listen", []):
         threading.Thread(target=listen, args=(protocol, address, port), daemon=True).start()
-    for address, port in told.get("flood", []):
-        threading.Thread(target=flood, args=(address, port), daemon=True).start()
+    for way in (flood, torrent):
+        for where in told.get(way.__name__, []):
+            threading.Thread(target=way, args=where, daemon=True).start()
     for protocol, address, port, count in told.get("connect", []):
         for _ in range(count):
             connect(protocol, address, port)

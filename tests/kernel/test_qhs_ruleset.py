@@ -48,6 +48,35 @@ table inet f2b-table {
     }
 }
 """
+# Whatever a table may hold; and chains of ours that let pass, or stand elsewhere.
+STRANGE = """
+table inet qhs {
+    counter seen { }
+    quota much { over 1 mbytes }
+    limit often { rate 1/second }
+    ct helper ftp { type "ftp" protocol tcp; }
+    set met { type ipv4_addr; size 16; flags dynamic; }
+    set few { type ipv4_addr; elements = { 192.0.2.1 }; }
+    map ways { type ipv4_addr : verdict; elements = { 192.0.2.1 : jump aside }; }
+    chain aside { accept; }
+    chain input {
+        type filter hook input priority filter; policy accept;
+        tcp dport 1 jump aside
+        tcp dport 2 jump { counter accept; }
+        ip saddr vmap @ways
+        ip saddr @few quota name "much" limit name "often" counter name "seen"
+        ip saddr { 192.0.2.1, 192.0.2.2 } ct helper set "ftp"
+        tcp dport 3 add @met { ip saddr limit rate 1/second }
+        tcp dport 4 meter own { ip saddr limit rate 1/second } accept
+    }
+}
+"""
+MOVED = """
+delete chain inet qhs output
+table inet qhs {
+    chain output { type filter hook output priority 7; policy accept; }
+}
+"""
 FIRST = render([("first", Rule("input", iif="mgmt-ports"))], {})
 
 
@@ -178,6 +207,16 @@ def test_other_tables_are_untouched(hasty: Place) -> None:
     hasty.local("boot")
     assert others(hasty) == before
     assert len(before) == OTHERS.count("\ntable ")
+
+
+def test_what_another_hand_put_into_our_table_goes_with_the_next_ruleset(place: Place) -> None:
+    place.keep(OPEN)
+    clean = place.table()
+    assert place.shell("nft", "-f", "-", text=STRANGE).returncode == 0
+    assert place.shell("nft", "-f", "-", text=MOVED).returncode == 0
+    assert "policy accept" in place.table()
+    place.keep(OPEN)
+    assert place.table() == clean
 
 
 def others(place: Place) -> dict[str, str]:

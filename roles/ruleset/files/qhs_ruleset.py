@@ -32,10 +32,12 @@ LOCK = STATE / "lock"
 ROLLBACK, BUSY = 30, 10  # seconds
 LARGEST = 4 * 1024 * 1024
 
-# In one transaction: the first line makes sure that there is something to delete.
-REPLACE = "table inet qhs {}\ndelete table inet qhs\n"
+CHAINS = ("input", "forward", "output")
 _HOOK = "chain {0} {{ type filter hook {0} priority filter; policy drop; }}\n"
-DENY_ALL = f"table inet qhs {{\n{''.join(map(_HOOK.format, ('input', 'forward', 'output')))}}}\n"
+DENY_ALL = f"table inet qhs {{\n{''.join(map(_HOOK.format, CHAINS))}}}\n"
+# In one transaction, and the chains stay: the kernel gives a new one its policy only after it took the old one's place,
+# and lets pass until then what no rule matches. The first line makes sure that there is a table.
+EMPTY = "table inet qhs {}\nflush table inet qhs\n"
 
 HASH = re.compile(r"[0-9a-f]{64}")
 # The lines of our table. A rule begins with a match of ours, so that no `include` and no set passes, and has no `;`
@@ -304,8 +306,23 @@ def arm() -> None:
 
 
 def load(text: str, *options: str) -> None:
-    """Replaces our table by the text, in one transaction."""
-    nft(*options, "-f", "-", text=REPLACE + text)
+    """Replaces what is in our table by the text, in one transaction."""
+    gone = "".join(f"delete {kind} inet qhs {name}\n" for kind, name in strangers())
+    nft(*options, "-f", "-", text=EMPTY + gone + text)
+
+
+def strangers() -> "list[tuple[str, str]]":
+    """What another hand put into our table beside rules, by kind and name; chains last, as maps may lead to them."""
+    shown = json.loads(nft("-j", "list", "table", "inet", "qhs"))["nftables"] if exists() else []
+    found = [one for entry in shown for one in entry.items() if one[0] not in ("metainfo", "table", "rule")]
+    foreign = [("set" if kind == "meter" else kind, one["name"]) for kind, one in found if not is_ours(kind, one)]
+    return sorted(foreign, key=lambda one: one[0] == "chain")
+
+
+def is_ours(kind: str, one: "dict[str, Any]") -> bool:
+    """Whether it is a chain of ours, hooked as ours."""
+    where = one.get("type"), one.get("hook"), one.get("prio")
+    return kind == "chain" and one["name"] in CHAINS and where == ("filter", one["name"], 0)
 
 
 def nft(*arguments: str, text: str = "") -> str:
