@@ -21,7 +21,7 @@ type KeyPath = tuple[str | int, ...]
 _BOOL = "tag:yaml.org,2002:bool"
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """Booleans as YAML 1.2 has them: the key `on` is a word, not true."""
 
     yaml_implicit_resolvers = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
+from functools import cache
 from ipaddress import collapse_addresses, ip_network
 from itertools import groupby
 from typing import Protocol
@@ -122,8 +123,8 @@ def normal_rule[R: Rule](rule: R) -> R:
     return replace(
         rule,
         family=rule.family or IMPLIED.get(rule.protocol, ""),
-        sources=_prefixes(map(ip_network, rule.sources)),
-        destinations=_prefixes(map(ip_network, rule.destinations)),
+        sources=_prefixes(rule.sources),
+        destinations=_prefixes(rule.destinations),
         ports=_ports(rule.ports),
         icmp_types=tuple(sorted(rule.icmp_types)),
         states=tuple(sorted(rule.states)),
@@ -243,8 +244,10 @@ def sequence(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     return found
 
 
-def _prefixes(networks: Iterable[Network]) -> tuple[str, ...]:
-    merged = list(collapse_addresses(networks))  # type: ignore[type-var]  # one family a rule
+@cache  # thousands of rules are between the same few networks, and each comes here again and again
+def _prefixes(texts: tuple[str, ...]) -> tuple[str, ...]:
+    networks = map(ip_network, texts)
+    merged: list[Network] = list(collapse_addresses(networks))  # type: ignore[type-var]  # one family a rule
     return () if any(one.prefixlen == 0 for one in merged) else tuple(text(one) for one in merged)
 
 
