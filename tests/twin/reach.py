@@ -78,8 +78,9 @@ def connected(targets: Iterable[str]) -> set[str]:
             if one.connect_ex((address, _SSH)) == errno.EINPROGRESS:
                 waiting.register(one, selectors.EVENT_WRITE, (address, one))
         deadline = time.monotonic() + _WAIT
-        while waiting.get_map() and (left := deadline - time.monotonic()) > 0:
-            for key, _ in waiting.select(left):
+        # Whoever was kept from looking in time still sees what has come by then.
+        while waiting.get_map() and (ready := waiting.select(max(0, deadline - time.monotonic()))):
+            for key, _ in ready:
                 address, one = key.data
                 if one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in (0, errno.ECONNREFUSED):
                     found.add(address)
@@ -102,8 +103,8 @@ def _echoed(targets: Iterable[str]) -> set[str]:
                 (ipv4 if _family(address) == socket.AF_INET else ipv6).sendto(_echo(address), (address, 0))
         found = set()
         deadline = time.monotonic() + _WAIT
-        while (left := deadline - time.monotonic()) > 0:
-            for key, _ in waiting.select(left):
+        while ready := waiting.select(max(0, deadline - time.monotonic())):
+            for key, _ in ready:
                 data, (sender, *_) = key.fileobj.recvfrom(256)  # type: ignore[union-attr]  # both are sockets
                 kind = data[(data[0] & 15) * 4] if key.fileobj is ipv4 else data[0]
                 if kind in (_ECHO_REPLY, _ECHO_REPLY_6):
