@@ -19,7 +19,7 @@ from stacks.model.rules import rulesets
 from stacks.provider.__main__ import KINDS
 from stacks.provider.base import ProviderError, QhsProvider, Settings
 from stacks.provider.ruleset.handler import RulesetHandler
-from stacks.provider.ruleset.nft import CHAINS
+from stacks.provider.ruleset.nft import CHAINS, render
 from stacks.provider.ruleset.resource import ruleset_inputs
 from stacks.provider.values import marshalled, plain
 from tests.kernel.place import Place
@@ -252,6 +252,16 @@ def test_a_member_that_stops_answering_half_way_leaves_whole_rulesets_alone(
     silent.write_text("[]")
     create(provider, flows=flows)
     assert not any("app-to-postgres" in one.names() for one in machines.values())
+
+
+@pytest.mark.parametrize("machines", [4], indirect=True)
+def test_what_an_engine_that_died_has_left_unconfirmed_holds_up_the_next_one_and_does_not_stop_it(
+    provider: QhsProvider, machines: dict[str, Place]
+) -> None:
+    machines[SECOND].keep(render(PAIR.guards, {}))
+    machines[SECOND].apply(render(PAIR.guards, PAIR.flows))
+    state = create(provider)
+    assert plain(read(provider, state).properties or {}) == state
 
 
 def later(**time: float) -> str:

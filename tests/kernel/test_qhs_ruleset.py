@@ -184,7 +184,8 @@ def test_a_confirmation_cut_off_after_the_file_is_not_undone(hasty: Place) -> No
 
 def test_second_apply_waits_for_the_first(place: Place) -> None:
     place.apply(OPEN)
-    assert place.refused(f"apply {digest(OTHER)}", OTHER) == "pending"
+    for word in ("check", "apply"):
+        assert place.refused(f"{word} {digest(OTHER)}", OTHER) == "pending"
     assert place.names() == ["guard:loopback"]
 
 

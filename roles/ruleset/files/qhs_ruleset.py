@@ -94,9 +94,10 @@ def run(words: list[str], verbs: "dict[str, Verb]") -> dict[str, Any]:
 
 
 def check(wanted: str) -> dict[str, Any]:
-    """Says whether the ruleset on standard input would be taken."""
+    """Says whether the ruleset on standard input would be taken now."""
     text = received(wanted)
     with locked():
+        refuse_beside_pending()
         load(text, "--check")
     return {"checked": wanted}
 
@@ -105,10 +106,7 @@ def apply(wanted: str) -> dict[str, Any]:
     """Replaces the table by the ruleset on standard input, for ROLLBACK seconds."""
     text = received(wanted)
     with locked():
-        waiting = pending()
-        if waiting:
-            left = round(waiting["until"] - clock())
-            raise RefusedError("pending", f"ruleset {waiting['hash'][:12]} is not confirmed yet: try again in {left} s")
+        refuse_beside_pending()
         load(text, "--check")
         until = clock() + ROLLBACK
         # In this order a crash at any point leaves the old table, or the new one with its way back.
@@ -186,8 +184,7 @@ def take() -> dict[str, Any]:
     given = json.loads(sys.stdin.read(LARGEST))
     text = ours(given["text"])
     with locked():
-        if waiting := pending():
-            raise RefusedError("pending", f"ruleset {waiting['hash'][:12]} is not confirmed yet")
+        refuse_beside_pending()
         load(counted(text))
         write(CONFIRMED, text)
         os.utime(CONFIRMED, (given["since"], given["since"]))
@@ -238,6 +235,13 @@ def pending() -> "dict[str, Any] | None":
         load(waiting["previous"])
     PENDING.unlink()
     return None
+
+
+def refuse_beside_pending() -> None:
+    """One at a time: what waits is confirmed or undone first."""
+    if waiting := pending():
+        left = round(waiting["until"] - clock())
+        raise RefusedError("pending", f"ruleset {waiting['hash'][:12]} is not confirmed yet: try again in {left} s")
 
 
 def current() -> str:

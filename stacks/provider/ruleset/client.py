@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from stacks.provider.ruleset.nft import Table
 
 TIMEOUT = 30
 """Seconds for one call; the machine itself undoes what is not confirmed within 30 s."""
+UNDONE, AGAIN = 40, 1
+"""Seconds after which nothing can wait for a confirmation any more, and between two questions whether it does."""
 UNREACHABLE = 255  # ssh's own exit code
 # Each call on a connection of its own: a confirmation must prove that new connections still get through.
 OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "ControlPath=none", "-o", "LogLevel=ERROR")
@@ -23,6 +26,10 @@ OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "ControlPath=n
 
 class RulesetError(Exception):
     """A machine did not do what it was asked: which, what it said, the way out."""
+
+
+class PendingError(RulesetError):
+    """Another ruleset waits there for its confirmation: of an engine that died, or of another one at work."""
 
 
 class UnreachableError(RulesetError):
@@ -77,10 +84,11 @@ class Client:
     def write(self, machines: Sequence[str], text: str) -> None:
         """Have all these machines enforce the text, or none: each checks, then each applies, then each confirms.
 
-        Raises RulesetError. What was applied and not confirmed is undone by the machine itself within 30 s.
+        Raises RulesetError. What was applied and not confirmed is undone by the machine itself within 30 s; where that
+        is still to come from an earlier run, this one waits for it.
         """
         name = digest(text)
-        self._all(machines, lambda machine: self._ask(machine, f"check {name}", text))
+        self._all(machines, lambda machine: self._check(machine, text))
         self._all(machines, lambda machine: self._ask(machine, f"apply {name}", text))
         try:
             self._all(machines, lambda machine: self._ask(machine, f"confirm {name}"))
@@ -89,6 +97,19 @@ class Client:
                 f"{error}\nIt was applied, but not confirmed by all: who did not confirm goes back by itself. "
                 "Run `up` again, which writes it to all"
             ) from error
+
+    def _check(self, machine: str, text: str) -> None:
+        """Once nothing waits for a confirmation there."""
+        end = time.monotonic() + UNDONE
+        while True:
+            try:
+                self._ask(machine, f"check {digest(text)}", text)
+            except PendingError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(AGAIN)
+            else:
+                return
 
     def _all[T](self, machines: Sequence[str], do: Callable[[str], T]) -> dict[str, T]:
         done, faults = self._each(machines, do)
@@ -119,7 +140,8 @@ class Client:
                 "Way out: run the playbook that installs the role `ruleset`"
             ) from None
         if "error" in answer:
-            raise RulesetError(f"{machine}: {answer['error']['message']} ({answer['error']['code']})")
+            kind = PendingError if answer["error"]["code"] == "pending" else RulesetError
+            raise kind(f"{machine}: {answer['error']['message']} ({answer['error']['code']})")
         return answer
 
     def _silent(self, machine: str, words: str, why: str) -> str:
