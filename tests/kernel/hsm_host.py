@@ -28,7 +28,7 @@ class HsmHost:
         self.root = root
         for place in (LIBRARY, "etc/qhs/hsm"):
             (self.root / place).mkdir(parents=True)
-        for program in (ROLES / "hsm/files").glob("*.py"):
+        for program in (path for role in ("hsm", "unseal") for path in (ROLES / role / "files").glob("*.py")):
             shutil.copy(program, self.root / LIBRARY)
         (self.root / "etc/qhs/hsm/module.json").write_text(DEVICE.model_dump_json())
         settings = (ROLES / "softhsm/templates/etc/qhs/hsm/softhsm2.conf.j2").read_text()

@@ -6,18 +6,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from issuing import private
 
-from qhs.pki import root
 from stacks.model.rules import Rule
 from stacks.provider.ruleset.nft import render
+from tests.kernel.certified import certify, new_root
 from tests.kernel.place import Place
-from tests.unit.test_pki import alternative, authority, csr, openssh
 
 PROGRAM = Path(__file__).parents[2] / "roles/firewall/files/qhs_pair.py"
 ADDRESSES = {"fw1": "10.77.9.2", "fw2": "10.77.9.3"}
@@ -51,19 +47,11 @@ class Member(Place):
         self.pair.write_text(text.replace("SILENCE = 5", "SILENCE = 1"))
         about = {"address": ADDRESSES[name], "peer": peer, "peer_address": ADDRESSES[peer], "port": 3781}
         (self.etc / "pair.json").write_text(json.dumps(about))
-        (self.etc / "tls").mkdir()
         self.certify(root_of_all)
 
     def certify(self, root_of_all: Path) -> None:
-        """Have the machine's certificate, as the authority of a site signs it."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        host_key = openssh(ed25519.Ed25519PrivateKey.generate())
-        asked = {"csr": csr(self.name, key, alternative(self.name)), "ssh": host_key}
-        now = datetime.now(UTC)
-        signed = authority(root_of_all, now=now).issue(asked, [self.name], now)["certificate"]
-        for file, text in (("crt", signed), ("key", private(key).decode())):
-            (self.etc / "tls" / f"machine.{file}").write_text(text)
-        (self.etc / "tls" / "ca.crt").write_bytes(root.certificate(root_of_all).read_bytes())
+        """Have the machine's certificate."""
+        certify(self.etc / "tls", root_of_all, self.name)
 
     def take(self) -> str:
         """What it says once it may take part."""
@@ -103,15 +91,6 @@ def members(tmp_path: Path) -> Iterator[tuple[Member, Member]]:
     yield here, peer
     for member in (here, peer):
         member.end()
-
-
-def new_root(folder: Path) -> Path:
-    """Of an estate."""
-    folder.mkdir()
-    key, certificate = root.made()
-    root.key(folder).write_bytes(key)
-    root.certificate(folder).write_bytes(certificate)
-    return folder
 
 
 def confirm(member: Member, text: str, since: float) -> None:

@@ -1,23 +1,33 @@
 """A PKCS#11 module on its machine, and the tokens of its device."""
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import PyKCS11
 from kept import keep
 from opened import Opened
 from refused import RefusedError
 
+SETTINGS = Path("/etc/qhs/hsm/module.json")
+LOCKS = Path("/run/qhs-hsm")
 _PADDED = 32  # what PKCS#11 wants a token's label to be
 _WRONG_PIN = {
     PyKCS11.CKR_PIN_INCORRECT: "it is not the PIN of this token",
     PyKCS11.CKR_PIN_LOCKED: "the token has locked its PIN: its security officer sets a new one",
 }
 _TELLING = ("CKF_USER_PIN", "CKF_SO_PIN")
+
+
+def answers() -> TextIO:
+    """Standard output as it was: a library may print what it likes, which goes to standard error from now on."""
+    own = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return own
 
 
 class Device:
@@ -32,6 +42,13 @@ class Device:
         self._lib = PyKCS11.PyKCS11Lib()
         with self._in_turn():
             self._lib.load(module)
+
+    @classmethod
+    def here(cls) -> "Device":
+        """The one of this host."""
+        settings = json.loads(SETTINGS.read_text())
+        os.environ.update(settings["environment"])
+        return cls(settings["module"], LOCKS, settings["soft_tokens"])
 
     def told(self) -> dict[str, str]:
         """What the module says of itself."""

@@ -142,6 +142,13 @@ class Opened:
             raise RefusedError("no-key", f"{label}: {self._token} has no key pair of this label")
         return self._agree(private, self._public(public))
 
+    def decrypt(self, label: str, encrypted: bytes) -> bytes:
+        """What somebody encrypted for a key of use `decrypt`."""
+        private = self._only(PyKCS11.CKO_PRIVATE_KEY, label)
+        if not private:
+            raise RefusedError("no-key", f"{label}: {self._token} has no key pair of this label")
+        return bytes(self._session.decrypt(private, encrypted, OAEP))
+
     def remove(self, label: str) -> int:
         """How many objects are gone; with them goes what has no label, as somebody died who was writing it."""
         there = [one for kind in _OF_A_KEY for one in self._find(kind)]

@@ -12,17 +12,14 @@ import sys
 import syslog
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import PyKCS11
 from attributes import CURVES, SIZES, USES
-from device import Device
+from device import Device, answers
 from opened import Opened
 from refused import RefusedError
 
-SETTINGS = Path("/etc/qhs/hsm/module.json")
-LOCKS = Path("/run/qhs-hsm")
 LARGEST = 64 * 1024
 _LABEL, _PIN, _HEX = r"[a-z0-9][a-z0-9.-]{0,31}", r"[!-~]{16,64}", r"([0-9a-f]{2})+"
 FIELDS = {
@@ -37,9 +34,7 @@ FIELDS = {
 def main() -> int:
     """Runs one verb. Returns the exit code."""
     os.umask(0o077)
-    # A library may print what it likes: only the answer goes to standard output.
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    output = answers()
     words = os.environ.get("SSH_ORIGINAL_COMMAND", " ".join(sys.argv[1:])).split()
     answer: dict[str, Any]
     try:
@@ -52,7 +47,7 @@ def main() -> int:
         answer = _error("failed", f"{error.filename or 'system'}: {error.strerror}")
     said = answer["error"]["message"] if "error" in answer else "done"
     syslog.syslog(syslog.LOG_AUTH | syslog.LOG_NOTICE, f"{' '.join(words)[:40]!r}: {said}")
-    print(json.dumps(answer), file=answers)
+    print(json.dumps(answer), file=output)
     return 1 if "error" in answer else 0
 
 
@@ -71,9 +66,7 @@ def run(words: list[str]) -> dict[str, Any]:
     for name, value in given.items():
         if not isinstance(value, str) or not re.fullmatch(FIELDS[name], value):
             raise RefusedError("input", f"{name}: wanted text that matches {FIELDS[name]}")
-    settings = json.loads(SETTINGS.read_text())
-    os.environ.update(settings["environment"])
-    return verb(Device(settings["module"], LOCKS, settings["soft_tokens"]), **given)
+    return verb(Device.here(), **given)
 
 
 def _received() -> dict[str, Any]:
