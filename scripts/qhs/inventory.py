@@ -6,11 +6,11 @@ import json
 import sys
 from typing import Any
 
-from qhs import borders, keepalive, metrics, names_access, wan
+from qhs import borders, keepalive, metrics, names_access, secret_store, wan
 from qhs.playbooks import runs_on
 from stacks.model import Estate, ModelError, load
 from stacks.model.addresses import Pair, with_length
-from stacks.model.estate import BASTION, FIREWALL, HSM, PEER_PORT, SYNC, TRACKING_PORT, Interface, Machine
+from stacks.model.estate import BASTION, FIREWALL, HSM, PEER_PORT, SECRETS, SYNC, TRACKING_PORT, Interface, Machine
 
 PKI = "pki"
 SOFT_HSM = "soft-hsm"
@@ -89,6 +89,9 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
     if HSM in machine.roles:
         device = estate.inventory.hsm
         common |= {f"hsm_{name}": value for name, value in device.model_dump().items()}
+        common |= secret_store.unsealing(estate, machine)
+    if SECRETS in machine.roles:
+        common |= secret_store.node(estate, machine)
     if BASTION in machine.roles:
         common["bastion_machines"] = _managed(estate, machine)
     names = _names(estate, machine) if names_access.AUTHORITY in held else {}

@@ -12,6 +12,11 @@ from qhs.folders import CLONE
 PLAYBOOKS = CLONE / "scripts" / "playbooks"
 
 
+def groups_of(playbook: str) -> set[str]:
+    """The groups of the inventory that a playbook plays on."""
+    return {play["hosts"] for play in yaml.safe_load((PLAYBOOKS / playbook).read_text())}
+
+
 def runs_on(playbooks: Path = PLAYBOOKS) -> dict[str, list[str]]:
     """By role the groups of the inventory that a playbook runs it on."""
     found: dict[str, list[str]] = defaultdict(list)

@@ -18,12 +18,14 @@ from qhs import ansible, image, names_access, ruleset_access, tools
 from qhs.applied import Applied
 from qhs.engine import Engine, EngineError, configure, ensure_stack, heard, prepare, run_pulumi
 from qhs.errors import UserError
+from qhs.inventory import groups
 from qhs.layout import topology
 from qhs.lock import alone
 from qhs.look import look
 from qhs.net.probe.cells import probes
 from qhs.net.probe.run import run
 from qhs.net.probe.vantage import vantages
+from qhs.playbooks import groups_of
 from qhs.progress import Progress
 from qhs.twin import inside, lifecycle
 from qhs.twin.names import Twin
@@ -105,7 +107,7 @@ def up(environment: str, progress: Progress, *, changed: bool = False) -> Report
         machines = (wanted.machines.keys() - kept.machines.keys()) | booted
         unchanged = same.machines.keys() - kept.machines.keys() - booted
         described = {one: wanted.machines[one] for one in machines}
-        _configure(report, estate, twin, progress, described, same=unchanged, booted=booted)
+        played = _configure(report, estate, twin, progress, described, same=unchanged, booted=booted)
         believed = last.sites if changed and not booted & last.machines.keys() else {}
         sites = wanted.sites.keys() - kept.sites.keys()
         ways = {
@@ -113,6 +115,7 @@ def up(environment: str, progress: Progress, *, changed: bool = False) -> Report
             for site in sites
         }
         _apply(report, estate, twin, progress, ways)
+        _trust(report, estate, twin, progress, {one: wanted.machines[one] for one in played})
         wanted.write(twin.applied)
         _probe(report, estate, twin, progress)
         report.seconds["in all"] = round(time.monotonic() - started, 1)
@@ -151,10 +154,11 @@ def _configure(
     *,
     same: set[str],
     booted: set[str],
-) -> None:
+) -> set[str]:
     """Play the roles on the `described` machines; where those of a site are all the `same`, only if one has drifted.
 
-    Then on the whole site: what a machine answers when it is configured, others of its site are given.
+    Then on the whole site: what a machine answers when it is configured, others of its site are given. Returns the
+    machines that roles were played on.
     """
     with report.phase("ansible"):
         sites = [{one for one in estate.machines if estate.machines[one].site == site} for site in estate.active_sites]
@@ -166,6 +170,19 @@ def _configure(
         due = described.keys() - quiet
         report.configured |= ansible.play(twin, estate, "site.yml", due, progress, described=described, booted=booted)
     report.changes += sum(report.configured.values())
+    return due
+
+
+def _trust(report: Report, estate: Estate, twin: Twin, progress: Progress, described: dict[str, str]) -> None:
+    """Play the roles that need a network which lets machines speak to each other."""
+    with report.phase("trust"):
+        by_name = groups(estate)
+        takes_part = {machine for group in groups_of("trust.yml") for machine in by_name[group]}
+        due = takes_part & described.keys()
+        done = ansible.play(twin, estate, "trust.yml", due, progress, described=described)
+    report.changes += sum(done.values())
+    for machine, number in done.items():
+        report.configured[machine] += number
 
 
 def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress, ways: dict[str, Way]) -> None:

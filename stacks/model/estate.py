@@ -16,6 +16,7 @@ from stacks.model.inventory import Environment, Group, Prefixes
 EVERYWHERE = Pair(ip_network("0.0.0.0/0"), ip_network("::/0"))
 FIREWALL = "firewall"
 HSM = "hsm"
+SECRETS = "secrets"
 BASTION = "bastion"
 MANAGEMENT_PORTS = "mgmt-ports"
 SYNC = "sync"

@@ -17,9 +17,10 @@ BUILT_IN = "ansible.builtin."
 MODULES = {"qhs_tree", "qhs_pki_sign"} | {
     BUILT_IN + name for name in ("assert", "command", "import_tasks", "include_tasks", "systemd_service")
 }
+PROGRAMS = ("qhs-pki/qhs_pki_authority.py", "qhs-hsm/qhs_unseal.py", "qhs-openbao/qhs_openbao.py")
 # What a role may run: each only reads, or acts on files that the role owns.
 COMMANDS = (
-    "/usr/local/lib/qhs-pki/qhs_pki_authority.py ",
+    *(f"/usr/local/lib/{one} " for one in PROGRAMS),
     "/usr/local/sbin/qhs-pki ",
     "/usr/lib/systemd/systemd-sysctl ",
     "cat /run/qhs-gateways",
@@ -27,11 +28,15 @@ COMMANDS = (
     "ssh-keygen -q -k -f /etc/ssh/qhs-revoked.krl ",
     "sysctl ",
 )
-READING = ("/usr/local/lib/qhs-pki/qhs_pki_authority.py check", "/usr/local/sbin/qhs-pki check ", "sysctl {{ ")
+READING = (
+    *(f"/usr/local/lib/{one} check" for one in PROGRAMS),
+    "/usr/local/sbin/qhs-pki check ",
+    "sysctl {{ ",
+)
 SHARED_UNITS = {"ssh.service"}  # the image's own; a role may have it read its configuration again
 KEYWORDS = {
     "name", "when", "register", "changed_when", "failed_when", "check_mode",
-    "until", "retries", "delay", "vars", "no_log", "delegate_to",
+    "until", "retries", "delay", "vars", "no_log", "delegate_to", "loop", "throttle",
 }  # fmt: skip
 ANSIBLE = {"inventory_hostname", "hostvars", "ansible_check_mode", "role_path"}
 

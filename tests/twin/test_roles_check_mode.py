@@ -18,7 +18,7 @@ import yaml
 
 from qhs.inventory import inventory
 from qhs.layout import topology
-from qhs.playbooks import runs_on
+from qhs.playbooks import PLAYBOOKS, groups_of, runs_on
 from qhs.twin import lifecycle, outage
 from qhs.twin.names import Twin
 from stacks.model import load
@@ -28,11 +28,12 @@ from tests.twin.hosts import Hosts
 pytestmark = pytest.mark.live
 
 INVENTORY = inventory(load("twin"))
-OWNED = sorted(
-    file["path"]
+SITE, TRUST = "site.yml", "trust.yml"
+OWNED_BY = {
+    path.parent.name: [file["path"] for file in yaml.safe_load(path.read_text())["files"]]
     for path in (Path(__file__).parents[2] / "roles").glob("*/owns.yml")
-    for file in yaml.safe_load(path.read_text())["files"]
-)
+}
+OWNED = sorted(path for paths in OWNED_BY.values() for path in paths)
 # What programs make when they are told to act on the files that check mode names.
 MADE = re.compile(
     r"/etc/(passwd|group|shadow|gshadow)-?|/etc/qhs/tls/machine\..*|/etc/ssh/(qhs-revoked\.krl|.*-cert\.pub)"
@@ -72,9 +73,24 @@ class Told:
         return any(one.startswith(command) for one in self.lapsed)
 
 
-def play(qhs: Run, machines: tuple[str, ...], *options: str) -> dict[str, Told]:
-    """Run the playbook on some machines."""
-    command = ["ansible-playbook", "scripts/playbooks/site.yml", "-v", "--limit", ",".join(machines), *options]
+def owned(playbook: str) -> set[str]:
+    """The files of the roles that a playbook plays."""
+    plays = yaml.safe_load((PLAYBOOKS / TRUST).read_text())
+    trusted = {path for play in plays for role in play["roles"] for path in OWNED_BY[role["role"]]}
+    return trusted if playbook == TRUST else set(OWNED) - trusted
+
+
+def taking_part(playbook: str, machines: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of some machines that a playbook plays on."""
+    if playbook == SITE:
+        return machines
+    having = {name for group in groups_of(playbook) for name in INVENTORY[group]["hosts"]}
+    return tuple(one for one in machines if one in having)
+
+
+def play(qhs: Run, playbook: str, machines: tuple[str, ...], *options: str) -> dict[str, Told]:
+    """Run a playbook on some machines."""
+    command = ["ansible-playbook", f"scripts/playbooks/{playbook}", "-v", "--limit", ",".join(machines), *options]
     done = qhs("shell", "--", *command)
     assert done.returncode == 0, done.stdout[-4000:]
     said: dict[str, Told] = defaultdict(Told)
@@ -101,19 +117,21 @@ def changed(before: set[tuple[str, str]], after: set[tuple[str, str]]) -> set[st
     return {path for path, _ in before ^ after}
 
 
-def assert_told(qhs: Run, hosts: Hosts, machines: tuple[str, ...]) -> dict[str, Told]:
-    """What check mode has told, once a run has done just that."""
+def assert_told(qhs: Run, hosts: Hosts, playbook: str, machines: tuple[str, ...]) -> dict[str, Told]:
+    """What check mode has told of all that the playbook's roles own, once a run has done just that."""
+    machines = taking_part(playbook, machines)
     before = shown(hosts, machines)
-    told = play(qhs, machines, "--check")
+    told = play(qhs, playbook, machines, "--check")
+    assert {path for one in told.values() for path in one.written} == owned(playbook)
     meanwhile = shown(hosts, machines)
     assert {name: found for name in machines if (found := changed(before[name], meanwhile[name]))} == {}
-    play(qhs, machines)
+    play(qhs, playbook, machines)
     after = shown(hosts, machines)
     for name in machines:
         found = changed(before[name], after[name])
         assert {path for path in found if not MADE.fullmatch(path)} == told[name].written, name
         assert (CERTIFICATE in found) == told[name].has_lapsed(CHECK), name
-    assert play(qhs, machines, "--check") == {}
+    assert play(qhs, playbook, machines, "--check") == {}
     return told
 
 
@@ -128,22 +146,24 @@ def test_on_drifted_machines(qhs: Run, hosts: Hosts, second_up: WatchedUp) -> No
         machines,
     )
     hosts.say("sysctl net.ipv4.ip_forward=0", [FIREWALL])
-    told = assert_told(qhs, hosts, machines)
-    assert {path for one in told.values() for path in one.written} == set(OWNED)
+    told = assert_told(qhs, hosts, SITE, machines)
+    assert_told(qhs, hosts, TRUST, machines)
     assert [name for name in machines if "chrony.service" not in told[name].idle] == []
     assert told[FIREWALL].has_lapsed(FORWARDING)
 
 
 def test_on_new_machines(qhs: Run, twin: Twin, hosts: Hosts, second_up: WatchedUp) -> None:
-    """They have lost their disks: no file, user, unit or certificate of a role is there."""
-    machines = with_every_role("ndc")
+    """They have lost their disks: no file, user, unit or certificate of a role is there; of a secret store one node."""
+    far = [name for name in with_every_role("ndc") if name not in INVENTORY["role_hsm"]["hosts"]]
+    machines = (*far, "qhdc-hsm2")
     for name in machines:
         outage.power_off(twin, name)
         shutil.rmtree(twin.machine(name).folder)
     lifecycle.up(topology(load("twin")), twin=twin)
     try:
-        told = assert_told(qhs, hosts, machines)
+        assert_told(qhs, hosts, SITE, machines)
     finally:  # their rulesets are the engine's
-        done = qhs("shell", "--", "pulumi", "up", "-s", "twin.ndc.network", "--refresh", "--yes")
-    assert {path for one in told.values() for path in one.written} == set(OWNED)
-    assert done.returncode == 0, done.stdout
+        for site in ("qhdc", "ndc"):
+            done = qhs("shell", "--", "pulumi", "up", "-s", f"twin.{site}.network", "--refresh", "--yes")
+            assert done.returncode == 0, done.stdout
+    assert_told(qhs, hosts, TRUST, machines)

@@ -30,12 +30,12 @@ def certificate(own: Path) -> Path:
     return own / "root.crt"
 
 
-def made(now: datetime | None = None) -> tuple[bytes, bytes]:
-    """A new root: key and certificate, in PEM."""
+def made(now: datetime | None = None, title: str = TITLE, *, path_length: int = 1) -> tuple[bytes, bytes]:
+    """A new root, with as many authorities below it: key and certificate, in PEM."""
     private = ec.generate_private_key(ec.SECP384R1())
     now = now or datetime.now(UTC)
-    name = _name(TITLE)
-    signed = _authority(name, name, private.public_key(), now, now + ROOT_FOR, path_length=1)
+    name = _name(title)
+    signed = _authority(name, name, private.public_key(), now, now + ROOT_FOR, path_length=path_length)
     signed = signed.add_extension(x509.SubjectKeyIdentifier.from_public_key(private.public_key()), critical=False)
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return pem, signed.sign(private, hashes.SHA384()).public_bytes(Encoding.PEM)
