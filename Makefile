@@ -36,8 +36,8 @@ unit: env $(if $(ROOT),host) ## unit, policy, role and meta tests; without root 
 	@$(NO_SKIP) .venv/bin/pytest -q -n 2 tests/unit tests/policies tests/roles tests/meta
 
 live: env $(if $(ROOT),host) ## the engine's tests; as root on Linux also the live suite, on a twin of its own
-	@$(NO_SKIP) .venv/bin/pytest -q tests/engine $(if $(ROOT),tests/kernel tests/twin)
-	$(if $(ROOT),,@echo "skipped: tests/kernel and tests/twin need root on Linux")
+	@$(NO_SKIP) .venv/bin/pytest -q -n 2 --dist loadfile tests/engine $(if $(ROOT),tests/kernel)
+	$(if $(ROOT),@$(NO_SKIP) .venv/bin/pytest -q tests/twin,@echo "skipped: tests/kernel and tests/twin need root on Linux")
 
 soak: env ## rows that take longer, with the figures that are kept of them; ROW=T-A16 for one (root)
 	@scripts/host.sh soak
