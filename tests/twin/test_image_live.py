@@ -28,11 +28,12 @@ def builders(shelf: Path) -> list[str]:
 
 
 def test_a_killed_build_leaves_nothing_that_the_next_one_minds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = folders.cache() / "packages"
+    fetched = [*folders.cache().glob("uv-*"), *(folders.cache() / one for one in ("packages", "tools"))]
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folders.cache().mkdir(parents=True)
-    pool.mkdir(parents=True, exist_ok=True)
-    (folders.cache() / "packages").symlink_to(pool)
+    for one in fetched:
+        one.mkdir(parents=True, exist_ok=True)
+        (folders.cache() / one.name).symlink_to(one)
     shelf = folders.cache() / "images"
 
     with subprocess.Popen([sys.executable, "-c", BUILD], stdout=subprocess.PIPE, text=True) as run:
