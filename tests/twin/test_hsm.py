@@ -74,7 +74,7 @@ def test_status_shows_the_tokens_of_both_centres(domain: Ask, qhs: Run) -> None:
     report = HsmReport.model_validate_json(done.stdout)
     assert done.returncode == 0
     assert {one.machine: [it.label for it in one.tokens] for one in report.devices} == {
-        one: ["probe"] for one in DEVICES
+        one: ["probe", "unseal"] for one in DEVICES
     }
 
 

@@ -43,15 +43,15 @@ print(len(key), [str(path) for path in files if path.is_file() and not path.is_s
 """
 
 
-def asked[T](twin: Twin, machine: str, question: Callable[[hvac.Client], T], shown: Path | None = None) -> T:
-    """Of the node on a machine, from the management segment of its site; as a provisioner, if nobody else is shown."""
+def asked[T](twin: Twin, machine: str, question: Callable[[hvac.Client], T], *, machines: Path | None = None) -> T:
+    """Of the node on a machine, from the management segment of its site; as a provisioner, or by a machine's files."""
     own, where = pki.folder(twin), ESTATE.machines[machine]
-    certificate = str(shown or provisioner.current(own))
+    shown = [machines / "machine.crt", machines / "machine.key"] if machines else [provisioner.current(own)] * 2
 
     def ask() -> T:
         client = hvac.Client(
             f"https://{where.interfaces[0].address.texts()[0]}:8200",
-            cert=(certificate, certificate),
+            cert=tuple(map(str, shown)),
             verify=str(own / "root.crt"),
             timeout=10,
         )
@@ -100,11 +100,14 @@ def test_who_sets_it_up_can_declare_what_is_in_it_and_not_more(twin: Twin) -> No
             asked(twin, node, lambda one, at=path: one.write_data(at, data={}))
 
 
-def test_a_machine_sets_nothing_up(twin: Twin, hosts: Hosts, tmp_path: Path) -> None:
-    shown = tmp_path / "machine.pem"
-    shown.write_text(hosts.say("cat /etc/qhs/tls/machine.key /etc/qhs/tls/machine.crt", ["qhdc-app1"])["qhdc-app1"])
+def test_a_machine_sets_nothing_up(twin: Twin) -> None:
     with pytest.raises(hvac.exceptions.VaultError):
-        asked(twin, NODES["qhdc"][0].name, lambda one: one.sys.list_auth_methods(), shown)
+        asked(
+            twin,
+            NODES["qhdc"][0].name,
+            lambda one: one.sys.list_auth_methods(),
+            machines=twin.machine("qhdc-app1").upper / "etc/qhs/tls",
+        )
 
 
 def test_another_node_leads_when_the_leader_dies(twin: Twin, hosts: Hosts) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
-from qhs import names_access, ruleset_access
+from qhs import names_access, pki, ruleset_access
+from qhs.pki import provisioner
 from qhs.twin import endpoint
 from qhs.twin.names import Twin
 from tests.twin.conftest import WatchedUp
@@ -27,12 +29,15 @@ LINE = "algorithm: hmac-sha256"
 
 def secrets(twin: Twin) -> dict[Path, bytes]:
     """Every file that is one, with the part of it that gives it away."""
+    provisioner.current(pki.folder(twin))
     return {path: mark(path.read_text()) for path in (twin.state / "passphrase", endpoint.password(twin), *_keys(twin))}
 
 
 def mark(secret: str) -> bytes:
-    """The secret itself; of a key the line that holds its seed: the others show what is public."""
+    """The secret itself; of a key the line that holds its seed: the others show what is public; of PINs the user's."""
     lines = secret.strip().splitlines()
+    if lines[0].startswith("{"):
+        return str(json.loads(secret)["pin"]).encode()
     return lines[{KEY: 4, PEM: 2}.get(lines[0], -1)].encode()
 
 
@@ -41,10 +46,11 @@ def _keys(twin: Twin) -> Iterator[Path]:
     yield names_access.key_file(twin)
     yield ruleset_access.write(twin).with_name("id_ruleset")
     yield from (twin.state / "machines").glob("*/ssh_host_ed25519_key")
-    yield from (twin.state / "pki" / name for name in ("root.key", "users"))
+    yield from (twin.state / "pki" / name for name in ("root.key", "users", "provisioners.key", "provisioner.pem"))
     # Made on the machines, and never to leave them.
     yield from (twin.state / "machines").glob("*/disk/upper/etc/qhs/tls/machine.key")
     yield from (twin.state / "machines").glob("*/disk/upper/var/lib/qhs-pki/*.key")
+    yield from (twin.state / "machines").glob("*/disk/upper/var/lib/qhs-unseal/pins")
 
 
 def test_the_mark_of_a_key_is_its_seed(tmp_path: Path) -> None:
