@@ -12,7 +12,7 @@ from tests.kernel.reloads import DENIED, STREAMS, WITNESS, measured
 from tests.kernel.street import Leg, Pair, Street
 from tests.twin.waiting import await_
 
-RELOADS = 60
+RELOADS = 30
 RELOAD = f"""
 import sys
 sys.path.insert(0, {str(PROGRAM.parent)!r})
@@ -31,7 +31,7 @@ def test_reloads_reset_no_stream_and_let_nothing_pass_that_all_of_them_deny(tmp_
 
 
 def test_what_no_rule_matches_does_not_pass_at_the_moment_of_a_reload(tmp_path: Path) -> None:
-    """Seen to fail where the chains are replaced as well: 61 of 314,657 packets passed then."""
+    """Seen to fail where the chains are replaced as well: 61 of 314,657 packets passed in 60 reloads."""
     place = Place(tmp_path, 30)
     street = Street(place, {"app": Leg(Pair("10.91.0.1", "fd91::1"), Pair("10.91.0.2", "fd91::2"))})
     try:
