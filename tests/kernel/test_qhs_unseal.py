@@ -32,10 +32,12 @@ class Unsealing(HsmHost):
         (self.root / "etc/qhs/hsm/unseal-clients.json").write_text(json.dumps([*HOSTS, NODE]))
         certify(self.root / "etc/qhs/tls", root_of_all, name)
 
-    def unseal(self, verb: str, given: Any = None, **options: Any) -> subprocess.CompletedProcess[str]:
-        command = ["/usr/sbin/chroot", str(self.root), "/usr/bin/python3", f"/{LIBRARY}/qhs_unseal.py", verb]
-        options = options or {"input": json.dumps(given)}
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **options)
+    def program(self, verb: str) -> list[str]:
+        return ["/usr/sbin/chroot", str(self.root), "/usr/bin/python3", f"/{LIBRARY}/qhs_unseal.py", verb]
+
+    def unseal(self, verb: str, given: Any = None) -> subprocess.CompletedProcess[str]:
+        text = json.dumps(given)
+        return subprocess.run(self.program(verb), input=text, capture_output=True, text=True, check=False, timeout=60)
 
     def told(self, verb: str, given: Any = None) -> Any:
         done = self.unseal(verb, given)
@@ -55,8 +57,7 @@ class Unsealing(HsmHost):
             context.load_cert_chain(tls / "machine.crt", tls / "machine.key")
         here, there = socket.socketpair()
         with here, there:
-            command = ["/usr/sbin/chroot", str(self.root), "/usr/bin/python3", f"/{LIBRARY}/qhs_unseal.py", "serve"]
-            serving = subprocess.Popen(command, stdin=there, stderr=subprocess.PIPE, text=True)
+            serving = subprocess.Popen(self.program("serve"), stdin=there, stderr=subprocess.PIPE, text=True)
             there.close()
             found = b""
             try:
@@ -138,7 +139,7 @@ def test_nobody_else_is_given_it(pair: list[Unsealing], estate: Path, tmp_path: 
         assert "serve: " in said
 
 
-def test_a_key_is_made_once_and_never_replaced(pair: list[Unsealing], hosts: list[Unsealing]) -> None:
+def test_a_key_is_made_once_and_never_replaced(pair: list[Unsealing]) -> None:
     first, second = pair
     publics = {"second": second.told("public")["public"]}
     assert "found one; wanted the other" in first.refused("share", {"new": True, "publics": publics})

@@ -33,6 +33,7 @@ PATIENCE = 10  # seconds for an answer
 SETTLED = 80  # seconds for a server to serve; systemd gives it 90
 KEY_SIZE, LONGEST = 32, 1024  # bytes of a key, and of any answer
 PREFIX = b"key:"
+NO_STORE = "it belongs to no store"
 
 
 class AbsentError(Exception):
@@ -116,14 +117,14 @@ def check() -> str:
     except OSError as error:
         return f"the server does not answer: {error}"
     if not found["initialized"]:
-        return "it belongs to no store"
+        return NO_STORE
     return "it is sealed" if found["sealed"] else ""
 
 
 def settled() -> None:
     """Raises AbsentError where it is still sealed when the time is over."""
     end = time.monotonic() + SETTLED
-    while (why := check()) and why != "it belongs to no store":
+    while (why := check()) not in ("", NO_STORE):
         if time.monotonic() > end:
             raise AbsentError(why)
         time.sleep(0.5)

@@ -122,7 +122,7 @@ def common_name(certificate: Any) -> str:
 
 def encrypted(key: bytes, public: bytes) -> bytes:
     """As `Opened.decrypt` takes it."""
-    oaep = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)  # noqa: S303 - all that SoftHSM has
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)  # noqa: S303 - all that SoftHSM has, and OAEP needs no more of it
     return serialization.load_der_public_key(public).encrypt(key, oaep)
 
 
