@@ -16,7 +16,7 @@ from pulumi.provider.experimental import provider as api
 from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.provider.experimental.provider import CheckFailure, PropertyDiff, PropertyDiffKind
 
-from stacks.provider.values import Plain, differences, has_unknown, marshalled, plain
+from stacks.provider.values import UNKNOWN, Plain, differences, has_unknown, marshalled, plain
 
 
 class ProviderError(Exception):
@@ -31,6 +31,8 @@ class Settings:
     """`qhs:sshConfig`: an OpenSSH configuration that maps machine names to addresses, user, key and host keys."""
     names_access: Path | None = None
     """`qhs:namesAccess`: a file that says which machines take updates of names, and where the key for these is."""
+    trust_access: Path | None = None
+    """`qhs:trustAccess`: a file that says where secret stores are, and how one gets in."""
 
     def machines(self) -> Path:
         """The OpenSSH configuration. Raises ProviderError."""
@@ -70,6 +72,8 @@ class Handler(ABC):
 
     NAMED: ClassVar[str]
     """The input that says which thing it is: where another is named, the resource is replaced."""
+    TOLD: ClassVar[frozenset[str]] = frozenset()
+    """Outputs that nobody knows before it is written: `write` and `read` tell them."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -87,8 +91,9 @@ class Handler(ABC):
         """What the resource shows beside its inputs once it is as wanted. No network."""
 
     @abstractmethod
-    def write(self, urn: str, inputs: Plain) -> None:
-        """Make it so, whatever was there before. Raises ProviderError."""
+    def write(self, urn: str, inputs: Plain) -> Plain | None:
+        """Make it so, whatever was there before; the outputs that are otherwise than `outputs` says, and those of
+        `TOLD`. Raises ProviderError."""
 
     @abstractmethod
     def read(self, key: str, inputs: Plain) -> tuple[Plain, Plain] | None:
@@ -112,7 +117,7 @@ class QhsProvider(api.Provider):
 
     async def configure(self, request: api.ConfigureRequest) -> api.ConfigureResponse:
         given = plain(request.args)
-        paths = (given.get(name) for name in ("sshConfig", "namesAccess"))
+        paths = (given.get(name) for name in ("sshConfig", "namesAccess", "trustAccess"))
         self._settings = Settings(*(Path(one) if isinstance(one, str) else None for one in paths))
         return api.ConfigureResponse(
             accept_secrets=True, supports_preview=True, accept_outputs=True, accept_resources=True
@@ -122,7 +127,7 @@ class QhsProvider(api.Provider):
         inputs = plain(request.new_inputs)
         handler = self._handler(request.type)
         if has_unknown(inputs):  # judged in the update, which knows all
-            return api.CheckResponse(inputs=request.new_inputs)
+            return api.CheckResponse(marshalled(inputs))
         checked = handler.check(inputs)
         failures = [CheckFailure(path, reason) for path, reason in checked.failures.items()]
         return api.CheckResponse(marshalled(checked.inputs), failures)
@@ -133,7 +138,8 @@ class QhsProvider(api.Provider):
         if has_unknown(new):
             return api.DiffResponse(changes=True)
         wanted = handler.outputs(request.urn, new)
-        found = _kinds(differences({k: v for k, v in old.items() if k not in wanted}, new), input_diff=True)
+        described = {k: v for k, v in old.items() if k not in wanted.keys() | handler.TOLD}
+        found = _kinds(differences(described, new), input_diff=True)
         if not found:
             # What follows from the inputs is news only where they alone do not explain it.
             found = _kinds(differences({k: v for k, v in old.items() if k in wanted}, wanted), input_diff=False)
@@ -144,18 +150,14 @@ class QhsProvider(api.Provider):
     async def create(self, request: api.CreateRequest) -> api.CreateResponse:
         handler, inputs = self._handler(request.type), plain(request.properties)
         if has_unknown(inputs):
-            return api.CreateResponse("", request.properties)
-        if not request.preview:
-            await asyncio.to_thread(handler.write, request.urn, inputs)
-        return api.CreateResponse(handler.key(inputs), _state(handler, request.urn, inputs))
+            return api.CreateResponse("", marshalled(inputs))
+        return api.CreateResponse(handler.key(inputs), await _done(handler, request.urn, inputs, request.preview))
 
     async def update(self, request: api.UpdateRequest) -> api.UpdateResponse:
         handler, inputs = self._handler(request.urn.split("::")[-2]), plain(request.news)
         if has_unknown(inputs):
-            return api.UpdateResponse(request.news)
-        if not request.preview:
-            await asyncio.to_thread(handler.write, request.urn, inputs)
-        return api.UpdateResponse(_state(handler, request.urn, inputs))
+            return api.UpdateResponse(marshalled(inputs))
+        return api.UpdateResponse(await _done(handler, request.urn, inputs, request.preview))
 
     async def read(self, request: api.ReadRequest) -> api.ReadResponse:
         handler = self._handler(request.type)
@@ -179,8 +181,10 @@ class QhsProvider(api.Provider):
         return self._kinds[kind](self._settings)
 
 
-def _state(handler: Handler, urn: str, inputs: Plain) -> dict[str, PropertyValue]:
-    return marshalled({**inputs, **handler.outputs(urn, inputs)})
+async def _done(handler: Handler, urn: str, inputs: Plain, preview: bool) -> dict[str, PropertyValue]:
+    """Have it written, but in a preview; the state that the engine keeps."""
+    told = dict.fromkeys(handler.TOLD, UNKNOWN) if preview else await asyncio.to_thread(handler.write, urn, inputs)
+    return marshalled({**inputs, **handler.outputs(urn, inputs), **(told or {})})
 
 
 def _kinds(found: Iterable[tuple[str, PropertyDiffKind]], *, input_diff: bool) -> dict[str, PropertyDiff]:

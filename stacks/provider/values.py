@@ -7,6 +7,7 @@ from typing import Any
 
 from pulumi.provider.experimental.property_value import Computed, PropertyValue
 from pulumi.provider.experimental.provider import PropertyDiffKind
+from pulumi.runtime import rpc
 
 UNKNOWN = Computed()
 """What a preview does not know yet."""
@@ -53,7 +54,7 @@ def _plain(value: PropertyValue) -> Any:
         return {name: _plain(one) for name, one in content.items()}
     if isinstance(content, tuple):
         return [_plain(one) for one in content]
-    return content
+    return UNKNOWN if content == rpc.UNKNOWN else content
 
 
 def _value(value: Any) -> PropertyValue:
@@ -61,6 +62,8 @@ def _value(value: Any) -> PropertyValue:
         return PropertyValue({name: _value(one) for name, one in value.items()})
     if isinstance(value, list | tuple):
         return PropertyValue([_value(one) for one in value])
+    if isinstance(value, Computed):  # on the wire it is this text, which the SDK neither reads nor writes
+        return PropertyValue(rpc.UNKNOWN)
     if isinstance(value, int) and not isinstance(value, bool):
         return PropertyValue(float(value))
     return PropertyValue(value)

@@ -12,7 +12,7 @@ import hvac
 import pytest
 
 from qhs import pki
-from qhs.pki import provisioner
+from qhs.pki.credentials import PROVISIONER, PROVISIONERS
 from qhs.twin import boot, inside
 from qhs.twin.names import Twin
 from stacks.model import load
@@ -46,7 +46,11 @@ print(len(key), [str(path) for path in files if path.is_file() and not path.is_s
 def asked[T](twin: Twin, machine: str, question: Callable[[hvac.Client], T], *, machines: Path | None = None) -> T:
     """Of the node on a machine, from the management segment of its site; as a provisioner, or by a machine's files."""
     own, where = pki.folder(twin), ESTATE.machines[machine]
-    shown = [machines / "machine.crt", machines / "machine.key"] if machines else [provisioner.current(own)] * 2
+    shown = (
+        [machines / "machine.crt", machines / "machine.key"]
+        if machines
+        else [PROVISIONERS.current(own, PROVISIONER)] * 2
+    )
 
     def ask() -> T:
         client = hvac.Client(

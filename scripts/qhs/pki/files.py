@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from qhs import whole
-from qhs.pki import provisioner, root
+from qhs.pki import root
+from qhs.pki.credentials import PROVISIONERS, SIGNATORIES
 from qhs.twin.names import Twin
 from qhs.twin.sshkey import make
 
@@ -23,7 +24,8 @@ def ensure(twin: Twin) -> Path:
         key, certificate = root.made()
         whole.write(root.key(own), key, 0o600)
         whole.write(root.certificate(own), certificate)
-    provisioner.ensure(own)
+    for issuer in (PROVISIONERS, SIGNATORIES):
+        issuer.ensure(own)
     make(user_authority(own))
     if not revoked(own).is_file():
         whole.write(revoked(own), "# Serials of user certificates not to be taken any more, for ssh-keygen -k.\n")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import select
 import socket
-import subprocess
 from pathlib import Path
+
+from stacks.provider.carried import Carried
 
 USER = "qhs-names"
 AUTHORITY = "127.0.0.53:53"
 """Where an authority takes updates: on its own machine alone, so that whoever sends one has come in by SSH."""
 TIMEOUT = 30
 """Seconds for one answer."""
-# At the level INFO ssh says why the far end could not be reached.
-OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "ControlPath=none", "-o", "LogLevel=INFO")
 
 
 class LinkError(Exception):
@@ -21,21 +20,16 @@ class LinkError(Exception):
 
 
 class Link:
-    """A connection; `program` carries it, and says why where it fails."""
+    """A connection."""
 
-    def __init__(self, stream: socket.socket, program: subprocess.Popen[str] | None = None) -> None:
-        self._stream, self._program = stream, program
-        stream.settimeout(TIMEOUT)
+    def __init__(self, carried: Carried) -> None:
+        self._carried, self._stream = carried, carried.stream
+        self._stream.settimeout(TIMEOUT)
 
     @classmethod
     def over_ssh(cls, config: Path, machine: str) -> Link:
         """To the authority on a machine that an OpenSSH configuration names."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = ["ssh", "-F", str(config), *OPTIONS, "-l", USER, "-W", AUTHORITY, "--", machine]
-            end = theirs.fileno()
-            program = subprocess.Popen(command, stdin=end, stdout=end, stderr=subprocess.PIPE, text=True)
-        return cls(ours, program)
+        return cls(Carried.to(config, USER, machine, AUTHORITY))
 
     @property
     def open(self) -> bool:
@@ -71,17 +65,8 @@ class Link:
         return found
 
     def close(self) -> str:
-        """What the program had to say, if anything."""
-        self._stream.close()
-        program, self._program = self._program, None
-        if program is None:
-            return ""
-        try:
-            said = program.communicate(timeout=5)[1]
-        except subprocess.TimeoutExpired:
-            program.kill()
-            said = program.communicate()[1]
-        return "; ".join(line.strip() for line in said.splitlines() if line.strip())
+        """What there is to say about its end, if anything."""
+        return self._carried.close()
 
     def _end(self, error: OSError | None = None) -> str:
         return self.close() or (str(error) if error else "it closed the connection")

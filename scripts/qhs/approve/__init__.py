@@ -1,0 +1,1 @@
+"""Consent of several people to what cannot be undone."""

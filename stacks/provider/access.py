@@ -1,0 +1,35 @@
+"""Where secret stores are and how one gets in: the file that `qhs:trustAccess` names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from stacks.approvals import Approvers
+from stacks.provider.base import ProviderError
+from stacks.provider.inputs import Input
+
+
+class TrustAccess(Input):
+    """What a plugin must know to set up secret stores, and what they are to believe."""
+
+    root: Path
+    """The certificate of the estate's root: it vouches for machines."""
+    provisioner: Path
+    """A key and a certificate for it, which the stores let in to set them up."""
+    approvals: Approvers
+    """Who lets what cannot be undone be done."""
+    stores: dict[str, dict[str, str]]
+    """By site its nodes: the machine, as `qhs:sshConfig` names it, and the address that its store answers on."""
+
+    @classmethod
+    def read(cls, path: Path | None) -> TrustAccess:
+        """Raises ProviderError."""
+        try:
+            return cls.model_validate_json(path.read_text() if path else "")
+        except (OSError, ValidationError) as error:
+            raise ProviderError(
+                f"qhs:trustAccess: found {path or 'nothing'}: {error}; wanted a file that names root, provisioner, "
+                "approvals and stores. Way out: `qhs up`, or `pulumi config set qhs:trustAccess FILE`"
+            ) from None

@@ -1,0 +1,1 @@
+"""What stands in a site's secret store, as resources."""

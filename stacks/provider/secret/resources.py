@@ -1,0 +1,77 @@
+"""The resources `qhs:secrets:*`, as stacks declare them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, TypedDict, Unpack
+
+import pulumi
+
+
+class _Declared(TypedDict):
+    site: str
+    owner: str
+    level: int
+    serves: Sequence[str]
+
+
+class MountInputs(_Declared):
+    """Everything that a Mount takes."""
+
+    path: str
+    kind: str
+    """`kv` or `transit`."""
+
+
+class PolicyInputs(_Declared):
+    """Everything that a Policy takes."""
+
+    name: str
+    rules: Mapping[str, Sequence[str]]
+    """By path the capabilities there."""
+
+
+class AuthInputs(_Declared):
+    """Everything that an Auth takes."""
+
+    name: str
+    machine: str
+    """The first name of its certificate."""
+    policies: Sequence[str]
+    seconds: int
+    """For which it is let in at a time."""
+
+
+class Mount(pulumi.CustomResource):
+    """An engine of a site's secret store."""
+
+    TYPE: ClassVar[str] = "qhs:secrets:Mount"
+
+    def __init__(self, title: str, opts: pulumi.ResourceOptions | None = None, **inputs: Unpack[MountInputs]) -> None:
+        super().__init__(self.TYPE, title, {**inputs}, opts)
+
+
+class Policy(pulumi.CustomResource):
+    """What somebody may do there."""
+
+    TYPE: ClassVar[str] = "qhs:secrets:Policy"
+
+    writer: pulumi.Output[str]
+    """URN of the resource that wrote it last."""
+
+    def __init__(self, title: str, opts: pulumi.ResourceOptions | None = None, **inputs: Unpack[PolicyInputs]) -> None:
+        super().__init__(self.TYPE, title, {**inputs, "writer": None}, opts)
+
+
+class Auth(pulumi.CustomResource):
+    """A machine that gets in by its certificate."""
+
+    TYPE: ClassVar[str] = "qhs:secrets:Auth"
+
+    writer: pulumi.Output[str]
+    """URN of the resource that wrote it last."""
+    root: pulumi.Output[str]
+    """Whose certificates are believed: the estate's own."""
+
+    def __init__(self, title: str, opts: pulumi.ResourceOptions | None = None, **inputs: Unpack[AuthInputs]) -> None:
+        super().__init__(self.TYPE, title, {**inputs, "writer": None, "root": None}, opts)

@@ -1,0 +1,81 @@
+"""The inputs of what stands in a secret store: what each may be, and how the store has it. No network, no Pulumi."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from stacks.provider.inputs import Input
+from stacks.provider.values import Plain
+
+Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+Path = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_/+*.-]*$", max_length=200)]
+Right = Literal["create", "read", "update", "delete", "list"]
+
+WRITER = "# written by "
+_RULE = re.compile(r'^path "([^"]+)" \{ capabilities = \[([^\]]*)\] \}$')
+
+
+def _ordered(names: list[Any]) -> list[Any]:
+    return sorted(set(names))
+
+
+class StoreInput(Input):
+    """What every kind declares beside its own."""
+
+    site: Word
+    owner: str
+    level: int
+    serves: list[str]
+
+
+class MountSpec(StoreInput):
+    """An engine of a store at a path of its own."""
+
+    path: Word
+    kind: Literal["kv", "transit"]
+
+
+class PolicySpec(StoreInput):
+    """What whoever has it may do, path by path; what no path names is denied."""
+
+    name: Word
+    rules: dict[Path, Annotated[list[Right], AfterValidator(_ordered), Field(min_length=1)]]
+
+
+class AuthSpec(StoreInput):
+    """A machine, which gets in by the certificate that the estate vouches for, and what it may then."""
+
+    name: Word
+    machine: Word
+    policies: Annotated[list[Word], AfterValidator(_ordered), Field(min_length=1)]
+    seconds: int = Field(ge=60, le=86_400, description="for which it is let in at a time")
+
+
+def policy_text(rules: dict[str, list[str]], writer: str) -> str:
+    """As the store keeps it; the first line says whose it is."""
+    lines = (f'path "{path}" {{ capabilities = [{_quoted(may)}] }}' for path, may in sorted(rules.items()))
+    return "\n".join([f"{WRITER}{writer}", *lines]) + "\n"
+
+
+def policy_rules(text: str) -> Plain:
+    """What a policy lets whoever has it do; a line that is not ours is a path with no right that anybody declares."""
+    found: Plain = {}
+    for line in text.splitlines():
+        if (rule := _RULE.match(line)) and rule[1] not in found:
+            found[rule[1]] = sorted(re.findall(r'"([^"]*)"', rule[2]))
+        elif line.strip() and not line.startswith(WRITER):
+            found[line.strip()] = ["(by hand)"]
+    return found
+
+
+def policy_writer(text: str) -> str | None:
+    """The resource that wrote it; None: none did."""
+    first = text.partition("\n")[0]
+    return first.removeprefix(WRITER) if first.startswith(WRITER) else None
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(f'"{one}"' for one in sorted(names))
