@@ -8,9 +8,26 @@ from stacks.provider.record.handler import RecordHandler
 from stacks.provider.record.resource import Record
 from stacks.provider.ruleset.handler import RulesetHandler
 from stacks.provider.ruleset.resource import Ruleset
+from stacks.provider.secret.handlers import AuthHandler, MountHandler, PolicyHandler
+from stacks.provider.secret.resources import Auth, Mount, Policy
 from stacks.provider.server import serve
+from stacks.provider.signing.installed import CertificateHandler
+from stacks.provider.signing.keys import KeyHandler
+from stacks.provider.signing.requests import RequestHandler
+from stacks.provider.signing.resources import Certificate, Key, Request, Token
+from stacks.provider.signing.tokens import TokenHandler
 
-KINDS: dict[str, type[Handler]] = {Ruleset.TYPE: RulesetHandler, Record.TYPE: RecordHandler}
+KINDS: dict[str, type[Handler]] = {
+    Ruleset.TYPE: RulesetHandler,
+    Record.TYPE: RecordHandler,
+    Mount.TYPE: MountHandler,
+    Policy.TYPE: PolicyHandler,
+    Auth.TYPE: AuthHandler,
+    Token.TYPE: TokenHandler,
+    Key.TYPE: KeyHandler,
+    Request.TYPE: RequestHandler,
+    Certificate.TYPE: CertificateHandler,
+}
 
 if __name__ == "__main__":
     serve(QhsProvider(KINDS), version("qhs"), sys.argv[1:])

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 
+from qhs import ruleset_access
 from qhs.hsm import device
 from qhs.hsm.cli import HsmReport
 from qhs.inventory import groups
+from qhs.twin import inside
 from qhs.twin.names import Twin
-from stacks.model import load
+from stacks.model import load, signing
+from stacks.provider.signing.device import USER
 from tests.twin.conftest import Run, WatchedUp
 from tests.twin.hosts import Hosts
 
@@ -63,10 +67,15 @@ def test_a_key_that_one_device_makes_signs_on_all_of_both_centres(domain: Ask) -
 
 
 def test_the_key_of_the_plugin_opens_the_api_and_nothing_else(twin: Twin, second_up: WatchedUp) -> None:
-    for words in ("cat /etc/shadow", "tokens; id", "", "softhsm2-util --show-slots"):
-        with pytest.raises(device.DeviceError) as refused:
-            device.ask(twin, DEVICES[0], words)
-        assert refused.value.code == "usage"
+    config = str(ruleset_access.write(twin))
+    for words in ("cat /etc/shadow", "tokens; id", "", "softhsm2-util --show-slots", "many many"):
+        command = ["ssh", "-F", config, "-o", "LogLevel=ERROR", "-l", USER, "--", DEVICES[0], words]
+        done = inside.run(twin, command)
+        assert done.returncode == 1, done.stderr
+        assert json.loads(done.stdout)["error"]["code"] == "usage"
+    with pytest.raises(device.DeviceError) as refused:
+        device.ask(twin, DEVICES[0], "cat /etc/shadow")
+    assert refused.value.code == "usage"
 
 
 def test_status_shows_the_tokens_of_both_centres(domain: Ask, qhs: Run) -> None:
@@ -74,7 +83,7 @@ def test_status_shows_the_tokens_of_both_centres(domain: Ask, qhs: Run) -> None:
     report = HsmReport.model_validate_json(done.stdout)
     assert done.returncode == 0
     assert {one.machine: [it.label for it in one.tokens] for one in report.devices} == {
-        one: ["probe", "unseal"] for one in DEVICES
+        one: sorted(["probe", "unseal", *(token.label for token in signing.tokens(ESTATE))]) for one in DEVICES
     }
 
 

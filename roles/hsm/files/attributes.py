@@ -3,6 +3,7 @@
 from typing import Any
 
 import PyKCS11
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -47,6 +48,17 @@ def private_key(label: str, use: str, *, extractable: bool) -> Attributes:
 def public_key(label: str, use: str, *rest: tuple[int, Any]) -> Attributes:
     """The other half of it."""
     return [*named(PyKCS11.CKO_PUBLIC_KEY, label), (USES[use][1], True), *rest]
+
+
+def certificate_of(label: str, der: bytes) -> Attributes:
+    """The certificate of a key."""
+    subject = x509.load_der_x509_certificate(der).subject.public_bytes()
+    return [
+        *named(PyKCS11.CKO_CERTIFICATE, label),
+        (PyKCS11.CKA_CERTIFICATE_TYPE, PyKCS11.CKC_X_509),
+        (PyKCS11.CKA_SUBJECT, subject),
+        (PyKCS11.CKA_VALUE, der),
+    ]
 
 
 def transport_key() -> Attributes:

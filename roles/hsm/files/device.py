@@ -90,10 +90,17 @@ class Device:
             finally:
                 session.closeSession()
 
+    def kept_open(self, label: str, pin: str) -> Opened:
+        """For who only signs: beside others, and until the module is unloaded. Raises RefusedError."""
+        with self._in_turn():
+            return Opened(self._logged_in(label, pin, officer=False), label)
+
     def _logged_in(self, label: str, pin: str, officer: bool) -> Any:
         slot = self._slot(label)
         if slot is None:
             raise RefusedError("no-token", f"{label}: the device has no token of this label")
+        if not officer and not self._has(slot, PyKCS11.CKF_USER_PIN_INITIALIZED):
+            raise RefusedError("no-token", f"{label}: it has no user yet, as somebody died who was making it")
         last = PyKCS11.CKF_SO_PIN_FINAL_TRY if officer else PyKCS11.CKF_USER_PIN_FINAL_TRY
         locked = PyKCS11.CKF_SO_PIN_LOCKED if officer else PyKCS11.CKF_USER_PIN_LOCKED
         if self._has(slot, last) or self._has(slot, locked):

@@ -9,11 +9,13 @@ import hashlib
 import os
 from typing import Any
 
+import asking
 import PyKCS11
 from attributes import (
     KEK,
     TRANSPORT,
     TRANSPORT_ALGORITHM,
+    certificate_of,
     domain_key,
     encoded,
     generating,
@@ -26,6 +28,7 @@ from attributes import (
     transport_key,
     trusted_key,
 )
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
@@ -34,8 +37,12 @@ from refused import RefusedError
 # SoftHSM has no OAEP but with SHA-1; OAEP does not need that it resists collisions.
 OAEP = PyKCS11.RSAOAEPMechanism(PyKCS11.CKM_SHA_1, PyKCS11.CKG_MGF1_SHA1)
 WRAP = PyKCS11.Mechanism(PyKCS11.CKM_AES_KEY_WRAP_PAD, None)
-SHA256_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
-"""Before a digest that PKCS#1 v1.5 signs."""
+INFOS = {
+    "sha256": bytes.fromhex("3031300d060960864801650304020105000420"),
+    "sha384": bytes.fromhex("3041300d060960864801650304020205000430"),
+    "sha512": bytes.fromhex("3051300d060960864801650304020305000440"),
+}
+"""Before a digest that PKCS#1 v1.5 signs; what is not here is signed by nobody."""
 _OF_A_KEY = (PyKCS11.CKO_CERTIFICATE, PyKCS11.CKO_DATA, PyKCS11.CKO_PUBLIC_KEY, PyKCS11.CKO_PRIVATE_KEY)
 _SHOWN = {
     "sensitive": PyKCS11.CKA_SENSITIVE,
@@ -137,10 +144,46 @@ class Opened:
 
     def prove(self, label: str) -> bool:
         """Whether a signature of now verifies under the public key."""
+        return self._agree(*self.pair(label))
+
+    def request(self, label: str, subject: str) -> bytes:
+        """A request (PKCS#10) for a certificate of a key, in the name of a subject: common name/organisation/unit."""
+        private, key = self.pair(label)
+        info = asking.asked(subject, encoded(key))
+        return asking.signed(info, key, self.sign((private, key), "sha256", hashlib.sha256(info.dump()).digest()))
+
+    def take_certificate(self, label: str, certificate: bytes) -> bool:
+        """In the place of any other one; whether it was not there yet. Refuses one of another key."""
+        try:
+            of = encoded(x509.load_der_x509_certificate(certificate).public_key())
+        except ValueError as error:
+            raise RefusedError("input", f"{label}: no certificate ({error})") from None
+        if of != encoded(self.pair(label)[1]):
+            raise RefusedError("other-key", f"{label}: the certificate is of another key; nothing changed")
+        there = self._only(PyKCS11.CKO_CERTIFICATE, label)
+        if there and self._bytes(there, PyKCS11.CKA_VALUE) == certificate:
+            return False
+        if there:
+            self._session.destroyObject(there)
+        self._session.createObject(certificate_of(label, certificate))
+        return True
+
+    def pair(self, label: str) -> tuple[Any, Any]:
+        """A private key, by which it signs, and its public one."""
         private, public = self._only(PyKCS11.CKO_PRIVATE_KEY, label), self._only(PyKCS11.CKO_PUBLIC_KEY, label)
         if not private or not public:
             raise RefusedError("no-key", f"{label}: {self._token} has no key pair of this label")
-        return self._agree(private, self._public(public))
+        return private, self._public(public)
+
+    def sign(self, pair: tuple[Any, Any], algorithm: str, digest: bytes) -> bytes:
+        """A signature over a digest, in the form that X.509 has."""
+        private, public = pair
+        if isinstance(public, rsa.RSAPublicKey):
+            mechanism = PyKCS11.Mechanism(PyKCS11.CKM_RSA_PKCS, None)
+            return bytes(self._session.sign(private, INFOS[algorithm] + digest, mechanism))
+        signed = bytes(self._session.sign(private, digest, PyKCS11.Mechanism(PyKCS11.CKM_ECDSA, None)))
+        half = len(signed) // 2
+        return utils.encode_dss_signature(int.from_bytes(signed[:half]), int.from_bytes(signed[half:]))
 
     def decrypt(self, label: str, encrypted: bytes) -> bytes:
         """What somebody encrypted for a key of use `decrypt`."""
@@ -242,17 +285,12 @@ class Opened:
 
     def _agree(self, private: Any, public: Any) -> bool:
         digest, known = hashlib.sha256(os.urandom(32)).digest(), utils.Prehashed(hashes.SHA256())
+        signed = self.sign((private, public), "sha256", digest)
         try:
             if isinstance(public, rsa.RSAPublicKey):
-                signed = self._session.sign(
-                    private, SHA256_INFO + digest, PyKCS11.Mechanism(PyKCS11.CKM_RSA_PKCS, None)
-                )
-                public.verify(bytes(signed), digest, padding.PKCS1v15(), known)
+                public.verify(signed, digest, padding.PKCS1v15(), known)
             else:
-                signed = bytes(self._session.sign(private, digest, PyKCS11.Mechanism(PyKCS11.CKM_ECDSA, None)))
-                half = len(signed) // 2
-                pair = int.from_bytes(signed[:half]), int.from_bytes(signed[half:])
-                public.verify(utils.encode_dss_signature(*pair), digest, ec.ECDSA(known))
+                public.verify(signed, digest, ec.ECDSA(known))
         except InvalidSignature:
             return False
         return True

@@ -10,11 +10,13 @@ import typer
 from pydantic import BaseModel, Field
 from rich.table import Table
 
-from qhs.console import screen
+from qhs.console import progress, screen
 from qhs.environments import Environment
+from qhs.errors import UserError
+from qhs.hsm import keys
 from qhs.hsm.device import DeviceError, ask
 from qhs.twin.names import Twin
-from stacks.model import Estate, load
+from stacks.model import Estate, load, signing
 from stacks.model.estate import HSM
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
@@ -52,11 +54,6 @@ class HsmReport(BaseModel):
     code: Literal[0, 3]
 
 
-@app.callback()
-def _group() -> None:
-    """Without it typer would take the one command for the program itself."""
-
-
 @app.command()
 def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """Every device of the running twin and its tokens. Needs no PIN. Exit code 3: one does not answer."""
@@ -67,6 +64,38 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = F
         screen.print(table(report))
         for line in report.limits:
             screen.print(line, markup=False, soft_wrap=True)
+    raise typer.Exit(report.code)
+
+
+@app.command()
+def rotate(token: Annotated[str, typer.Argument(help="Its label, as `qhs hsm status` shows it.")]) -> None:
+    """Give a token another PIN on every device. Who has it open goes on; an interrupted run is gone on with."""
+    estate, twin = load(Environment.TWIN), Twin.here()
+    if token not in (known := [one.label for one in signing.tokens(estate)]):
+        raise UserError(f"found the token {token}; wanted one of {', '.join(known)}", "`qhs hsm status` shows them")
+    for device in keys.rotated(estate, twin, token):
+        progress(f"{device}: {token} has another PIN")
+
+
+@app.command("list")
+def list_keys(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """Every key with its certificate, and which devices have it. Exit codes: 2 a device has another, 3 one lacks it."""
+    report = keys.look(load(Environment.TWIN), Twin.here())
+    if as_json:
+        typer.echo(report.model_dump_json(indent=1))
+    else:
+        screen.print(keys.table(report))
+    raise typer.Exit(report.code)
+
+
+@app.command()
+def verify(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """Have every key of every device sign, and verify that. Exit codes: 2 one does not, 3 a device does not answer."""
+    report = keys.look(load(Environment.TWIN), Twin.here(), prove=True)
+    if as_json:
+        typer.echo(report.model_dump_json(indent=1))
+    else:
+        screen.print(keys.table(report))
     raise typer.Exit(report.code)
 
 

@@ -1,0 +1,68 @@
+"""The twin's stand-in for the Government Cipher Committee's authority: requests in, certificates out.
+
+It does what an authority of the State does, and nothing vouches for it but this machine: `prod` knows no such name.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import cast
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from qhs import whole
+from qhs.pki import root
+
+NAME = "stand-in"
+TITLE = "QHS stand-in authority"
+VALID_FOR = timedelta(days=1095)
+
+
+def ensure(own: Path) -> bytes:
+    """Its certificate in PEM; made at first use, the certificate last."""
+    if not _certificate(own).is_file():
+        key, signed = root.made(title=TITLE, path_length=0)
+        whole.write(_key(own), key, 0o600)
+        whole.write(_certificate(own), signed)
+    return _certificate(own).read_bytes()
+
+
+def issue(own: Path, request: str, purpose: str, now: datetime | None = None) -> bytes:
+    """The certificate for a request, in PEM: for documents (`duty`) or for time-stamps alone."""
+    authority = x509.load_pem_x509_certificate(ensure(own))
+    signing = cast(ec.EllipticCurvePrivateKey, load_pem_private_key(_key(own).read_bytes(), None))
+    asked = x509.load_pem_x509_csr(request.encode())
+    if not asked.is_signature_valid:
+        raise ValueError(f"{asked.subject.rfc4514_string()}: the request is not signed by its own key")
+    now, stamps = now or datetime.now(UTC), purpose == "time-stamp"
+    usage = x509.KeyUsage(True, not stamps, False, False, False, False, False, False, False)
+    extended = ExtendedKeyUsageOID.TIME_STAMPING if stamps else ExtendedKeyUsageOID.EMAIL_PROTECTION
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(asked.subject)
+        .issuer_name(authority.subject)
+        .public_key(asked.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - root.EARLIER)
+        .not_valid_after(now + VALID_FOR)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.ExtendedKeyUsage([extended]), critical=stamps)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(asked.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signing.public_key()), critical=False)
+        .sign(signing, hashes.SHA384())
+    )
+    return signed.public_bytes(Encoding.PEM)
+
+
+def _key(own: Path) -> Path:
+    return own / "stand-in.key"
+
+
+def _certificate(own: Path) -> Path:
+    return own / "stand-in.crt"

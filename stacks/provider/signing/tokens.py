@@ -1,0 +1,93 @@
+"""The kind `qhs:signing:Token`: a partition of every device of a site, in one domain with those of other sites."""
+
+from __future__ import annotations
+
+from stacks.provider.base import ProviderError
+from stacks.provider.secret.stores import store
+from stacks.provider.signing.device import Answer, DeviceError, SilentError
+from stacks.provider.signing.devices import Token, each, told
+from stacks.provider.signing.handler import SigningHandler
+from stacks.provider.signing.spec import TokenSpec
+from stacks.provider.values import Plain
+
+KEK = "kek"
+
+
+class TokenHandler(SigningHandler):
+    """Tokens with PINs of their own, which share the key of their domain: it wraps the keys that all of them have."""
+
+    NAMED = "token"
+    SPEC = TokenSpec
+
+    def write(self, urn: str, inputs: Plain) -> Plain:
+        with told():
+            gaps = [gap for one in self.own(inputs) if (gap := _made(one))]
+            looked = each(self.own(inputs))
+            if not looked.found:
+                raise ProviderError(f"{self.key(inputs)}: no device of the site answers: {'; '.join(gaps)}")
+            self._join(inputs, looked.found)
+        return {"gaps": gaps}
+
+    def read(self, key: str, inputs: Plain) -> tuple[Plain, Plain] | None:
+        with told():
+            looked = each(self.own(inputs))
+        without = [f"{one.machine}: lacks the key of its domain" for one, keys in looked.found if KEK not in keys]
+        return (inputs, {"gaps": [*looked.gaps, *without]}) if looked.found or looked.silent else None
+
+    def remove(self, urn: str, inputs: Plain) -> None:
+        raise ProviderError(
+            f"{self.key(inputs)}: found a token; wanted it to be kept, as no device lets it be taken away from afar. "
+            "Way out: declare it again, or take it away on each device, then `pulumi state delete`"
+        )
+
+    def _join(self, inputs: Plain, found: list[tuple[Token, dict[str, Answer]]]) -> None:
+        """Have the key of the domain on every device that answers."""
+        lacking = [one for one, keys in found if KEK not in keys]
+        if not lacking:
+            return
+        holder = next((one for one, keys in found if KEK in keys), None) or self._holder(inputs)
+        known = store(self.settings, inputs["site"])
+        if holder is None:
+            self._refuse_to_found(inputs, known.secret(self._domain(inputs)) is not None)
+            holder = lacking[0]
+            holder.ask("make-kek")
+        known.keep(self._domain(inputs), {"founded": True})
+        for one in lacking:
+            if one is not holder:
+                _hand_over(holder, one)
+
+    @staticmethod
+    def _domain(inputs: Plain) -> str:
+        return f"signing/{inputs['token']}/{KEK}"
+
+    def _refuse_to_found(self, inputs: Plain, founded: bool) -> None:
+        """What an older key of the domain has wrapped, a new one never opens."""
+        if inputs["founds"] and not founded:
+            return
+        elsewhere = ", ".join(inputs["elsewhere"]) or "this site"
+        out = "bring back a device that has it" if founded else "apply the signing stack of the active site first"
+        raise ProviderError(
+            f"{self.key(inputs)}: no device that answers has the key of its domain; wanted one of {elsewhere} that "
+            f"has. Way out: {out}"
+        )
+
+    def _holder(self, inputs: Plain) -> Token | None:
+        return next((one for one, keys in each(self.elsewhere(inputs)).found if KEK in keys), None)
+
+
+def _made(one: Token) -> str:
+    """Why it is not there; empty: it is."""
+    try:
+        one.make()
+    except SilentError as error:
+        return str(error)
+    return ""
+
+
+def _hand_over(holder: Token, lacking: Token) -> None:
+    """The domain's key from one device to another, which a security officer of the first one trusts."""
+    public = lacking.ask("transport")["public"]
+    holder.ask_officer("trust", device_name=lacking.machine, public=public)
+    wrapped = holder.ask("kek-for", device_name=lacking.machine)["wrapped"]
+    if not lacking.ask("take-kek", wrapped=wrapped)["made"]:
+        raise DeviceError(lacking.machine, "kek", "another key of the domain came in between; nothing changed")
