@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pulumi
 
-from stacks import network
+from stacks import network, signing
 from stacks.model import ModelError, load
 from stacks.model.checks import expiring
+from stacks.model.signing import signing_sites
 from stacks.name import StackName
 
 
@@ -16,14 +18,19 @@ def declare() -> None:
     """Declare the selected stack; raises ValueError or ModelError where it cannot be."""
     name = StackName.parse(pulumi.get_stack())
     estate = load(name.environment)
-    if name.layer != "network" or name.site is None:
-        raise ValueError(f"found the layer {name.layer}; wanted network, the one layer that exists so far")
-    if name.site not in estate.active_sites:
-        sites = ", ".join(estate.active_sites)
-        raise ValueError(f"{name.environment} has no firewalls at {name.site}; wanted a site that has: {sites}")
+    of_layer = {"network": estate.active_sites, "signing": signing_sites(estate)}
+    if name.layer not in of_layer:
+        raise ValueError(f"found the layer {name.layer}; wanted one that exists so far: {', '.join(of_layer)}")
+    if name.site not in of_layer[name.layer]:
+        sites = ", ".join(of_layer[name.layer])
+        raise ValueError(f"{name.environment} has no {name.layer} at {name.site}; wanted a site that has: {sites}")
     for text in expiring(estate, datetime.now(UTC)):
         pulumi.log.warn(text)
-    network.declare(estate, name.site)
+    if name.layer == "network":
+        network.declare(estate, name.site)
+    else:
+        folder = pulumi.Config().get("certificates")
+        signing.declare(estate, name.site, Path(folder) if folder else None)
 
 
 try:

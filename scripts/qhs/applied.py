@@ -14,6 +14,8 @@ from qhs.folders import CLONE
 from qhs.inventory import groups, inventory
 from stacks.model import Estate
 from stacks.model.rules import rulesets
+from stacks.model.signing import signing_sites, stores, tokens
+from stacks.name import StackName
 
 ROLES = ("roles", "scripts/playbooks", "scripts/qhs/alerts.py", "ansible.cfg", "requirements.lock")
 STACKS = ("stacks", "policies", "Pulumi.yaml")
@@ -21,10 +23,10 @@ STACKS = ("stacks", "policies", "Pulumi.yaml")
 
 @dataclass(frozen=True)
 class Applied:
-    """Digests of all that Ansible is given of each machine, and of all that Pulumi is given of each site."""
+    """Digests of all that Ansible is given of each machine, and of all that Pulumi is given of each stack."""
 
     machines: dict[str, str] = field(default_factory=dict)
-    sites: dict[str, str] = field(default_factory=dict)
+    stacks: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, estate: Estate, beside: Mapping[str, list[str]]) -> Applied:
@@ -38,13 +40,14 @@ class Applied:
                 name: _digest(roles, variables, within[name], [beside[one] for one in within[name] if one in beside])
                 for name, variables in inventory(estate)["_meta"]["hostvars"].items()
             },
-            {site: _digest(stacks, repr(rulesets(estate, site))) for site in estate.active_sites},
+            {str(name): _digest(stacks, given(estate, name)) for name in stack_names(estate)},
         )
 
     @classmethod
     def read(cls, path: Path) -> Applied:
-        """What the last run brought; nothing, where there was none."""
-        return cls(**json.loads(path.read_text())) if path.exists() else cls()
+        """What the last run brought; nothing, where there was none, or one of another version of this project."""
+        found = json.loads(path.read_text()) if path.exists() else {}
+        return cls(**found) if found.keys() == cls.__dataclass_fields__.keys() else cls()
 
     def write(self, path: Path) -> None:
         """Keep it, whole or not at all."""
@@ -54,8 +57,21 @@ class Applied:
         """What `other` says too."""
         return Applied(
             {name: digest for name, digest in self.machines.items() if other.machines.get(name) == digest},
-            {name: digest for name, digest in self.sites.items() if other.sites.get(name) == digest},
+            {name: digest for name, digest in self.stacks.items() if other.stacks.get(name) == digest},
         )
+
+
+def stack_names(estate: Estate) -> list[StackName]:
+    """Every stack that an estate has, those of the network first."""
+    layers = {"network": estate.active_sites, "signing": signing_sites(estate)}
+    return [StackName(estate.inventory.environment, site, layer) for layer, sites in layers.items() for site in sites]
+
+
+def given(estate: Estate, stack: StackName) -> str:
+    """All of the estate that a stack declares."""
+    if stack.layer == "network" and stack.site:
+        return repr(rulesets(estate, stack.site))
+    return repr([estate.inventory.signing, stores(estate), *signing_sites(estate), *tokens(estate)])
 
 
 def _tree(paths: Iterable[str]) -> str:

@@ -14,11 +14,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from qhs.applied import stack_names
 from qhs.engine import Engine, EngineError, ensure_stack, heard, prepare, run_pulumi
 from qhs.errors import UserError
 from qhs.progress import Progress
 from stacks.model import load
-from stacks.name import StackName
 
 # A namespace with nothing but a loopback: whatever tried to reach an endpoint would fail, and be seen.
 ALONE = ("unshare", "--map-root-user", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
@@ -69,7 +69,7 @@ def plan(environment: str, progress: Progress) -> Report:
     estate = load(environment)
     with tempfile.TemporaryDirectory(prefix="qhs-plan-") as scratch:
         engine = prepare(Path(scratch), progress)
-        stacks = [str(StackName(environment, site, "network")) for site in estate.active_sites]
+        stacks = [str(one) for one in stack_names(estate)]
         progress(f"plan: {', '.join(stacks)}")
         with ThreadPoolExecutor(len(stacks)) as pool:
             plans = list(pool.map(lambda stack: _preview(engine, stack), stacks))

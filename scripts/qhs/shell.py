@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 
-from qhs import ansible
+from qhs import ansible, trust_access
 from qhs.console import progress
 from qhs.engine import Engine, prepare
+from qhs.environments import Environment
 from qhs.errors import UserError
 from qhs.folders import CLONE
 from qhs.twin import access, inside
 from qhs.twin.names import Twin
+from stacks.model import load
 
 SSH = "/usr/bin/ssh"
 
@@ -21,6 +23,7 @@ def enter(command: list[str]) -> None:
     if not twin.netns_path().exists():
         raise UserError(f"twin {twin.name} is not up: there is no {twin.netns_path()}", "qhs up")
     engine = prepare(twin.state, progress)
+    trust_access.write(twin, load(Environment.TWIN))  # it lets one in for some hours
     environ = {**ansible.variables(twin), **engine.environ, **_own(twin, engine.environ["PATH"])}
     _project_settings(engine)
     argv = inside.command(twin, command or [os.environ.get("SHELL", "/bin/bash")])

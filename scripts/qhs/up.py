@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from pathlib import Path
 
-from qhs import ansible, image, names_access, ruleset_access, tools
+from qhs import ansible, image, names_access, ruleset_access, tools, trust_access
 from qhs.applied import Applied
 from qhs.engine import Engine, EngineError, configure, ensure_stack, heard, prepare, run_pulumi
 from qhs.errors import UserError
@@ -25,6 +25,7 @@ from qhs.look import look
 from qhs.net.probe.cells import probes
 from qhs.net.probe.run import run
 from qhs.net.probe.vantage import vantages
+from qhs.pki.certify import certify
 from qhs.playbooks import groups_of
 from qhs.progress import Progress
 from qhs.twin import inside, lifecycle
@@ -60,7 +61,8 @@ class Report:
     segments: int = 0
     flows: int = 0
     rules: int = 0
-    resources: int = 0
+    stacks: dict[str, int] = field(default_factory=dict)
+    """How many resources each has."""
     probes: int = 0
     disagreements: list[str] = field(default_factory=list)
     """Packets that did not do what the catalogue says."""
@@ -68,6 +70,11 @@ class Report:
     """Of the engine, and what policies report without refusing."""
     limits: list[str] = field(default_factory=list)
     """What this machine cannot do that the real estate's can, and what stands in for it."""
+
+    @property
+    def resources(self) -> int:
+        """Of all stacks."""
+        return sum(self.stacks.values())
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -108,14 +115,15 @@ def up(environment: str, progress: Progress, *, changed: bool = False) -> Report
         unchanged = same.machines.keys() - kept.machines.keys() - booted
         described = {one: wanted.machines[one] for one in machines}
         played = _configure(report, estate, twin, progress, described, same=unchanged, booted=booted)
-        believed = last.sites if changed and not booted & last.machines.keys() else {}
-        sites = wanted.sites.keys() - kept.sites.keys()
+        believed = last.stacks if changed and not booted & last.machines.keys() else {}
+        stacks = wanted.stacks.keys() - kept.stacks.keys()
         ways = {
-            site: Way.EXPECT if site in same.sites and not booted else Way.BELIEVE if site in believed else Way.LOOK
-            for site in sites
+            one: Way.EXPECT if one in same.stacks and not booted else Way.BELIEVE if one in believed else Way.LOOK
+            for one in stacks
         }
-        _apply(report, estate, twin, progress, ways)
+        _apply(report, estate, twin, progress, of_layer(ways, "network"))
         _trust(report, estate, twin, progress, {one: wanted.machines[one] for one in played})
+        _sign(report, estate, twin, progress, of_layer(ways, "signing"))
         wanted.write(twin.applied)
         _probe(report, estate, twin, progress)
         report.seconds["in all"] = round(time.monotonic() - started, 1)
@@ -185,17 +193,43 @@ def _trust(report: Report, estate: Estate, twin: Twin, progress: Progress, descr
         report.configured[machine] += number
 
 
-def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress, ways: dict[str, Way]) -> None:
+def of_layer(ways: Mapping[str, Way], layer: str) -> dict[str, Way]:
+    """The stacks of a layer, and how each is applied."""
+    return {stack: ways[stack] for stack in sorted(ways) if StackName.parse(stack).layer == layer}
+
+
+def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress, ways: Mapping[str, Way]) -> None:
     """The network stacks of some sites, side by side: none needs another."""
-    with report.phase("pulumi"), ThreadPoolExecutor(len(estate.active_sites)) as pool:
+    with report.phase("pulumi"):
         engine = prepare(twin.state, progress)
-        stacks = {str(StackName(estate.inventory.environment, site, "network")): ways[site] for site in sorted(ways)}
         names_access.write(twin, estate)
-        said = pool.map(lambda stack: _up(engine, twin, stack, progress, stacks[stack]), stacks)
-        for stack, output in zip(stacks, said, strict=True):
-            _note(report, stack, output)
+        _side_by_side(report, engine, twin, progress, ways)
     report.segments = sum(1 for place in estate.places.values() if place.zone and place.site in estate.active_sites)
     report.flows, report.rules = counts([one for site in estate.active_sites for one in rulesets(estate, site)])
+
+
+def _sign(report: Report, estate: Estate, twin: Twin, progress: Progress, ways: Mapping[str, Way]) -> None:
+    """The signing stacks; where something is new, that of the site that makes keys first, then with certificates."""
+    if not ways:
+        return
+    with report.phase("signing"):
+        engine = prepare(twin.state, progress)
+        trust_access.write(twin, estate)
+        founder = str(StackName(estate.inventory.environment, estate.inventory.signing.founds, "signing"))
+        if founder in ways and set(ways.values()) != {Way.EXPECT}:
+            _side_by_side(report, engine, twin, progress, {founder: ways[founder]})
+            ways = {stack: way for stack, way in ways.items() if stack != founder}
+        if certified := certify(engine, twin, estate, founder):
+            progress(f"signing: the stand-in authority gave certificates for {', '.join(certified)}")
+            ways = {founder: Way.BELIEVE, **ways}
+        _side_by_side(report, engine, twin, progress, ways)
+
+
+def _side_by_side(report: Report, engine: Engine, twin: Twin, progress: Progress, ways: Mapping[str, Way]) -> None:
+    with ThreadPoolExecutor(max(1, len(ways))) as pool:
+        said = pool.map(lambda stack: _up(engine, twin, stack, progress, ways[stack]), ways)
+        for stack, output in zip(ways, said, strict=True):
+            _note(report, stack, output)
 
 
 def _up(engine: Engine, twin: Twin, stack: str, progress: Progress, way: Way) -> str:
@@ -204,8 +238,8 @@ def _up(engine: Engine, twin: Twin, stack: str, progress: Progress, way: Way) ->
     within = inside.command(twin, [])
     try:
         ensure_stack(engine, stack)
-        configure(engine, stack, "qhs:sshConfig", str(ruleset_access.write(twin)))
-        configure(engine, stack, "qhs:namesAccess", str(names_access.file(twin)))
+        for key, value in _settings(twin, stack).items():
+            configure(engine, stack, f"qhs:{key}", str(value))
         if way is Way.EXPECT:
             with suppress(EngineError):  # whatever it finds, the update finds too
                 return run_pulumi(engine, ["preview", "--refresh", "--expect-no-changes"], stack=stack, inside=within)
@@ -215,6 +249,14 @@ def _up(engine: Engine, twin: Twin, stack: str, progress: Progress, way: Way) ->
         return run_pulumi(engine, ["up", "--yes", refresh], stack=stack, inside=within)
     except EngineError as error:
         raise UserError(f"{stack}: {error}", "put right what it names, then `qhs up`") from None
+
+
+def _settings(twin: Twin, stack: str) -> dict[str, Path]:
+    """What a stack's plugin and program are told of this twin."""
+    ssh = {"sshConfig": ruleset_access.write(twin)}
+    if StackName.parse(stack).layer == "network":
+        return {**ssh, "namesAccess": names_access.file(twin)}
+    return {**ssh, "trustAccess": trust_access.file(twin), "certificates": trust_access.certificates(twin)}
 
 
 def counts(enforced: list[Ruleset]) -> tuple[int, int]:
@@ -228,9 +270,8 @@ def counts(enforced: list[Ruleset]) -> tuple[int, int]:
 
 def _note(report: Report, stack: str, output: str) -> None:
     """What the engine has done to a stack, and what it said beside it."""
-    changed, resources = counted(output, stack)
+    changed, report.stacks[stack] = counted(output, stack)
     report.changes += changed
-    report.resources += resources
     said = heard(output)
     if not said.judged:
         raise UserError(f"no policy judged {stack}", "see why the engine left the policy pack out, then `qhs up`")

@@ -111,6 +111,15 @@ class Hsm(Strict):
     soft_tokens: str = Field("", pattern="^(/|$)", description="where SoftHSM has its tokens, if it is the module")
 
 
+class Signing(Strict):
+    """Who certifies keys, and how many there are."""
+
+    founds: Name = Field(description="the site that makes keys; others get them from its devices")
+    authority: Name = Field(description="whose certificates count; its own lies beside those that it gave")
+    quorum: int = Field(ge=2, description="how many approvers it takes for what cannot be undone (C-HSM-03)")
+    signatories: int = Field(ge=0, le=9, description="persons who sign until an identity provider names them")
+
+
 class Limit(Strict):
     """What this environment cannot do; shown in every report, refused in `prod`."""
 
@@ -135,6 +144,7 @@ class Environment(Strict):
         description="the network over which a carrier joins the sites; tunnels alone are in it"
     )
     hsm: Hsm
+    signing: Signing
     sites: dict[Name, Site]
     clients: dict[Name, Client] = {}
     limits: dict[Name, Limit] = {}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from qhs.applied import stack_names
 from qhs.plan import ALONE
 from stacks.model import load
 from stacks.model.rules import rulesets
@@ -36,7 +37,7 @@ def test_a_full_plan_of_prod_is_accepted_within_20_seconds() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     plans = {one["stack"]: one for one in json.loads(done.stdout)["plans"]}
     estate = load("prod")
-    assert plans.keys() == {f"prod.{site}.network" for site in estate.inventory.sites}
+    assert plans.keys() == {str(one) for one in stack_names(estate)}
     for site in estate.inventory.sites:
         segments = sum(place.zone is not None and place.site == site for place in estate.places.values())
         # Beside these the stack itself, the site and its names; an enforcement and its ruleset for each target.

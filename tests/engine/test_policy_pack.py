@@ -40,7 +40,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def plan() -> Plan:
-    return read_clean()
+    """But for certificates: the baseline knows none of the State's authority yet."""
+    return {name: one for name, one in read_clean().items() if one["type"] != "qhs:signing:Certificate"}
 
 
 def run(engine: Engine, project: Path, plan: Plan, program: str = PROGRAM, *command: str) -> str:

@@ -13,11 +13,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from qhs import names_access, pki, ruleset_access
-from qhs.pki import provisioner
+from qhs.pki.credentials import PROVISIONER, PROVISIONERS
 from qhs.twin import endpoint
 from qhs.twin.names import Twin
 from tests.twin.conftest import WatchedUp
 from tests.twin.hosts import Hosts
+from tests.twin.trust import pins
 
 pytestmark = pytest.mark.live
 
@@ -29,8 +30,13 @@ LINE = "algorithm: hmac-sha256"
 
 def secrets(twin: Twin) -> dict[Path, bytes]:
     """Every file that is one, with the part of it that gives it away."""
-    provisioner.current(pki.folder(twin))
+    PROVISIONERS.current(pki.folder(twin), PROVISIONER)
     return {path: mark(path.read_text()) for path in (twin.state / "passphrase", endpoint.password(twin), *_keys(twin))}
+
+
+def in_stores(twin: Twin) -> dict[Path, bytes]:
+    """The PINs of tokens, which lie in no file at all: by where they stand in a store."""
+    return {Path(at) / name: text.encode() for at, own in pins(twin).items() for name, text in own.items()}
 
 
 def mark(secret: str) -> bytes:
@@ -46,7 +52,10 @@ def _keys(twin: Twin) -> Iterator[Path]:
     yield names_access.key_file(twin)
     yield ruleset_access.write(twin).with_name("id_ruleset")
     yield from (twin.state / "machines").glob("*/ssh_host_ed25519_key")
-    yield from (twin.state / "pki" / name for name in ("root.key", "users", "provisioners.key", "provisioner.pem"))
+    yield from (
+        twin.state / "pki" / name
+        for name in ("root.key", "users", "provisioners.key", "provisioner.pem", "signatories.key", "stand-in.key")
+    )
     # Made on the machines, and never to leave them.
     yield from (twin.state / "machines").glob("*/disk/upper/etc/qhs/tls/machine.key")
     yield from (twin.state / "machines").glob("*/disk/upper/var/lib/qhs-pki/*.key")
@@ -64,10 +73,11 @@ def test_the_mark_of_a_key_is_its_seed(tmp_path: Path) -> None:
 
 
 def test_no_secret_is_anywhere_but_in_its_own_file(twin: Twin, from_nothing: WatchedUp, second_up: WatchedUp) -> None:
-    marks = secrets(twin)
+    marks, stored = secrets(twin), in_stores(twin)
     assert len(marks) >= 3
+    assert len(stored) >= 4
     assert all(len(one) >= 32 for one in marks.values())
-    found = [(path, owner) for path in _files(twin, from_nothing.started) for owner in _holds(marks, path)]
+    found = [(path, owner) for path in _files(twin, from_nothing.started) for owner in _holds(marks | stored, path)]
     # A machine's own key lies on its disk too.
     homes = {(twin.machine(owner.parent.name).upper / "etc/ssh" / owner.name, owner) for owner in marks}
     # And the key of name updates on the machines that judge them.
@@ -80,11 +90,12 @@ def test_no_secret_is_anywhere_but_in_its_own_file(twin: Twin, from_nothing: Wat
 def test_no_machine_has_a_secret_in_its_journal(twin: Twin, hosts: Hosts, second_up: WatchedUp) -> None:
     """Ansible writes what a module is told into the journal of the machine, unless the module forbids it."""
     keepers = [name for name in hosts.names if name.endswith("-infra1")]
-    marks = secrets(twin)
+    marks = secrets(twin) | in_stores(twin)
+    keepers += [name for name in hosts.names if "-hsm" in name]
     for name, said in hosts.say("journalctl --no-pager --all --output=cat", keepers).items():
         assert "session opened" in said, "it is what is read"
         # Of no secret, so nothing but the module itself keeps it out.
-        assert LINE in (twin.machine(name).upper / "etc/knot/keys.conf").read_text()
+        assert "-hsm" in name or LINE in (twin.machine(name).upper / "etc/knot/keys.conf").read_text()
         assert LINE not in said, f"{name}: the content of a file that a role wrote"
         assert [str(path) for path, one in marks.items() if one.decode() in said] == [], name
 
@@ -99,7 +110,7 @@ def test_no_secret_was_to_be_seen_meanwhile(
 ) -> None:
     """The state's passphrase too: the engine gets the name of its file."""
     run: WatchedUp = request.getfixturevalue(which)
-    marks = secrets(twin)
+    marks = secrets(twin) | in_stores(twin)
     assert any(b"PULUMI_CONFIG_PASSPHRASE_FILE=" in shown for shown in run.processes), "the engine was not seen"
     assert any(configures in shown for shown in run.processes), "what configures machines was not seen"
     assert [str(path) for path, one in marks.items() if any(one in shown for shown in run.processes)] == []

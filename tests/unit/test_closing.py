@@ -34,7 +34,7 @@ def test_every_count_and_phase_is_in_the_table() -> None:
         segments=7,
         flows=31,
         rules=211,
-        resources=19,
+        stacks={"one": 12, "another": 7},
         probes=55,
         disagreements=["a", "b"],
     )

@@ -1,0 +1,24 @@
+"""The `signing` layer of one site: who may what in its secret store, its devices' tokens, keys and certificates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pulumi
+
+from stacks.components.signing_site import SigningSite
+from stacks.components.signing_token import SigningToken
+from stacks.components.site_secrets import SiteSecrets
+from stacks.model import Estate
+from stacks.model.signing import tokens
+
+
+def declare(estate: Estate, site: str, certificates: Path | None) -> None:
+    """Declare everything behind the APIs of the site's devices; `certificates` is where those that came back lie."""
+    signing = SigningSite(estate, site)
+    inside = pulumi.ResourceOptions(parent=signing)
+    secrets = SiteSecrets(estate, site, inside)
+    after = pulumi.ResourceOptions(parent=signing, depends_on=[secrets])
+    declared = [SigningToken(estate, site, one, certificates, after) for one in tokens(estate)]
+    pulumi.export("requests", {label: pem for one in declared for label, pem in one.requests.items()})
+    pulumi.export("gaps", {title: gaps for one in declared for title, gaps in one.gaps.items()})
