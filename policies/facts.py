@@ -190,6 +190,55 @@ class Ruleset(Resource):
     flows: Maybe[dict[str, Maybe[Flow]]]
 
 
+class SigningSite(Resource):
+    """The devices of a site."""
+
+    environment: Maybe[str]
+    site: Maybe[str]
+    devices: Texts
+    quorum: Maybe[int]
+    """How many approvers it takes for what cannot be undone."""
+    authority: Maybe[str]
+    """Whose certificates its keys must have."""
+    limits: Maybe[dict[str, Texts]]
+    """What the environment cannot do, with the controls that this touches."""
+
+
+class Partition(Resource):
+    """A token of every device of a site."""
+
+    site: Maybe[str]
+    token: Maybe[str]
+    devices: Texts
+
+
+class SigningKey(Partition):
+    """A key on every device of a site, as it stands there."""
+
+    label: Maybe[str]
+    algorithm: Maybe[str]
+    use: Maybe[str]
+    sensitive: Maybe[bool | str] = False
+    extractable: Maybe[bool | str] = True
+    private: Maybe[bool | str] = False
+    uses: Texts = ()
+
+
+class SigningCertificate(Partition):
+    """The certificate of a key."""
+
+    label: Maybe[str]
+    authority: Maybe[str]
+    anchor: Maybe[str]
+    chain: Maybe[str]
+
+
+class StorePolicy(Resource):
+    """What somebody may do in a secret store, by path."""
+
+    rules: Maybe[dict[str, Texts]]
+
+
 TYPES: Final[Mapping[str, type[Resource]]] = {
     "qhs:network:Site": Site,
     "qhs:network:Segment": Segment,
@@ -197,6 +246,16 @@ TYPES: Final[Mapping[str, type[Resource]]] = {
     "qhs:network:Ruleset": Ruleset,
     "qhs:dns:ServiceNames": Resource,
     "qhs:dns:Record": Resource,
+    "qhs:signing:Site": SigningSite,
+    "qhs:signing:Partition": Resource,
+    "qhs:signing:Token": Partition,
+    "qhs:signing:Key": SigningKey,
+    "qhs:signing:Request": Resource,
+    "qhs:signing:Certificate": SigningCertificate,
+    "qhs:secrets:Site": Resource,
+    "qhs:secrets:Mount": Resource,
+    "qhs:secrets:Policy": StorePolicy,
+    "qhs:secrets:Auth": Resource,
 }
 
 
@@ -259,6 +318,16 @@ class PlanFacts:
     def sites(self) -> dict[str, Maybe[Prefixes]]:
         """Every site of the estate, by its name. Raises Undecided."""
         return {name: one for site in self.each(Site) for name, one in known(site.sites, "sites").items()}
+
+    @cached_property
+    def limits(self) -> dict[str, tuple[str, ...]]:
+        """What the environment cannot do, with the controls that this touches; nothing of it counts in `prod`."""
+        return {
+            name: known(controls, name)
+            for site in self.each(SigningSite)
+            if known(site.environment, "environment") != "prod"
+            for name, controls in known(site.limits, "limits").items()
+        }
 
     @cached_property
     def media(self) -> dict[str, Maybe[str]]:

@@ -25,7 +25,7 @@ from policies.facts import UNKNOWN, PlanFacts, Raw
 from policies.rules import REGISTRY, Rule, idle, run
 from policies.verdicts import Outcome, Report
 
-READABLE, WAIVERS = "readable", "waivers"
+READABLE, RULES, WAIVERS = "readable", "rules", "waivers"
 ADVISORY: Final = {
     Outcome.WAIVED: "What is waived is a fault that somebody answers for",
     Outcome.UNDECIDED: "What a preview does not know yet is judged again after the update",
@@ -36,18 +36,15 @@ SHOWN = 5
 
 
 def policies(baseline: Baseline, registry: Sequence[type[Rule[Any]]] = REGISTRY) -> list[Policy]:
-    """One mandatory policy a rule, one for resources that cannot be read, one for waivers that waive nothing.
+    """Mandatory ones for what rules find, for resources that cannot be read, for waivers that waive nothing.
 
-    Two are advisory: what is waived, and what is undecided.
+    Two are advisory: what is waived, and what is undecided. All rules are one policy, as the engine's SDK unpacks the
+    whole stack anew for each.
     """
-    names = [_name(rule) for rule in registry]
-    judge = Judge([READABLE, *names, WAIVERS, *ADVISORY], registry, baseline)
+    judge = Judge([READABLE, RULES, WAIVERS, *ADVISORY], registry, baseline)
     return [
         _policy(READABLE, "Every resource of ours can be read, so that it can be judged", judge, _malformed),
-        *(
-            _policy(name, baseline.controls[rule.control].requirement, judge, _violations(rule))
-            for name, rule in zip(names, registry, strict=True)
-        ),
+        _policy(RULES, "Every rule of the baseline holds", judge, _violations),
         _policy(WAIVERS, "A waiver waives a fault", judge, _idle),
         *(
             _policy(outcome, description, judge, _advisory(outcome), EnforcementLevel.ADVISORY)
@@ -82,7 +79,7 @@ class Judge:
         urns = tuple(one.urn for one in resources)
         if judged is None or judged.urns != urns:
             plan = facts(resources)
-            reports = {rule: run([rule], plan, self._baseline) for rule in self._registry}
+            reports = {rule: run([rule], plan, self._baseline, plan.limits) for rule in self._registry}
             unused = tuple(idle(self._baseline.waivers, plan, reports.values()))
             judged = Judged(urns, plan, reports, unused)
             self._left = {other: judged for other in self._names if other != name}
@@ -99,10 +96,6 @@ def facts(resources: Iterable[PolicyResource]) -> PlanFacts:
 
 type Said = Iterator[tuple[str, str | None]]
 """Messages, each with the URN that it is about; None: the whole stack."""
-
-
-def _name(rule: type[Rule[Any]]) -> str:
-    return f"{rule.control}-{rule.name}".lower()
 
 
 def _policy(
@@ -124,14 +117,12 @@ def _malformed(judged: Judged) -> Said:
         yield str(one), one.urn
 
 
-def _violations(rule: type[Rule[Any]]) -> Callable[[Judged], Said]:
-    def said(judged: Judged) -> Said:
-        for verdict in judged.reports[rule].of(Outcome.VIOLATION):
+def _violations(judged: Judged) -> Said:
+    for report in judged.reports.values():
+        for verdict in report.of(Outcome.VIOLATION):
             yield str(verdict), verdict.urn
-        for crash in judged.reports[rule].crashes:
+        for crash in report.crashes:
             yield str(crash), None
-
-    return said
 
 
 def _idle(judged: Judged) -> Said:

@@ -16,6 +16,16 @@ from policies.rules.level import Level
 from policies.rules.prefixes import NoOverlap
 from policies.rules.reach import NoWayIn
 from policies.rules.root import OwnNames
+from policies.rules.signing import (
+    DutyAuthority,
+    KeptKeys,
+    OwnToken,
+    SeveralPeople,
+    StampsAlone,
+    StrongHashes,
+    StrongKeys,
+    TwoDevices,
+)
 from policies.rules.ssh import Ssh
 from policies.rules.trace import Trace
 from policies.rules.tunnels import Encrypted
@@ -37,6 +47,14 @@ REGISTRY: Final[tuple[type[Rule[Any]], ...]] = (
     ByProxy,
     NoOverlap,
     TwoLinks,
+    DutyAuthority,
+    KeptKeys,
+    TwoDevices,
+    SeveralPeople,
+    OwnToken,
+    StrongKeys,
+    StrongHashes,
+    StampsAlone,
 )
 """Rules for plans."""
 

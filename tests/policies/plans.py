@@ -20,15 +20,27 @@ def read_clean() -> Plan:
     """A fresh copy of the clean plan."""
     # Through JSON, so that what one anchor gives to several resources is a copy for each.
     plan: Plan = json.loads(json.dumps(yaml.safe_load((HERE / "clean.yaml").read_text())))
+    for one in plan.values():
+        one["props"] = {name: _shown(value) for name, value in one["props"].items()}
     return plan
+
+
+def _shown(value: Any) -> Any:
+    return certificate(value[1:]) if isinstance(value, str) and value.startswith("@") else value
 
 
 def urn(name: str, kind: str) -> str:
     return f"{PREFIX}{kind}::{name}"
 
 
+def certificate(name: str) -> str:
+    """One of tests/policies/certificates; a plan names it by `@` and its file."""
+    return (HERE / "certificates" / name).read_text()
+
+
 def put(plan: Plan, at: list[Any], value: Any) -> None:
     """Set one value of a plan: `at` is a resource and the path in its properties; no path: the whole resource."""
+    value = _shown(value)
     if len(at) == 1:
         plan[at[0]] = value
         return

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -11,9 +13,15 @@ from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockMonitor
 
 from policies.facts import Raw
-from stacks import network
+from stacks import network, signing
 from stacks.model import load
+from stacks.name import StackName
+from stacks.provider.__main__ import KINDS
+from stacks.provider.base import Settings
+from stacks.provider.signing.resources import Key
 
+SHOWN = (Key.TYPE,)
+"""Kinds of which rules judge outputs."""
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 
 
@@ -21,7 +29,8 @@ class _Echo(pulumi.runtime.Mocks):
     """A provider that answers with what it was given, as a preview does."""
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        return args.name, args.inputs
+        outputs = KINDS[args.typ](Settings()).outputs("", args.inputs) if args.typ in SHOWN else {}
+        return args.name, {**args.inputs, **outputs}
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
         raise AssertionError(f"the program calls {args.token}")
@@ -36,7 +45,7 @@ class _Recorder(MockMonitor):
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the name of the call
         answer = super().RegisterResource(request)
-        props = rpc.deserialize_properties(request.object) if request.custom else {}
+        props = rpc.deserialize_properties(answer.object) if request.custom else {}
         self.raws[answer.urn] = Raw(answer.urn, request.type, request.name, request.parent or None, props)
         return answer
 
@@ -45,15 +54,23 @@ class _Recorder(MockMonitor):
         return super().RegisterResourceOutputs(request)
 
 
-def recorded(environment: str, site: str) -> list[Raw]:
-    """Every resource of a site's network, from the real catalogue."""
+def recorded(environment: str, site: str, certificates: Path) -> list[Raw]:
+    """Every resource of a site, from the real catalogue, once certificates have come back."""
     estate = load(environment, NOW)
+    network_of, signing_of = (StackName(environment, site, layer) for layer in ("network", "signing"))
+    return [
+        *_recorded(network_of, lambda: network.declare(estate, site)),
+        *_recorded(signing_of, lambda: signing.declare(estate, site, certificates)),
+    ]
+
+
+def _recorded(stack: StackName, declare: Callable[[], None]) -> list[Raw]:
     recorder = _Recorder()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)  # the SDK asks for the thread's own, which an earlier test may have closed
     try:
-        pulumi.runtime.set_mocks(_Echo(), "qhs", f"{environment}.{site}.network", preview=True, monitor=recorder)
-        pulumi.runtime.test(lambda: network.declare(estate, site))()
+        pulumi.runtime.set_mocks(_Echo(), "qhs", str(stack), preview=True, monitor=recorder)
+        pulumi.runtime.test(declare)()
     finally:
         asyncio.set_event_loop(None)
         loop.close()

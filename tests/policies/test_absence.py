@@ -12,20 +12,29 @@ from policies.baseline import Baseline
 from policies.facts import OURS, TYPES, PlanFacts, Raw
 from policies.rules import REGISTRY, run
 from policies.verdicts import Outcome
-from tests.policies.plans import Plan, facts, put, said
+from stacks.model import load, signing
+from tests.policies.plans import Plan, certificate, facts, put, said
 from tests.policies.recorded import recorded
 
 
 @pytest.fixture(scope="module")
-def twin() -> list[Raw]:
-    return recorded("twin", "qhdc")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> list[Raw]:
+    folder = tmp_path_factory.mktemp("certificates")
+    (folder / "stand-in.pem").write_text(certificate("authority.pem"))
+    for token in signing.tokens(load("twin")):
+        for key in token.keys:
+            file = "time-stamps.pem" if key.purpose == "time-stamp" else "documents.pem"
+            (folder / f"{key.label}.pem").write_text(certificate(file))
+    return recorded("twin", "qhdc", folder)
 
 
 def test_every_rule_judges_something_of_the_real_plan(twin: list[Raw], baseline: Baseline) -> None:
     plan = PlanFacts.of(twin)
     assert plan.malformed == ()
-    report = run(REGISTRY, plan, baseline)
-    assert said(report.verdicts if not report.clean else ()) == []
+    report = run(REGISTRY, plan, baseline, plan.limits)
+    assert report.crashes == ()
+    assert {one.control for one in report.verdicts if one.outcome is Outcome.LIMIT} == {"C-SIG-01"}
+    assert said(one for one in report.verdicts if one.outcome not in (Outcome.PASS, Outcome.LIMIT)) == []
     judged = Counter(one.control for one in report.verdicts)
     assert [rule.control for rule in REGISTRY if not judged[rule.control]] == []
 
@@ -39,6 +48,11 @@ NEEDED = {
     "qhs:network:Segment": ["site", "zone", "kind", "firewall"],
     "qhs:network:Enforcement": ["target"],
     "qhs:network:Ruleset": ["target", "site", "kind", "members", "guards", "flows"],
+    "qhs:signing:Site": ["environment", "site", "devices", "quorum", "authority", "limits"],
+    "qhs:signing:Token": ["site", "token", "devices"],
+    "qhs:signing:Key": ["site", "token", "devices", "label", "algorithm", "use"],
+    "qhs:signing:Certificate": ["site", "token", "devices", "label", "authority", "anchor", "chain"],
+    "qhs:secrets:Policy": ["rules"],
 }
 
 
@@ -77,7 +91,7 @@ def test_a_renamed_type_is_malformed(twin: list[Raw]) -> None:
 
 def test_a_site_without_rulesets_is_refused(twin: list[Raw], baseline: Baseline) -> None:
     bare = PlanFacts.of(raw for raw in twin if raw.type != "qhs:network:Ruleset")
-    assert said(run(REGISTRY, bare, baseline).of(Outcome.VIOLATION)) == [
+    assert said(run(REGISTRY, bare, baseline, bare.limits).of(Outcome.VIOLATION)) == [
         "C-NET-02 qhdc-network: firewall pair: found no ruleset of a firewall pair; wanted one beneath the site; "
         "fix: declare the rulesets of the site"
     ]
@@ -86,5 +100,6 @@ def test_a_site_without_rulesets_is_refused(twin: list[Raw], baseline: Baseline)
 def test_a_pair_of_another_site_does_not_count(twin: list[Raw], baseline: Baseline) -> None:
     other = Raw("urn:pulumi:s::p::qhs:network:Site::ndc-network", "qhs:network:Site", "ndc-network", None, {})
     other.props.update(next(raw.props for raw in twin if raw.type == "qhs:network:Site") | {"site": "ndc"})
-    found = run(REGISTRY, PlanFacts.of([*twin, other]), baseline).of(Outcome.VIOLATION)
+    plan = PlanFacts.of([*twin, other])
+    found = run(REGISTRY, plan, baseline, plan.limits).of(Outcome.VIOLATION)
     assert [(one.control, one.urn) for one in found] == [("C-NET-02", other.urn)]

@@ -59,7 +59,7 @@ def test_a_violation_is_mandatory_and_says_control_urn_and_fix(clean: Plan, base
         f"C-LVL-01 {at}: found no level; wanted a level from 1 to 5; "
         "fix: declare the level of qhdc.data; without one it is not let in"
     )
-    assert reported(clean, baseline) == [("c-lvl-01-level", EnforcementLevel.MANDATORY, message, at)]
+    assert reported(clean, baseline) == [("rules", EnforcementLevel.MANDATORY, message, at)]
 
 
 def waiving(baseline: Baseline, name: str, kind: str, **fields: Any) -> Baseline:
@@ -75,7 +75,7 @@ def test_a_waived_violation_is_counted_in_an_advisory(clean: Plan, baseline: Bas
         (
             "waived",
             EnforcementLevel.ADVISORY,
-            "C-LVL-01: 1 of 14 waived, so not passed\n"
+            "C-LVL-01: 1 of 22 waived, so not passed\n"
             f"C-LVL-01 {urn('qhdc.data', 'qhs:network:Segment')}: found no level; wanted a level from 1 to 5; "
             "waived until 01/02/2027 by vpqh-attt: migration",
             "",
@@ -88,7 +88,7 @@ def test_a_waiver_of_one_flow_waives_no_other(clean: Plan, baseline: Baseline) -
         put(clean, ["qhdc-fw", "flows", flow, "owner"], "")
     by = waiving(baseline, "qhdc-fw", "qhs:network:Ruleset", control="C-NET-02", subject="flow edge-to-app")
     refused, waived = reported(clean, by)
-    assert refused[0] == "c-net-02-no-any" and "flow app-to-postgres: found no owner" in refused[2]
+    assert refused[0] == "rules" and "flow app-to-postgres: found no owner" in refused[2]
     assert waived[0] == "waived" and "flow edge-to-app: found no owner" in waived[2]
 
 
@@ -122,7 +122,7 @@ def test_an_unknown_value_is_counted_in_an_advisory(clean: Plan, baseline: Basel
         (
             "undecided",
             EnforcementLevel.ADVISORY,
-            "C-LVL-01: 2 of 14 undecided, so not passed\n"
+            "C-LVL-01: 2 of 22 undecided, so not passed\n"
             f"C-LVL-01 {urn('qhdc.app', 'qhs:network:Segment')}: undecided, level is not known yet\n"
             f"C-LVL-01 {urn('qhdc.data', 'qhs:network:Segment')}: undecided, level is not known yet",
             "",
@@ -148,7 +148,7 @@ def test_a_pack_that_is_asked_again_judges_again(clean: Plan, baseline: Baseline
 
 
 def test_a_policy_alone_judges_every_time(clean: Plan, baseline: Baseline) -> None:
-    level = next(policy for policy in policies(baseline) if policy.name == "c-lvl-01-level")
+    level = next(policy for policy in policies(baseline) if policy.name == "rules")
     found: list[str] = []
     for value in (4, None, 4, None):
         put(clean, ["qhdc.data", "level"], value)
@@ -195,7 +195,7 @@ def test_a_rule_that_raises_fails_the_run_and_is_named(clean: Plan, baseline: Ba
             raise KeyError(resource.name)
 
     ((name, level, message, _),) = reported(clean, baseline, Broken)
-    assert (name, level) == ("c-lvl-01-broken", EnforcementLevel.MANDATORY)
+    assert (name, level) == ("rules", EnforcementLevel.MANDATORY)
     at = urn("qhdc-fw-enforcement", "qhs:network:Enforcement")
     assert message == (
         f"C-LVL-01 {at}: rule broken raised KeyError: 'qhdc-fw-enforcement'; fix the rule, nothing was judged"
