@@ -6,7 +6,7 @@ QHS := .venv/bin/qhs
 ROOT := $(shell [ "$$(uname -s) $$(id -u)" != "Linux 0" ] || echo yes)
 NO_SKIP := $(if $(ROOT),QHS_NO_SKIP=1)
 
-.PHONY: help env host up down test lint unit live soak
+.PHONY: help env host host-tests up down test lint unit live soak
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -16,6 +16,9 @@ env: ## Python packages into .venv, from requirements.lock
 
 host: ## Debian packages that the twin needs, where they are missing (root)
 	@scripts/host.sh
+
+host-tests: # and those that only tests need
+	@scripts/host.sh tests
 
 up: env host ## run the whole estate on this machine
 	@$(QHS) up
@@ -35,7 +38,7 @@ lint: env ## ruff, mypy --strict, yamllint, ansible-lint
 unit: env $(if $(ROOT),host) ## unit, policy, role and meta tests; without root also without the network
 	@$(NO_SKIP) .venv/bin/pytest -q -n 2 tests/unit tests/policies tests/roles tests/meta
 
-live: env $(if $(ROOT),host) ## the engine's tests; as root on Linux also the live suite, on a twin of its own
+live: env $(if $(ROOT),host-tests) ## the engine's tests; as root on Linux also the live suite, on a twin of its own
 	@$(NO_SKIP) .venv/bin/pytest -q -n 2 --dist loadfile tests/engine $(if $(ROOT),tests/kernel)
 	$(if $(ROOT),@$(NO_SKIP) .venv/bin/pytest -q tests/twin,@echo "skipped: tests/kernel and tests/twin need root on Linux")
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the twin needs on the host, where it is missing: Debian's own packages, by apt, as root. `host.sh soak`:
-# also what only `make soak` needs.
+# Installs what the twin needs on the host, where it is missing: Debian's own packages, by apt, as root. `host.sh tests`:
+# also what only tests need; `host.sh soak`: what only `make soak` does.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/setup.sh
@@ -8,6 +8,9 @@ declare -A packages=([mmdebstrap]=mmdebstrap [systemd-nspawn]=systemd-container 
   [ip]=iproute2 [unshare]=util-linux [strace]=strace [git]=git [apt-ftparchive]=apt-utils)
 # Machines are Debian's, whatever the host is: their packages are checked with Debian's keys.
 declare -A files=([/usr/share/keyrings/debian-archive-keyring.gpg]=debian-archive-keyring)
+if [ "${1:-}" ]; then
+  packages+=([pdfsig]=poppler-utils)
+fi
 if [ "${1:-}" = soak ]; then
   packages+=([qemu-system-x86_64]=qemu-system-x86 [faketime]=faketime)
   files[/usr/share/OVMF/OVMF_CODE_4M.fd]=ovmf

@@ -129,6 +129,7 @@ def beside(environ: Mapping[str, str]) -> dict[str, list[str]]:
     files = {
         "all": [own / "root.crt", own / "users.pub", own / "revoked", packages / "key.asc"],
         "role_secrets": [own / "provisioners.crt"],
+        "role_hsm": [own / "root.crt", own / "signatories.crt"],
         "role_bastion": [own / "people.json"],
         "service_packages": [packages / "Packages", packages / "InRelease"],
         "service_names_primary": [Path(environ["QHS_NAMES_KEY_FILE"])],

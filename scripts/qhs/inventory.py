@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from qhs import borders, keepalive, metrics, names_access, secret_store, wan
+from qhs import borders, keepalive, metrics, names_access, secret_store, signing_service, wan
 from qhs.playbooks import runs_on
 from stacks.model import Estate, ModelError, load
 from stacks.model.addresses import Pair, with_length
@@ -90,6 +90,7 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
         device = estate.inventory.hsm
         common |= {f"hsm_{name}": value for name, value in device.model_dump().items()}
         common |= secret_store.unsealing(estate, machine)
+        common |= signing_service.variables(estate, machine)
     if SECRETS in machine.roles:
         common |= secret_store.node(estate, machine)
     if BASTION in machine.roles:

@@ -1,0 +1,95 @@
+"""What releases a signature: a statement of whoever's key it is, for one digest, for seconds, once.
+
+It is a JSON Web Signature with the certificate of the signatory in it; whoever passes it on can change nothing in it.
+"""
+
+import base64
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import jwt
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from refusing import NoSignatureError
+
+ALGORITHMS = ["ES256", "ES384"]
+LONGEST = 120  # seconds that a statement may be good for
+LATE = 5  # seconds by which clocks may differ
+MOST = 4096  # credentials that are remembered
+BOUND = ("key", "digest", "algorithm", "form")
+
+
+class Releases:
+    """Remembers what was used, for as long as it could be used again."""
+
+    def __init__(self, authority: x509.Certificate, clock: Callable[[], float] = time.time) -> None:
+        self._authority, self._clock = authority, clock
+        self._used: dict[str, float] = {}
+        # Of a signatory who signs again, the authority's signature was verified already.
+        self._believed = lru_cache(MOST)(self._verified)
+
+    @contextmanager
+    def used(self, statement: str, asked: dict[str, str]) -> Iterator[str]:
+        """Who released what is asked; unused again where nothing was signed. Raises NoSignatureError."""
+        credential = self._credential(statement)
+        claims = _claims(statement, credential)
+        name = _common_name(credential)
+        now = self._clock()
+        if not now - LATE < float(claims["exp"]) <= now + LONGEST + LATE:
+            raise NoSignatureError(
+                403, "expired", f"the release is good until {claims['exp']}; wanted at most {LONGEST} s"
+            )
+        if odd := [one for one in BOUND if claims.get(one) != asked[one]]:
+            raise NoSignatureError(403, "other-release", f"the release is for another {', '.join(odd)}")
+        if name != asked["key"]:
+            raise NoSignatureError(403, "other-signatory", f"the release is of {name}, and the key is not")
+        self._used = {one: end for one, end in self._used.items() if end > now}
+        if (number := str(claims["jti"])) in self._used:
+            raise NoSignatureError(403, "replay", "the release was used before")
+        self._used[number] = float(claims["exp"]) + LATE
+        try:
+            yield name
+        except BaseException:
+            del self._used[number]
+            raise
+
+    def _verified(self, der: bytes) -> x509.Certificate:
+        found = x509.load_der_x509_certificate(der)
+        found.verify_directly_issued_by(self._authority)
+        return found
+
+    def _credential(self, statement: str) -> x509.Certificate:
+        """The certificate of whoever made the statement."""
+        try:
+            found = self._believed(base64.b64decode(jwt.get_unverified_header(statement)["x5c"][0]))
+        except Exception:  # whatever is wrong with what a stranger sent, it is not believed
+            raise NoSignatureError(403, "unknown-signatory", "no credential that our authority has signed") from None
+        if not found.not_valid_before_utc.timestamp() <= self._clock() < found.not_valid_after_utc.timestamp():
+            raise NoSignatureError(403, "credential-expired", "the credential is not valid now")
+        return found
+
+
+def _claims(statement: str, credential: x509.Certificate) -> dict[str, Any]:
+    public = credential.public_key()
+    if not isinstance(public, ec.EllipticCurvePublicKey):
+        raise NoSignatureError(403, "unknown-signatory", "the credential has no key for ECDSA")
+    try:
+        # When it ends is judged by our own clock, above.
+        found: dict[str, Any] = jwt.decode(
+            statement,
+            public,
+            algorithms=ALGORITHMS,
+            options={"require": ["exp", "jti", *BOUND], "verify_exp": False, "verify_aud": False},
+        )
+    except jwt.PyJWTError as error:
+        raise NoSignatureError(403, "not-released", f"the release does not hold: {error}") from None
+    return found
+
+
+def _common_name(certificate: x509.Certificate) -> str:
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if len(names) == 1 else ""

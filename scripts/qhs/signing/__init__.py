@@ -1,0 +1,1 @@
+"""Asking a site's signing service, as an application does."""

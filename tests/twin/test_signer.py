@@ -1,0 +1,370 @@
+"""Remote signing at both centres: what it signs others take, what was not released it refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+import requests
+from asn1crypto import tsp
+from chained import broken
+from pyhanko.keys import load_cert_from_pemder
+from pyhanko.pdf_utils.generic import StreamObject
+from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.pdf_utils.writer import PageObject, PdfFileWriter
+from pyhanko.sign.fields import SigSeedSubFilter
+from pyhanko.sign.signers.cms_embedder import PdfCMSEmbedder, SigIOSetup, SigObjSetup
+from pyhanko.sign.signers.pdf_byterange import SignatureObject
+from pyhanko.sign.validation import validate_pdf_signature
+from pyhanko_certvalidator import ValidationContext
+
+from qhs import pki, trust_access
+from qhs.signing.client import SigningError, SigningService
+from qhs.twin import boot, inside
+from qhs.twin.names import Twin
+from stacks.provider.signing.devices import pins_at
+from tests.twin.conftest import Run, WatchedUp
+from tests.twin.hosts import Hosts
+from tests.twin.signing_service import SIGNATORY, asked, credential, file_of
+from tests.twin.trust import DEVICES, ESTATE, SITE_OF, of_token, pins
+from tests.twin.waiting import await_
+
+pytestmark = pytest.mark.live
+
+SITES = tuple(DEVICES)
+DATA = "Luật này đã được Quốc hội thông qua".encode()
+DIGEST = hashlib.sha256(DATA).digest()
+CLIENTS = 16
+
+
+@pytest.fixture(autouse=True)
+def standing(twin: Twin, second_up: WatchedUp) -> Iterator[None]:
+    """Both centres sign with both devices, before and after."""
+    await_(lambda: all(healthy(twin, site) for site in SITES), 60)
+    yield
+    await_(lambda: all(healthy(twin, site) for site in SITES), 60)
+
+
+def healthy(twin: Twin, site: str) -> bool:
+    try:
+        return bool(asked(twin, site, lambda one: signed(twin, one, "raw")))
+    except (SigningError, requests.RequestException):
+        return False
+
+
+def signed(twin: Twin, service: SigningService, form: str, digest: bytes = DIGEST) -> bytes:
+    return service.sign(credential(twin), SIGNATORY, digest, form=form)
+
+
+def anchor(twin: Twin) -> Path:
+    return trust_access.certificates(twin) / "stand-in.pem"
+
+
+def openssl(*words: object, ok: bool = True) -> str:
+    done = subprocess.run(["openssl", *map(str, words)], capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) == ok, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_openssl_takes_a_signature_of_either_centre_and_no_other_text(twin: Twin, site: str, tmp_path: Path) -> None:
+    cms, text, other, another = (tmp_path / name for name in ("cms", "text", "other", "another.pem"))
+    cms.write_bytes(asked(twin, site, lambda one: signed(twin, one, "cades")))
+    text.write_bytes(DATA)
+    other.write_bytes(DATA.replace("thông".encode(), "không".encode()))
+    verify = [
+        "cms",
+        "-verify",
+        "-inform",
+        "DER",
+        "-in",
+        cms,
+        "-binary",
+        "-purpose",
+        "any",
+        "-out",
+        "/dev/null",
+        "-cades",
+    ]
+    assert "successful" in openssl(*verify, "-content", text, "-CAfile", anchor(twin))
+    openssl(*verify, "-content", other, "-CAfile", anchor(twin), ok=False)
+    another.write_text((Path(__file__).parents[1] / "policies/certificates/authority.pem").read_text())
+    openssl(*verify, "-content", text, "-CAfile", another, ok=False)
+
+
+def test_a_signature_of_one_centre_is_that_of_the_other(twin: Twin) -> None:
+    """RSASSA-PKCS1-v1_5 is the same each time, so by it one sees that it is one key."""
+    one, other = (asked(twin, site, lambda service: signed(twin, service, "raw")) for site in SITES)
+    assert one == other
+
+
+def document() -> BytesIO:
+    writer = PdfFileWriter()
+    contents = writer.add_object(StreamObject(stream_data=b""))
+    writer.insert_page(PageObject(contents=contents, media_box=(0, 0, 200, 200)))
+    out = BytesIO()
+    writer.write(out)
+    out.seek(0)
+    return out
+
+
+def with_signature(twin: Twin, site: str) -> bytes:
+    """A document with a signature of which only the digest went to the service."""
+    embedding = PdfCMSEmbedder().write_cms("Signature", IncrementalPdfFileWriter(document()))
+    next(embedding)
+    empty = SignatureObject(timestamp=datetime.now(UTC), subfilter=SigSeedSubFilter.PADES, bytes_reserved=16384)
+    embedding.send(SigObjSetup(empty))
+    prepared, out = embedding.send(SigIOSetup(md_algorithm="sha256", in_place=True))
+    embedding.send(asked(twin, site, lambda one: signed(twin, one, "pades", prepared.document_digest)))
+    return bytes(out.getvalue())
+
+
+def judged(twin: Twin, pdf: bytes):
+    trusted = load_cert_from_pemder(str(anchor(twin)))
+    (signature,) = PdfFileReader(BytesIO(pdf)).embedded_signatures
+    context = ValidationContext(trust_roots=[trusted], allow_fetching=False)
+    return validate_pdf_signature(signature, context, context)
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_a_signed_document_is_taken_by_others_and_a_changed_one_is_not(twin: Twin, site: str, tmp_path: Path) -> None:
+    pdf = with_signature(twin, site)
+    status = judged(twin, pdf)
+    assert status.bottom_line, status.pretty_print_details()
+    assert abs((status.timestamp_validity.timestamp - datetime.now(UTC)).total_seconds()) < 30
+    (tmp_path / "signed.pdf").write_bytes(pdf)
+    said = subprocess.run(["pdfsig", "-nocert", tmp_path / "signed.pdf"], capture_output=True, text=True, check=False)
+    assert "Signature is Valid" in said.stdout, said.stdout + said.stderr
+    assert "ETSI.CAdES.detached" in said.stdout
+    at = pdf.index(b"/MediaBox")
+    changed = pdf[:at] + pdf[at:].replace(b"200", b"201", 1)
+    assert not judged(twin, changed).bottom_line
+    (tmp_path / "signed.pdf").write_bytes(changed)
+    said = subprocess.run(["pdfsig", "-nocert", tmp_path / "signed.pdf"], capture_output=True, text=True, check=False)
+    assert "Signature is Valid" not in said.stdout
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_a_time_stamp_is_right_to_the_second_and_openssl_takes_it(twin: Twin, site: str, tmp_path: Path) -> None:
+    query, reply, text = (tmp_path / name for name in ("query", "reply", "text"))
+    text.write_bytes(DATA)
+    openssl("ts", "-query", "-data", text, "-sha256", "-cert", "-out", query)
+    before = datetime.now(UTC)
+    reply.write_bytes(asked(twin, site, lambda one: one.stamp(query.read_bytes()), "time-stamp"))
+    after = datetime.now(UTC)
+    assert "Verification: OK" in openssl("ts", "-verify", "-queryfile", query, "-in", reply, "-CAfile", anchor(twin))
+    info = tsp.TimeStampResp.load(reply.read_bytes())["time_stamp_token"]["content"]["encap_content_info"]["content"]
+    moment = info.parsed["gen_time"].native
+    assert (before - moment).total_seconds() < 1
+    assert (moment - after).total_seconds() < 1
+
+
+def refused(twin: Twin, release: str, digest: bytes = DIGEST, key: str = SIGNATORY, form: str = "raw") -> str:
+    with pytest.raises(SigningError) as error:
+        asked(twin, "qhdc", lambda one: one.sign_released(release, key, digest, form=form))
+    return error.value.code
+
+
+def test_what_was_not_released_is_refused_and_stands_in_the_log(twin: Twin, hosts: Hosts) -> None:
+    """T-E11: a release that was used, for another text, too old, and of somebody else."""
+    own = credential(twin)
+    release = own.release(SIGNATORY, DIGEST, "sha256", "raw")
+    asked(twin, "qhdc", lambda one: one.sign_released(release, SIGNATORY, DIGEST, form="raw"))
+    codes = {
+        # Whichever of the two devices has it now, the other one may not have seen it: asked until both have.
+        "replay": [refused_or_signed(twin, release) for _ in range(4)][-1],
+        "other-release": refused(twin, own.release(SIGNATORY, DIGEST, "sha256", "raw"), hashlib.sha256(b"x").digest()),
+        "expired": refused(twin, own.release(SIGNATORY, DIGEST, "sha256", "raw", seconds=-30)),
+        "other-signatory": refused(twin, own.release("nguoi-ky-02", DIGEST, "sha256", "raw"), key="nguoi-ky-02"),
+    }
+    assert codes == {code: code for code in codes}
+    for name, log in hosts.say("cat /var/lib/qhs-signer/log.jsonl", DEVICES["qhdc"]).items():
+        lines = log.splitlines()
+        assert broken(lines) is None, name
+        assert broken([*lines[:-2], lines[-1]]) == len(lines) - 1
+    whole = "".join(hosts.say("cat /var/lib/qhs-signer/log.jsonl", DEVICES["qhdc"]).values())
+    assert all(f'"why": "{code}"' in whole for code in codes)
+
+
+def refused_or_signed(twin: Twin, release: str) -> str:
+    try:
+        asked(twin, "qhdc", lambda one: one.sign_released(release, SIGNATORY, DIGEST, form="raw"))
+    except SigningError as error:
+        return error.code
+    return "signed"
+
+
+def test_bad_input_is_refused_with_the_reason(twin: Twin) -> None:
+    own = credential(twin)
+
+    def code(**change: str) -> str:
+        given = {"key": SIGNATORY, "algorithm": "sha256", "digest": DIGEST.hex(), "form": "raw", **change}
+        release = own.release(SIGNATORY, DIGEST, "sha256", "raw")
+
+        def post(service: SigningService) -> str:
+            answer = service._session.post(f"{service._at}/v1/sign", json={**given, "release": release}, timeout=10)
+            assert answer.status_code in (400, 403)
+            return str(answer.json()["error"]["code"])
+
+        return asked(twin, "qhdc", post)
+
+    assert code(algorithm="sha1", digest="00" * 20) == "algorithm"
+    assert code(digest="00" * 20) == "digest"
+    assert code(form="pkcs1") == "form"
+    assert code(extra="x") == "input"
+
+
+def test_who_has_no_certificate_of_the_estate_is_not_heard(twin: Twin) -> None:
+    def ask(service: SigningService) -> None:
+        service._session.cert = None
+        service._session.get(f"{service._at}/v1/health", timeout=10)
+
+    with pytest.raises(requests.RequestException):
+        asked(twin, "qhdc", ask)
+
+
+@contextmanager
+def load(twin: Twin, site: str, clients: int = CLIENTS) -> Iterator[tuple[list[float], list[str]]]:
+    """Clients that sign until the block ends: when each signature came, and what else did."""
+    done: list[float] = []
+    faults: list[str] = []
+    over = threading.Event()
+
+    def client() -> None:
+        def work(service: SigningService) -> None:
+            own = credential(twin)
+            while not over.is_set():
+                try:
+                    service.sign(own, SIGNATORY, DIGEST, form="raw")
+                    done.append(time.monotonic())
+                except (SigningError, requests.RequestException) as error:
+                    faults.append(str(error))
+
+        asked(twin, site, work)
+
+    with ThreadPoolExecutor(clients) as pool:
+        running = [pool.submit(client) for _ in range(clients)]
+        try:
+            yield done, faults
+        finally:
+            over.set()
+        for one in running:
+            one.result()
+
+
+def after(done: list[float], count: int = 50) -> None:
+    """Wait for so many signatures more."""
+    wanted = len(done) + count
+    await_(lambda: len(done) >= wanted, 30)
+
+
+SOFTHSM = "sudo -u qhs-hsm env SOFTHSM2_CONF=/etc/qhs/hsm/softhsm2.conf softhsm2-util"
+GONE, BACK = "mv {0} {0}.gone", "mv {0}.gone {0}"
+
+
+@pytest.mark.parametrize("lost", [0, 1], ids=["first", "second"])
+def test_one_device_of_two_that_dies_under_load_costs_no_request(twin: Twin, hosts: Hosts, lost: int) -> None:
+    tokens = ESTATE.inventory.hsm.soft_tokens
+    device = DEVICES["qhdc"][lost]
+    with load(twin, "qhdc") as (done, faults):
+        after(done)
+        hosts.say(GONE.format(tokens), [device])
+        try:
+            after(done, 200)
+        finally:
+            hosts.say(BACK.format(tokens), [device])
+        after(done, 200)
+        hosts.say("systemctl kill --signal=KILL qhs-signer.service", [device])
+        after(done, 200)
+    assert faults == []
+
+
+def test_a_pin_changes_under_load_and_costs_no_request(twin: Twin, qhs: Run, hosts: Hosts) -> None:
+    """T-E03: sessions that are open go on, and who logs in later learns the new one."""
+    before = pins(twin)
+    with load(twin, "qhdc") as (done, faults):
+        after(done)
+        assert qhs("hsm", "rotate", "ky-so").returncode == 0
+        after(done, 200)
+        for device in DEVICES["qhdc"]:
+            hosts.say("systemctl restart qhs-signer.service", [device])
+            await_(lambda at=device: signs(twin, at), 30)
+        after(done, 200)
+    assert faults == []
+    changed = {at for at, own in pins(twin).items() if own["pin"] != before[at]["pin"]}
+    assert changed == {pins_at(device, "ky-so") for device in SITE_OF}
+
+
+def signs(twin: Twin, device: str, key: str = SIGNATORY) -> bool:
+    """Whether the signer on one host does, asked from the other host of its site."""
+    other = next(one for one in DEVICES[SITE_OF[device]] if one != device)
+    namespace = Path(f"/proc/{boot.group(twin, other).init()}/ns/net")
+    address = ESTATE.machines[device].interfaces[0].address.texts()[0]
+    service = SigningService(f"{address}:5657", device, pki.folder(twin) / "root.crt", file_of(twin))
+    try:
+        inside.call(namespace, lambda: service.sign(credential(twin, key), key, DIGEST, form="raw"))
+    except (SigningError, requests.RequestException):
+        return False
+    return True
+
+
+def test_a_token_that_is_wiped_and_made_anew_signs_without_a_restart(twin: Twin, qhs: Run, hosts: Hosts) -> None:
+    """T-E01: its slot is another one by then."""
+    device = DEVICES["qhdc"][0]
+    started = hosts.say("systemctl show --property=MainPID qhs-signer.service", [device])
+    slots = hosts.say(f"{SOFTHSM} --show-slots | grep -B20 'Label: *ky-so' | grep ^Slot | tail -1", [device])
+    hosts.say(f"{SOFTHSM} --delete-token --token ky-so", [device])
+    await_(lambda: not signs(twin, device), 30)
+    assert healthy(twin, "qhdc")
+    up = qhs("shell", "--", "pulumi", "up", "--refresh", "--yes", "-s", "twin.qhdc.signing", "--non-interactive")
+    assert up.returncode == 0, up.stdout[-3000:]
+    assert slots != hosts.say(f"{SOFTHSM} --show-slots | grep -B20 'Label: *ky-so' | grep ^Slot | tail -1", [device])
+    await_(lambda: signs(twin, device), 30)
+    assert started == hosts.say("systemctl show --property=MainPID qhs-signer.service", [device])
+
+
+def test_a_key_that_one_device_lost_costs_its_own_signatures_there_alone(twin: Twin, qhs: Run) -> None:
+    """T-E16: a destroyed key signs no more, there; T-E08: the other devices give it back, and it is the same."""
+    device, key = DEVICES["ndc"][1], "nguoi-ky-03"
+    of_token(twin, device, "ky-so", lambda one: one.ask("remove-key", label=key))
+    await_(lambda: not signs(twin, device, key), 30)
+    assert signs(twin, device)
+    before = asked(twin, "ndc", lambda one: one.sign(credential(twin, key), key, DIGEST, form="raw"))
+    up = qhs("shell", "--", "pulumi", "up", "--refresh", "--yes", "-s", "twin.ndc.signing", "--non-interactive")
+    assert up.returncode == 0, up.stdout[-3000:]
+    await_(lambda: signs(twin, device, key), 30)
+    assert before == asked(twin, "qhdc", lambda one: one.sign(credential(twin, key), key, DIGEST, form="raw"))
+
+
+def test_without_any_device_it_says_so_queues_nothing_and_comes_back_by_itself(twin: Twin, hosts: Hosts) -> None:
+    tokens = ESTATE.inventory.hsm.soft_tokens
+    hosts.say(GONE.format(tokens), DEVICES["ndc"])
+    try:
+        await_(lambda: not healthy(twin, "ndc"), 30)
+        began = time.monotonic()
+        with pytest.raises(SigningError) as error:
+            asked(twin, "ndc", lambda one: signed(twin, one, "raw"))
+        assert time.monotonic() - began < 15
+        assert error.value.code in ("503", "device", "no-token")
+        before = {name: log.count("signed") for name, log in logs(hosts).items()}
+    finally:
+        hosts.say(BACK.format(tokens), DEVICES["ndc"])
+    await_(lambda: healthy(twin, "ndc"), 30)
+    since = {name: log.count("signed") - before[name] for name, log in logs(hosts).items()}
+    assert sum(since.values()) == 1, "what was refused is not signed later"
+
+
+def logs(hosts: Hosts) -> dict[str, str]:
+    said = hosts.say("cat /var/lib/qhs-signer/log.jsonl", DEVICES["ndc"])
+    return {name: "".join(json.loads(line).get("did", "") for line in log.splitlines()) for name, log in said.items()}
