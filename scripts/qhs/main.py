@@ -14,6 +14,8 @@ from policies import baseline
 from qhs import closing, plan, role_docs, shell
 from qhs import comply as complying
 from qhs import up as ups
+from qhs.approve.cli import app as approve
+from qhs.bench.cli import app as bench
 from qhs.console import complain, progress, screen
 from qhs.environments import Environment
 from qhs.errors import UserError, explained
@@ -36,6 +38,8 @@ app.add_typer(image, name="image")
 app.add_typer(net, name="net")
 app.add_typer(pki, name="pki")
 app.add_typer(hsm, name="hsm")
+app.add_typer(approve, name="approve")
+app.add_typer(bench, name="bench")
 app.add_typer(tools, name="tools")
 
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, on standard output.")]

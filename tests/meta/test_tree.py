@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.meta.conftest import REPO
+
 LARGEST = 400_000
 
 # Written in parts: this file is searched too.
@@ -64,3 +66,21 @@ def test_no_lock_and_no_bill_of_materials_holds_an_address(tree: list[Path]) -> 
 
 def test_no_file_is_large(tree: list[Path]) -> None:
     assert {str(path): path.stat().st_size for path in tree if path.stat().st_size > LARGEST} == {}
+
+
+NUMBERED_SLOT = re.compile(
+    r"slot[-_ ]?(id|number|index)?s?[\"']?\s*[:=]\s*[\"']?\d|--slot(-index)?[ =]\d|slot-id=", re.IGNORECASE
+)
+
+
+def test_no_slot_of_a_device_has_its_number_anywhere() -> None:
+    """T-E01: slots are numbered anew whenever a token is made."""
+    assert NUMBERED_SLOT.search("pkcs11:slot-id=1") and NUMBERED_SLOT.search("slot = 0")
+    own = [path for part in ("roles", "stacks", "scripts", "inventories") for path in (REPO / part).rglob("*")]
+    found = {
+        str(path.relative_to(REPO)): match.group()
+        for path in own
+        if path.is_file() and path.suffix in (".py", ".yml", ".yaml", ".j2", ".sh", ".cfg")
+        if (match := NUMBERED_SLOT.search(text_of(path)))
+    }
+    assert found == {}

@@ -1,0 +1,166 @@
+"""Signatures a second through a site's service, by form and clients, beside those of the bare device."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import quantiles
+
+from pydantic import BaseModel
+from rich.table import Table
+
+from qhs import pki, ruleset_access
+from qhs.hsm.keys import settings
+from qhs.pki.credentials import SIGNATORIES
+from qhs.progress import Progress
+from qhs.signing.client import Credential, SigningService
+from qhs.twin import boot, inside
+from qhs.twin.names import Twin
+from stacks.model import Estate, signing
+from stacks.provider.carried import Carried
+from stacks.provider.secret.stores import store
+from stacks.provider.signing.device import TALK, USER, Device
+from stacks.provider.signing.devices import pins_at
+
+SECONDS = 5
+CLIENTS = (1, 8, 16)
+FORMS = ("raw", "cades", "time-stamp")
+PROCESSES = os.cpu_count() or 1
+
+
+class Measured(BaseModel):
+    """One way to sign."""
+
+    what: str
+    clients: int
+    rate: float
+    """Signatures a second."""
+    p95_ms: float | None = None
+    """Of an answer; none: nobody waited for one."""
+
+
+class BenchReport(BaseModel):
+    """What `qhs bench sign --json` prints."""
+
+    environment: str
+    algorithm: str
+    cores: int
+    measured: list[Measured]
+
+
+@dataclass(frozen=True)
+class Where:
+    """What a client needs: all of it plain, as it goes to another process."""
+
+    namespace: Path
+    address: dict[str, str]
+    """By service."""
+    domain: str
+    root: Path
+    credential: Path
+    key: str
+
+
+def bench(estate: Estate, twin: Twin, progress: Progress) -> BenchReport:
+    """At the site that founds. The clients run beside it on the same cores, so a service of its own would be faster."""
+    site, key = estate.inventory.signing.founds, signing.signatories(estate)[0]
+    measured = [bare(estate, twin, site, key, clients) for clients in CLIENTS]
+    where = _where(estate, twin, site, key)
+    for form in FORMS:
+        for clients in CLIENTS:
+            progress(f"bench: {form}, {clients} clients")
+            measured.append(through_service(where, form, clients))
+    return BenchReport(
+        environment=estate.inventory.environment, algorithm=signing.ALGORITHM, cores=PROCESSES, measured=measured
+    )
+
+
+def bare(estate: Estate, twin: Twin, site: str, key: str, clients: int) -> Measured:
+    """The device alone, asked by as many processes on its host."""
+    host, config = signing.devices(estate, site)[0], ruleset_access.write(twin)
+    own = settings(estate, twin)
+    pins = inside.call(twin.netns_path(), lambda: store(own, site).secret(pins_at(host, signing.USERS))) or {}
+
+    def ask(_: int) -> int:
+        carried = Carried.talking(config, USER, host, TALK, inside.command(twin, []))
+        given = {"token": signing.USERS, "pin": str(pins["pin"]), "label": key, "seconds": str(SECONDS)}
+        try:
+            return int(Device(host, lambda: carried).ask("measure", **given)["signatures"])
+        finally:
+            carried.close()
+
+    with ThreadPoolExecutor(clients) as pool:
+        return Measured(what="device", clients=clients, rate=round(sum(pool.map(ask, range(clients))) / SECONDS, 1))
+
+
+def through_service(where: Where, form: str, clients: int) -> Measured:
+    """Clients in as many processes as there are cores, each client with a connection of its own."""
+    processes = min(clients, PROCESSES)
+    shares = [clients // processes + (one < clients % processes) for one in range(processes)]
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        list(pool.map(partial(_clients, where, form, 0.2), shares))  # each has its modules by then
+        took = [one for share in pool.map(partial(_clients, where, form, SECONDS), shares) for one in share]
+    slow = quantiles(took, n=20)[-1] if len(took) > 1 else 0.0
+    return Measured(what=form, clients=clients, rate=round(len(took) / SECONDS, 1), p95_ms=round(1000 * slow, 1))
+
+
+def _clients(where: Where, form: str, seconds: float, count: int) -> list[float]:
+    """How many seconds each answer took."""
+    return inside.call(where.namespace, lambda: _together(where, form, seconds, count))
+
+
+def _together(where: Where, form: str, seconds: float, count: int) -> list[float]:
+    end = time.monotonic() + seconds
+    with ThreadPoolExecutor(count) as pool:
+        return [one for took in pool.map(lambda _: _until(_asking(where, form), end), range(count)) for one in took]
+
+
+def _until(ask: Callable[[], object], end: float) -> list[float]:
+    took = []
+    while (began := time.monotonic()) < end:
+        ask()
+        took.append(time.monotonic() - began)
+    return took
+
+
+def _asking(where: Where, form: str) -> Callable[[], object]:
+    """One question of a client, over a connection that stays."""
+    name = "time-stamp" if form == "time-stamp" else "signer"
+    service = SigningService(where.address[name], f"{name}.{where.domain}", where.root, where.credential)
+    if form == "time-stamp":
+        return lambda: service.stamp(query(os.urandom(32)))
+    credential = Credential.read(where.credential)
+    return lambda: service.sign(credential, where.key, hashlib.sha256(os.urandom(32)).digest(), form=form)
+
+
+def query(digest: bytes) -> bytes:
+    """A request for a time-stamp over a SHA-256 digest (RFC 3161)."""
+    return bytes.fromhex("30390201013031300d060960864801650304020105000420") + digest + bytes.fromhex("0101ff")
+
+
+def _where(estate: Estate, twin: Twin, site: str, key: str) -> Where:
+    own = pki.ensure(twin)
+    app = next(one for one in estate.machines.values() if one.site == site and "application" in one.roles)
+    return Where(
+        namespace=Path(f"/proc/{boot.group(twin, app.name).init()}/ns/net"),
+        address={one.service: one.targets[0].texts()[0] for one in estate.served(site)},
+        domain=estate.domain(site),
+        root=own / "root.crt",
+        credential=SIGNATORIES.current(own, key),
+        key=key,
+    )
+
+
+def table(report: BenchReport) -> Table:
+    """A line a way to sign."""
+    rows = Table("what", "clients", "a second", "p95 ms", title=f"{report.algorithm} on {report.cores} cores")
+    for one in report.measured:
+        rows.add_row(one.what, str(one.clients), f"{one.rate:.1f}", "" if one.p95_ms is None else f"{one.p95_ms:.1f}")
+    return rows
