@@ -43,6 +43,9 @@ class Kept:
         assert not (new and path in self.secrets)
         self.secrets[path] = fields
 
+    def add(self, path: str, fields: dict[str, Any]) -> None:
+        self.secrets[path] = {**self.secrets.get(path, {}), **fields}
+
     def forget(self, path: str) -> None:
         self.secrets.pop(path, None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -183,10 +184,18 @@ def test_bad_input_is_refused_with_its_place(handler: Any, change: dict[str, Any
     assert list(handler(Settings()).check(own | change).failures) == [path]
 
 
-@pytest.mark.parametrize("handler", [TokenHandler, KeyHandler])
-def test_nothing_that_signs_is_taken_away_without_an_approval(handler: Any) -> None:
-    with pytest.raises(ProviderError, match="wanted an approval that names urn:x"):
-        handler(Settings()).remove("urn:x", WHERE)
+def test_no_key_is_taken_away_without_an_approval(tmp_path: Path) -> None:
+    access = tmp_path / "access.json"
+    approvals = {"folder": str(tmp_path), "signers": str(tmp_path / "approvers"), "quorum": 2}
+    files = {"root": str(tmp_path / "root"), "provisioner": str(tmp_path / "provisioner")}
+    access.write_text(json.dumps({**files, "approvals": approvals, "stores": {}}))
+    with pytest.raises(ProviderError, match=r"delete of urn:x: found none in .*; wanted an approval that names it"):
+        KeyHandler(Settings(trust_access=access)).remove("urn:x", WHERE)
+
+
+def test_no_token_is_taken_away_from_afar() -> None:
+    with pytest.raises(ProviderError, match="qhdc/qlvb.*: found a token; wanted it to be kept"):
+        TokenHandler(Settings()).remove("urn:x", WHERE)
 
 
 def test_a_chain_is_judged_as_of_a_moment() -> None:

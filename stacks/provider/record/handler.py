@@ -8,14 +8,12 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from stacks.provider.base import Checked, Handler, ProviderError, Standing
-from stacks.provider.inputs import faults
+from stacks.provider.base import ProviderError, Standing
 from stacks.provider.record.access import Access
 from stacks.provider.record.client import Client, NamesError, Reading
 from stacks.provider.record.link import Link
 from stacks.provider.record.spec import RecordSpec, absolute, addresses_of, others_of, ttl_of
+from stacks.provider.specified import SpecifiedHandler
 from stacks.provider.values import Plain
 
 # The engine asks about many resources at once: they share a connection.
@@ -23,16 +21,11 @@ _CLIENTS: dict[tuple[Path, Path | None, str], Client] = {}
 _MAKING = threading.Lock()
 
 
-class RecordHandler(Handler):
+class RecordHandler(SpecifiedHandler):
     """Names that take updates. Each says who wrote it; what another stack or nobody known wrote is left alone."""
 
     NAMED = "name"
-
-    def check(self, inputs: Plain) -> Checked:
-        try:
-            return Checked(RecordSpec.model_validate(inputs).model_dump(mode="json"))
-        except ValidationError as error:
-            return Checked(inputs, faults(error))
+    SPEC = RecordSpec
 
     def key(self, inputs: Plain) -> str:
         return str(inputs["name"])

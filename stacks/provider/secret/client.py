@@ -65,6 +65,11 @@ class Store:
         """Write a secret; with `new` only where none ever was. Raises StoreError."""
         self.write(f"{SECRETS}/data/{path}", data=fields, **({"options": {"cas": 0}} if new else {}))
 
+    def add(self, path: str, fields: Fields) -> None:
+        """Write these beside what a secret has already; of two at once neither is lost. Raises StoreError."""
+        with self._turn:
+            self.keep(path, {**(self.secret(path) or {}), **fields})
+
     def forget(self, path: str) -> None:
         """A secret with every version of it. Raises StoreError."""
         self.delete(f"{SECRETS}/metadata/{path}")

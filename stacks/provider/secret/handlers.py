@@ -7,11 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from pydantic import ValidationError
-
 from stacks.provider.access import TrustAccess
-from stacks.provider.base import Checked, Handler, ProviderError, Standing
-from stacks.provider.inputs import faults
+from stacks.provider.base import ProviderError, Standing
 from stacks.provider.secret.client import Fields, Store, StoreError
 from stacks.provider.secret.spec import (
     AuthSpec,
@@ -23,19 +20,14 @@ from stacks.provider.secret.spec import (
     policy_writer,
 )
 from stacks.provider.secret.stores import store
+from stacks.provider.specified import SpecifiedHandler
 from stacks.provider.values import Plain
 
 
-class StoreHandler(Handler):
+class StoreHandler(SpecifiedHandler):
     """What is the same for every kind."""
 
     SPEC: ClassVar[type[StoreInput]]
-
-    def check(self, inputs: Plain) -> Checked:
-        try:
-            return Checked(self.SPEC.model_validate(inputs).model_dump(mode="json"))
-        except ValidationError as error:
-            return Checked(inputs, faults(error))
 
     def key(self, inputs: Plain) -> str:
         return f"{inputs['site']}/{inputs[self.NAMED]}"

@@ -8,28 +8,20 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import ValidationError
-
 from stacks.approvals import ApprovalError
 from stacks.provider.access import TrustAccess
-from stacks.provider.base import Checked, Handler, ProviderError, Standing
-from stacks.provider.inputs import faults
+from stacks.provider.base import ProviderError, Standing
 from stacks.provider.secret.stores import store
 from stacks.provider.signing.devices import Token, token
 from stacks.provider.signing.spec import OnDevices
+from stacks.provider.specified import SpecifiedHandler
 from stacks.provider.values import Plain
 
 
-class SigningHandler(Handler):
+class SigningHandler(SpecifiedHandler):
     """Beside what it declares, each shows its gaps: a line for each device that lacks it, or has another one."""
 
     SPEC: ClassVar[type[OnDevices]]
-
-    def check(self, inputs: Plain) -> Checked:
-        try:
-            return Checked(self.SPEC.model_validate(inputs).model_dump(mode="json"))
-        except ValidationError as error:
-            return Checked(inputs, faults(error))
 
     def key(self, inputs: Plain) -> str:
         return "/".join([inputs["site"], inputs["token"], *([inputs["label"]] if "label" in inputs else [])])
@@ -62,7 +54,7 @@ class SigningHandler(Handler):
 
     def keep(self, inputs: Plain, fields: Plain) -> None:
         """Beside what is kept already."""
-        store(self.settings, inputs["site"]).keep(self.at(inputs), {**(self.kept(inputs) or {}), **fields})
+        store(self.settings, inputs["site"]).add(self.at(inputs), fields)
 
     def forget(self, inputs: Plain) -> None:
         """All of it."""
