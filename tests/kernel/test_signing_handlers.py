@@ -207,6 +207,15 @@ def test_a_device_that_is_silent_is_a_gap_and_closed_later(estate: Estate) -> No
     assert made(KeyHandler, at("qhdc", **KEY))["gaps"] == []
 
 
+def test_a_connection_that_ended_meanwhile_is_opened_anew(estate: Estate) -> None:
+    """As when a host was off between two questions."""
+    made(TokenHandler, at("qhdc"))
+    device = estate.token(Settings(), "qhdc", "qhdc-hsm1", "qlvb")._device
+    assert device._carried
+    device._carried.close()
+    assert made(TokenHandler, at("qhdc"))["gaps"] == []
+
+
 def test_a_token_whose_pin_nobody_knows_is_left_alone(estate: Estate) -> None:
     made(TokenHandler, at("qhdc"))
     known = estate.stores["qhdc"].secrets.pop("hsm/qhdc-hsm1/qlvb")

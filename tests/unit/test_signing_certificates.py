@@ -186,7 +186,7 @@ def test_bad_input_is_refused_with_its_place(handler: Any, change: dict[str, Any
 
 def test_no_key_is_taken_away_without_an_approval(tmp_path: Path) -> None:
     access = tmp_path / "access.json"
-    approvals = {"folder": str(tmp_path), "signers": str(tmp_path / "approvers"), "quorum": 2}
+    approvals = {"folder": str(tmp_path / "approvals"), "signers": str(tmp_path / "approvers"), "quorum": 2}
     files = {"root": str(tmp_path / "root"), "provisioner": str(tmp_path / "provisioner")}
     access.write_text(json.dumps({**files, "approvals": approvals, "stores": {}}))
     with pytest.raises(ProviderError, match=r"delete of urn:x: found none in .*; wanted an approval that names it"):
@@ -194,7 +194,7 @@ def test_no_key_is_taken_away_without_an_approval(tmp_path: Path) -> None:
 
 
 def test_no_token_is_taken_away_from_afar() -> None:
-    with pytest.raises(ProviderError, match="qhdc/qlvb.*: found a token; wanted it to be kept"):
+    with pytest.raises(ProviderError, match=r"qhdc/qlvb.*: found a token; wanted it to be kept"):
         TokenHandler(Settings()).remove("urn:x", WHERE)
 
 

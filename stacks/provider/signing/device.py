@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from stacks.provider.carried import Carried
@@ -35,6 +36,10 @@ class SilentError(DeviceError):
         super().__init__(machine, "silent", f"it does not answer: {why}")
 
 
+class _EndedError(Exception):
+    """A connection is no more; says why."""
+
+
 class Device:
     """The device on one machine. The connection is opened when it is asked, and kept."""
 
@@ -56,16 +61,25 @@ class Device:
     def _asked(self, line: str) -> Answer:
         if self._silent and time.monotonic() < self._silent[0] + QUIET:
             raise SilentError(self.machine, self._silent[1])
-        if self._carried is None:
-            self._carried = self._connect()
-            self._carried.stream.settimeout(TIMEOUT)
-            self._lines = self._carried.stream.makefile("r")
+        if self._carried is not None:  # it may have ended while nobody asked: every verb can be asked again
+            with suppress(_EndedError):
+                return self._said(self._carried, line)
+        self._carried = self._connect()
+        self._carried.stream.settimeout(TIMEOUT)
+        self._lines = self._carried.stream.makefile("r")
         try:
-            self._carried.stream.sendall(f"{line}\n".encode())
+            return self._said(self._carried, line)
+        except _EndedError as error:
+            self._silent = time.monotonic(), str(error)
+            raise SilentError(self.machine, str(error)) from None
+
+    def _said(self, carried: Carried, line: str) -> Answer:
+        """On the connection that there is. Raises _EndedError where it is no more, and says why."""
+        try:
+            carried.stream.sendall(f"{line}\n".encode())
             answer: Answer = json.loads(self._lines.readline())
         except (OSError, ValueError) as error:
-            carried, self._carried = self._carried, None
+            self._carried = None
             self._lines.close()
-            self._silent = time.monotonic(), carried.close() or str(error)
-            raise SilentError(self.machine, self._silent[1]) from None
+            raise _EndedError(carried.close() or str(error)) from None
         return answer
