@@ -184,9 +184,9 @@ class Service:
         """Learn, and find out whether every key signs: at once where something is amiss, else from time to time."""
         wait = TRY_AGAIN
         while True:
-            self._again.clear()
             await self._learn()
             await self._try_all()
+            self._again.clear()  # what this look found itself is no news
             _tell(self._away, len(self._lacking))
             lacking = self._away or self._lacking or self._known.chains.keys() != self._settings["keys"].keys()
             try:
