@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from qhs.signing.client import Credential
 
 DIGEST = bytes(range(32))
 ASKED = {"key": "nguoi-ky-01", "digest": DIGEST.hex(), "algorithm": "sha256", "form": "pades"}
-NOW = datetime.now(UTC)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def releases(own: Path) -> Releases:
-    return Releases(x509.load_pem_x509_certificate(SIGNATORIES.certificate(own).read_bytes()), NOW.timestamp)
+    return Releases(x509.load_pem_x509_certificate(SIGNATORIES.certificate(own).read_bytes()))
 
 
 @pytest.fixture
@@ -75,13 +75,14 @@ def test_it_is_good_again_where_nothing_was_signed(releases: Releases, credentia
 
 
 def test_it_is_forgotten_no_sooner_than_it_is_too_old(own: Path, credential: Credential) -> None:
-    now = [NOW.timestamp()]
+    began = time.time()
+    now = [began]
     releases = Releases(x509.load_pem_x509_certificate(SIGNATORIES.certificate(own).read_bytes()), lambda: now[0])
     statement = released(credential, seconds=30)
     with releases.used(statement, ASKED):
         pass
     for later, code in ((29, "replay"), (30 + LATE - 1, "replay"), (30 + LATE + 1, "expired")):
-        now[0] = NOW.timestamp() + later
+        now[0] = began + later
         assert refused(releases, statement) == code
 
 
@@ -114,13 +115,13 @@ def test_a_credential_of_another_authority_is_not_believed(releases: Releases, t
 def test_a_credential_that_has_ended_is_not_believed(releases: Releases, tmp_path: Path, own: Path) -> None:
     for file in (SIGNATORIES.certificate(own), own / "signatories.key"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    old = Credential.read(SIGNATORIES.current(tmp_path, "nguoi-ky-01", NOW - timedelta(days=1)))
+    old = Credential.read(SIGNATORIES.current(tmp_path, "nguoi-ky-01", datetime.now(UTC) - timedelta(days=1)))
     assert refused(releases, released(old)) == "credential-expired"
 
 
 def by_hand(credential: Credential, by: Any, algorithm: str, **claims: Any) -> str:
     """A statement of the credential's name that another key signed, or that lacks something."""
-    moment = {"exp": NOW.timestamp() + 60, "jti": "1"}
+    moment = {"exp": time.time() + 60, "jti": "1"}
     given = {name: value for name, value in {**ASKED, **moment, **claims}.items() if value is not None}
     der = base64.b64encode(credential.certificate.public_bytes(Encoding.DER)).decode()
     return jwt.encode(given, by, algorithm=algorithm, headers={"x5c": [der]})
