@@ -270,6 +270,7 @@ def after(done: list[float], count: int = 50) -> None:
 
 
 SOFTHSM = "sudo -u qhs-hsm env SOFTHSM2_CONF=/etc/qhs/hsm/softhsm2.conf softhsm2-util"
+METRIC = "/var/lib/prometheus/node-exporter/qhs_signer.prom"
 GONE, BACK = "mv {0} {0}.gone", "mv {0}.gone {0}"
 
 
@@ -358,9 +359,16 @@ def test_without_any_device_it_says_so_queues_nothing_and_comes_back_by_itself(t
         assert time.monotonic() - began < 15
         assert error.value.code in ("503", "device", "no-token")
         before = {name: log.count("signed") for name, log in logs(hosts).items()}
+        # T-E07: who asks again and again is told so, and nobody else is.
+        device = DEVICES["ndc"][0]
+        told = logs(hosts)[device].count("-away")
+        assert not any(signs(twin, device) for _ in range(50))
+        assert logs(hosts)[device].count("-away") - told <= 1
+        assert "qhs_signer_device_up 0" in hosts.say(f"cat {METRIC}", [device])[device]
     finally:
         hosts.say(BACK.format(tokens), DEVICES["ndc"])
     await_(lambda: healthy(twin, "ndc"), 30)
+    await_(lambda: "qhs_signer_device_up 1" in hosts.say(f"cat {METRIC}", [device])[device], 30)
     since = {name: log.count("signed") - before[name] for name, log in logs(hosts).items()}
     assert sum(since.values()) == 1, "what was refused is not signed later"
 

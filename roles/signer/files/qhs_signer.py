@@ -220,8 +220,9 @@ class Service:
         for key in self._lacking.keys() - failed.keys():
             self._log.add(did="key-back", key=key)
         self._lacking = failed
-        if len(failed) == len(self._settings["keys"]):
-            self._away = self._away or next(iter(failed.values()))
+        if len(failed) == len(self._settings["keys"]) and not self._away:
+            self._away = next(iter(failed.values()))
+            self._log.add(did="device-away", why=self._away)
 
     async def watch_clock(self) -> None:
         """Nobody is told a time that no server confirms."""
