@@ -51,9 +51,9 @@ CLIENTS = 16
 @pytest.fixture(autouse=True)
 def standing(twin: Twin, second_up: WatchedUp) -> Iterator[None]:
     """Both centres sign with both devices, before and after."""
-    await_(lambda: all(healthy(twin, site) for site in SITES), 60)
+    await_(lambda: all(signs(twin, device) for device in SITE_OF), 60)
     yield
-    await_(lambda: all(healthy(twin, site) for site in SITES), 60)
+    await_(lambda: all(signs(twin, device) for device in SITE_OF), 60)
 
 
 def healthy(twin: Twin, site: str) -> bool:
