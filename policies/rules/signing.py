@@ -23,8 +23,10 @@ from policies.facts import (
 from policies.rules.base import Rule
 from policies.verdicts import Fault
 from stacks.model.catalogue import Strict
+from stacks.model.signing import TIME_STAMP
 
-STAMPS = "time-stamp"
+PINS = ("secret", "data", "hsm")
+"""Below it each machine has the PINs of its tokens."""
 
 
 class Authorities(Strict):
@@ -170,13 +172,7 @@ class OwnToken(Rule[Partition | StorePolicy]):
                 yield Fault(f"{subject.owner} in {subject.token}", wanted, "a token for each tenant")
             return
         rules = known(subject.rules, "rules")
-        read = {
-            machine
-            for path in rules
-            for before, _, after in [path.partition("/hsm/")]
-            if after
-            for machine in [after.partition("/")[0]]
-        }
+        read = {machine for path in rules if (machine := _pins_of(path))}
         if len(read) > 1 or any(sign in machine for machine in read for sign in "*+"):
             yield Fault(f"the PINs of {_listed(read)}", "those of one machine", "a policy for each machine")
 
@@ -241,11 +237,11 @@ class StampsAlone(Rule[SigningCertificate]):
 
     def judge(self, resource: Resource, subject: SigningCertificate) -> Iterator[Fault]:
         critical, usages = _extended(_chain(subject)[0])
-        stamps = known(subject.token, "token") == STAMPS
+        stamps = known(subject.token, "token") == TIME_STAMP
         if stamps and (not critical or usages != {ExtendedKeyUsageOID.TIME_STAMPING}):
             yield Fault("other usages too, or not critical", "timeStamping alone, critical", "another certificate")
         elif not stamps and ExtendedKeyUsageOID.TIME_STAMPING in usages:
-            yield Fault("a certificate for time-stamps", f"it in the token {STAMPS} alone", "another certificate")
+            yield Fault("a certificate for time-stamps", f"it in the token {TIME_STAMP} alone", "another certificate")
 
 
 def _chain(certificate: SigningCertificate) -> list[x509.Certificate]:
@@ -259,6 +255,19 @@ def _extended(certificate: x509.Certificate) -> tuple[bool, set[x509.ObjectIdent
     except x509.ExtensionNotFound:
         return False, set()
     return found.critical, set(found.value)
+
+
+def _pins_of(path: str) -> str:
+    """Whose PINs a path of a policy leads to: a machine's, or of many by a wildcard; empty: nobody's."""
+    parts = path.split("/")
+    for part, fixed in zip(parts, PINS, strict=False):
+        if part.endswith("*"):
+            return path if fixed.startswith(part[:-1]) else ""
+        if part not in (fixed, "+"):
+            return ""
+    if len(parts) <= len(PINS):
+        return ""
+    return path if "+" in parts[: len(PINS)] else parts[len(PINS)]
 
 
 def _listed(names: set[str]) -> str:

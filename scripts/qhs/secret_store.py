@@ -11,27 +11,18 @@ from stacks.model.estate import HSM, SECRETS, Machine
 def unsealing(estate: Estate, machine: Machine) -> dict[str, Any]:
     """Of the host of an HSM: whom it shares the seal key with, and whom it gives it to."""
     return {
-        "unseal_hosts": [one.name for one in _with_role(estate, machine.site, HSM)],
-        "unseal_clients": [one.name for one in _with_role(estate, machine.site, SECRETS)],
-        "unseal_addresses": _addresses(machine),
+        "unseal_hosts": [one.name for one in estate.with_role(machine.site, HSM)],
+        "unseal_clients": [one.name for one in estate.with_role(machine.site, SECRETS)],
+        "unseal_addresses": machine.addresses,
     }
 
 
 def node(estate: Estate, machine: Machine) -> dict[str, Any]:
     """Of a node: all nodes of its site, and who has the seal key, itself first."""
-    hosts = sorted(_with_role(estate, machine.site, HSM), key=lambda one: one.name != machine.name)
+    hosts = sorted(estate.with_role(machine.site, HSM), key=lambda one: one.name != machine.name)
     return {
         "openbao_nodes": [
-            {"name": one.name, "addresses": _addresses(one)} for one in _with_role(estate, machine.site, SECRETS)
+            {"name": one.name, "addresses": one.addresses} for one in estate.with_role(machine.site, SECRETS)
         ],
-        "openbao_unseal": [{"name": one.name, "address": _addresses(one)[0]} for one in hosts],
+        "openbao_unseal": [{"name": one.name, "address": one.addresses[0]} for one in hosts],
     }
-
-
-def _with_role(estate: Estate, site: str, role: str) -> list[Machine]:
-    return [one for one in estate.machines.values() if one.site == site and role in one.roles]
-
-
-def _addresses(machine: Machine) -> list[str]:
-    """On the segment of its zone."""
-    return machine.interfaces[0].address.texts()

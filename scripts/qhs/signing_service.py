@@ -16,14 +16,9 @@ def variables(estate: Estate, machine: Machine) -> dict[str, Any]:
     nodes = sorted(stores(estate)[machine.site].items(), key=lambda one: one[0] != machine.name)
     at = {one.service: one.targets[0].texts() for one in estate.served(machine.site) if one.service in SERVICES}
     return {
-        "signer_addresses": _addresses(machine),
-        "signer_pair": {name: _addresses(estate.machines[name])[0] for name in devices(estate, machine.site)},
+        "signer_addresses": machine.addresses,
+        "signer_pair": {name: estate.machines[name].addresses[0] for name in devices(estate, machine.site)},
         "signer_store": [address for _, address in nodes],
         "signer_keys": {key.label: token.label for token in tokens(estate) for key in token.keys},
         "signer_services": at,
     }
-
-
-def _addresses(machine: Machine) -> list[str]:
-    """On the segment of its zone."""
-    return machine.interfaces[0].address.texts()

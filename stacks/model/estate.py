@@ -79,6 +79,11 @@ class Machine:
         """The port that it is managed by."""
         return self.interface(MANAGEMENT_PORTS)
 
+    @property
+    def addresses(self) -> list[str]:
+        """On the segment of its zone, IPv4 first."""
+        return self.interfaces[0].address.texts()
+
     def interface(self, name: str) -> Interface:
         """The port of this name."""
         return next(port for port in self.interfaces if port.name == name)
@@ -175,6 +180,10 @@ class Estate:
             if FIREWALL in group.roles
             for position in range(group.count)
         )
+
+    def with_role(self, site: str, role: str) -> list[Machine]:
+        """The machines of a site that have a role."""
+        return [one for one in self.machines.values() if one.site == site and role in one.roles]
 
     def entry_sites(self, place: Place) -> tuple[str, ...]:
         """Sites whose firewalls have a leg towards a place."""

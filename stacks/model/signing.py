@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stacks.model.estate import HSM, SECRETS, Estate, Machine
+from stacks.model.estate import HSM, SECRETS, Estate
 
 TIME_STAMP = "time-stamp"
 USERS = "ky-so"
@@ -62,7 +62,7 @@ def signatories(estate: Estate) -> tuple[str, ...]:
 
 def devices(estate: Estate, site: str) -> list[str]:
     """The machines of a site that have a device."""
-    return [one.name for one in _with_role(estate, site, HSM)]
+    return [one.name for one in estate.with_role(site, HSM)]
 
 
 def signing_sites(estate: Estate) -> tuple[str, ...]:
@@ -72,19 +72,11 @@ def signing_sites(estate: Estate) -> tuple[str, ...]:
 
 def stores(estate: Estate) -> dict[str, dict[str, str]]:
     """By site the nodes of its secret store, and the address of each."""
-    found = {site: _with_role(estate, site, SECRETS) for site in estate.active_sites}
-    return {
-        site: {one.name: one.interfaces[0].address.texts()[0] for one in nodes}
-        for site, nodes in found.items()
-        if nodes
-    }
+    found = {site: estate.with_role(site, SECRETS) for site in estate.active_sites}
+    return {site: {one.name: one.addresses[0] for one in nodes} for site, nodes in found.items() if nodes}
 
 
 def _short(title: str) -> str:
     """The words of a title that a certificate has room for."""
     words = title.replace("/", " ").split()
     return next(text for end in range(len(words), 0, -1) if len((text := " ".join(words[:end])).encode()) <= LONGEST)
-
-
-def _with_role(estate: Estate, site: str, role: str) -> list[Machine]:
-    return [one for one in estate.machines.values() if one.site == site and role in one.roles]
