@@ -188,7 +188,7 @@ from refused import RefusedError
 tries = []
 PyKCS11.Session.login = lambda *given: tries.append(given)
 device = Device("/usr/lib/softhsm/libsofthsm2.so", Path("/run/qhs-hsm"), None)
-device._has = lambda slot, flag: bool(flag & PyKCS11.CKF_USER_PIN_FINAL_TRY)
+device._has = lambda slot, flag: bool(flag & (PyKCS11.CKF_USER_PIN_INITIALIZED | PyKCS11.CKF_USER_PIN_FINAL_TRY))
 try:
     with device.opened("ky-so", os.environ["PIN"]):
         pass
