@@ -256,6 +256,10 @@ TYPES: Final[Mapping[str, type[Resource]]] = {
     "qhs:secrets:Mount": Resource,
     "qhs:secrets:Policy": StorePolicy,
     "qhs:secrets:Auth": Resource,
+    "qhs:secrets:TransitKey": Resource,
+    "qhs:storage:Site": Resource,
+    "qhs:storage:Identity": Resource,
+    "qhs:storage:Bucket": Resource,
 }
 
 

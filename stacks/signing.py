@@ -1,4 +1,4 @@
-"""The `signing` layer of one site: who may what in its secret store, its devices' tokens, keys and certificates."""
+"""The `signing` layer of one site: who may what in its stores, its devices' tokens, keys and certificates."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import pulumi
 
 from stacks.components.signing_site import SigningSite
 from stacks.components.signing_token import SigningToken
+from stacks.components.site_objects import SiteObjects
 from stacks.components.site_secrets import SiteSecrets
 from stacks.model import Estate
+from stacks.model.objects import object_stores
 from stacks.model.signing import tokens
 
 
@@ -19,6 +21,8 @@ def declare(estate: Estate, site: str, certificates: Path | None) -> None:
     inside = pulumi.ResourceOptions(parent=signing)
     secrets = SiteSecrets(estate, site, inside)
     after = pulumi.ResourceOptions(parent=signing, depends_on=[secrets])
+    if store := object_stores(estate).get(site):
+        SiteObjects(site, store, after)
     declared = [SigningToken(estate, site, one, certificates, after) for one in tokens(estate)]
     pulumi.export("requests", {label: pem for one in declared for label, pem in one.requests.items()})
     pulumi.export("gaps", {title: gaps for one in declared for title, gaps in one.gaps.items()})

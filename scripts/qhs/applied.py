@@ -13,6 +13,7 @@ from qhs.errors import UserError
 from qhs.folders import CLONE
 from qhs.inventory import groups, inventory
 from stacks.model import Estate
+from stacks.model.objects import object_stores
 from stacks.model.rules import rulesets
 from stacks.model.signing import signing_sites, stores, tokens
 from stacks.name import StackName
@@ -71,7 +72,9 @@ def given(estate: Estate, stack: StackName) -> str:
     """All of the estate that a stack declares."""
     if stack.layer == "network" and stack.site:
         return repr(rulesets(estate, stack.site))
-    return repr([estate.inventory.signing, stores(estate), *signing_sites(estate), *tokens(estate)])
+    return repr(
+        [estate.inventory.signing, stores(estate), object_stores(estate), *signing_sites(estate), *tokens(estate)]
+    )
 
 
 def _tree(paths: Iterable[str]) -> str:

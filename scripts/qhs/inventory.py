@@ -6,11 +6,12 @@ import json
 import sys
 from typing import Any
 
-from qhs import borders, keepalive, metrics, names_access, secret_store, signing_service, wan
+from qhs import borders, keepalive, metrics, names_access, object_store, secret_store, signing_service, wan
 from qhs.playbooks import runs_on
 from stacks.model import Estate, ModelError, load
 from stacks.model.addresses import Pair, with_length
 from stacks.model.estate import BASTION, FIREWALL, HSM, PEER_PORT, SECRETS, SYNC, TRACKING_PORT, Interface, Machine
+from stacks.model.objects import STORE
 
 PKI = "pki"
 SOFT_HSM = "soft-hsm"
@@ -93,6 +94,8 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
         common |= signing_service.variables(estate, machine)
     if SECRETS in machine.roles:
         common |= secret_store.node(estate, machine)
+    if STORE in held:
+        common |= object_store.variables(estate, machine)
     if BASTION in machine.roles:
         common["bastion_machines"] = _managed(estate, machine)
     names = _names(estate, machine) if names_access.AUTHORITY in held else {}

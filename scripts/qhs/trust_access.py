@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from qhs import pki, whole
@@ -11,6 +12,7 @@ from qhs.pki.credentials import PROVISIONER, PROVISIONERS
 from qhs.twin.names import Twin
 from stacks.approvals import Approvers
 from stacks.model import Estate
+from stacks.model.objects import object_stores
 from stacks.model.signing import stores
 
 
@@ -26,6 +28,7 @@ def write(twin: Twin, estate: Estate) -> Path:
         "root": str(root.certificate(own)),
         "provisioner": str(PROVISIONERS.current(own, PROVISIONER)),
         "stores": stores(estate),
+        "objects": {site: asdict(one) for site, one in object_stores(estate).items()},
     }
     access["approvals"] = approvers(twin, estate).model_dump(mode="json")
     text = json.dumps(access, indent=1) + "\n"

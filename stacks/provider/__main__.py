@@ -8,14 +8,16 @@ from stacks.provider.record.handler import RecordHandler
 from stacks.provider.record.resource import Record
 from stacks.provider.ruleset.handler import RulesetHandler
 from stacks.provider.ruleset.resource import Ruleset
-from stacks.provider.secret.handlers import AuthHandler, MountHandler, PolicyHandler
-from stacks.provider.secret.resources import Auth, Mount, Policy
+from stacks.provider.secret.handlers import AuthHandler, MountHandler, PolicyHandler, TransitKeyHandler
+from stacks.provider.secret.resources import Auth, Mount, Policy, TransitKey
 from stacks.provider.server import serve
 from stacks.provider.signing.installed import CertificateHandler
 from stacks.provider.signing.keys import KeyHandler
 from stacks.provider.signing.requests import RequestHandler
 from stacks.provider.signing.resources import Certificate, Key, Request, Token
 from stacks.provider.signing.tokens import TokenHandler
+from stacks.provider.storage.handlers import BucketHandler, IdentityHandler
+from stacks.provider.storage.resources import Bucket, Identity
 
 KINDS: dict[str, type[Handler]] = {
     Ruleset.TYPE: RulesetHandler,
@@ -23,6 +25,9 @@ KINDS: dict[str, type[Handler]] = {
     Mount.TYPE: MountHandler,
     Policy.TYPE: PolicyHandler,
     Auth.TYPE: AuthHandler,
+    TransitKey.TYPE: TransitKeyHandler,
+    Identity.TYPE: IdentityHandler,
+    Bucket.TYPE: BucketHandler,
     Token.TYPE: TokenHandler,
     Key.TYPE: KeyHandler,
     Request.TYPE: RequestHandler,

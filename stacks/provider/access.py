@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from stacks.approvals import Approvers
 from stacks.provider.base import ProviderError
 from stacks.provider.inputs import Input
+from stacks.provider.storage.spec import ObjectStoreAccess
 
 
 class TrustAccess(Input):
@@ -22,6 +23,8 @@ class TrustAccess(Input):
     """Who lets what cannot be undone be done."""
     stores: dict[str, dict[str, str]]
     """By site its nodes: the machine, as `qhs:sshConfig` names it, and the address that its store answers on."""
+    objects: dict[str, ObjectStoreAccess]
+    """By site its object store."""
 
     @classmethod
     def read(cls, path: Path | None) -> TrustAccess:
@@ -31,5 +34,5 @@ class TrustAccess(Input):
         except (OSError, ValidationError) as error:
             raise ProviderError(
                 f"qhs:trustAccess: found {path or 'nothing'}: {error}; wanted a file that names root, provisioner, "
-                "approvals and stores. Way out: `qhs up`, or `pulumi config set qhs:trustAccess FILE`"
+                "approvals, stores and objects. Way out: `qhs up`, or `pulumi config set qhs:trustAccess FILE`"
             ) from None

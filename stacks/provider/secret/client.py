@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import hvac
 import requests
@@ -21,6 +22,8 @@ LEADERLESS, ELECTS = "active cluster node not found", 30
 """What a node says while the nodes elect one that leads, and seconds for which that may take."""
 SECRETS = "secret"
 """The path of the one engine for secrets of a site."""
+TRANSIT = "transit"
+"""The path of the one engine for keys that encrypt and never leave."""
 
 type Fields = dict[str, Any]
 
@@ -69,6 +72,16 @@ class Store:
         """Write these beside what a secret has already; of two at once neither is lost. Raises StoreError."""
         with self._turn:
             self.keep(path, {**(self.secret(path) or {}), **fields})
+
+    def secrets(self, below: str) -> list[str]:
+        """The names of the secrets below a path. Raises StoreError."""
+        return self.names(f"{SECRETS}/metadata/{below}")
+
+    def let_in(self) -> tuple[str, str]:
+        """A node and a token that lets in there whoever has it, for half an hour at most. Raises StoreError."""
+        with self._turn:
+            client = self._let_in()
+            return str(urlsplit(client.url).hostname), str(client.token)
 
     def forget(self, path: str) -> None:
         """A secret with every version of it. Raises StoreError."""

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 
 from stacks.provider.access import TrustAccess
 from stacks.provider.base import ProviderError, Standing
-from stacks.provider.secret.client import Fields, Store, StoreError
+from stacks.provider.secret.client import TRANSIT, Fields, Store, StoreError
 from stacks.provider.secret.spec import (
     AuthSpec,
     MountSpec,
     PolicySpec,
     StoreInput,
+    TransitKeySpec,
     policy_rules,
     policy_text,
     policy_writer,
@@ -168,6 +169,41 @@ class AuthHandler(StoreHandler):
         return TrustAccess.read(self.settings.trust_access).root.read_text()
 
 
+class TransitKeyHandler(StoreHandler):
+    """Keys. What was encrypted goes with a key, so it is never taken away."""
+
+    NAMED = "name"
+    SPEC = TransitKeySpec
+
+    def names(self, found: Store) -> Sequence[str]:
+        return found.names(f"{TRANSIT}/keys")
+
+    def outputs(self, urn: str, inputs: Plain) -> Plain:
+        return {"exportable": False}
+
+    def write(self, urn: str, inputs: Plain) -> None:
+        with self._store(inputs["site"]) as found:
+            there = found.read(_transit(inputs))
+            if there is None:
+                found.write(_transit(inputs), type="aes256-gcm96")
+            elif there["exportable"]:
+                raise ProviderError(
+                    f"{self.key(inputs)}: found a key that may leave the store; wanted one that cannot, and no key "
+                    "is ever made so later. Way out: another name for a new one, and encrypt anew what it encrypted"
+                )
+
+    def read(self, key: str, inputs: Plain) -> tuple[Plain, Plain] | None:
+        with self._store(inputs["site"]) as found:
+            there = found.read(_transit(inputs))
+        return (inputs, {"exportable": there["exportable"]}) if there else None
+
+    def remove(self, urn: str, inputs: Plain) -> None:
+        raise ProviderError(
+            f"{self.key(inputs)}: what it encrypted could never be read again; wanted to be kept. Way out: declare it "
+            "again"
+        )
+
+
 def _mount(store: Store, path: str) -> str | None:
     """The kind of the engine at a path."""
     there: dict[str, Any] = store.read("sys/mounts") or {}
@@ -177,6 +213,10 @@ def _mount(store: Store, path: str) -> str | None:
 
 def _policy(inputs: Plain) -> str:
     return f"sys/policies/acl/{inputs['name']}"
+
+
+def _transit(inputs: Plain) -> str:
+    return f"{TRANSIT}/keys/{inputs['name']}"
 
 
 def _cert(inputs: Plain) -> str:

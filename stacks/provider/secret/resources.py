@@ -8,14 +8,16 @@ from typing import ClassVar, TypedDict, Unpack
 import pulumi
 
 
-class _Declared(TypedDict):
+class StoreInputs(TypedDict):
+    """What everything that stands in a site's stores declares."""
+
     site: str
     owner: str
     level: int
     serves: Sequence[str]
 
 
-class MountInputs(_Declared):
+class MountInputs(StoreInputs):
     """Everything that a Mount takes."""
 
     path: str
@@ -23,7 +25,7 @@ class MountInputs(_Declared):
     """`kv` or `transit`."""
 
 
-class PolicyInputs(_Declared):
+class PolicyInputs(StoreInputs):
     """Everything that a Policy takes."""
 
     name: str
@@ -31,7 +33,7 @@ class PolicyInputs(_Declared):
     """By path the capabilities there."""
 
 
-class AuthInputs(_Declared):
+class AuthInputs(StoreInputs):
     """Everything that an Auth takes."""
 
     name: str
@@ -40,6 +42,12 @@ class AuthInputs(_Declared):
     policies: Sequence[str]
     seconds: int
     """For which it is let in at a time."""
+
+
+class TransitKeyInputs(StoreInputs):
+    """Everything that a TransitKey takes."""
+
+    name: str
 
 
 class Mount(pulumi.CustomResource):
@@ -75,3 +83,17 @@ class Auth(pulumi.CustomResource):
 
     def __init__(self, title: str, opts: pulumi.ResourceOptions | None = None, **inputs: Unpack[AuthInputs]) -> None:
         super().__init__(self.TYPE, title, {**inputs, "writer": None, "root": None}, opts)
+
+
+class TransitKey(pulumi.CustomResource):
+    """A key that encrypts for others and never leaves the store."""
+
+    TYPE: ClassVar[str] = "qhs:secrets:TransitKey"
+
+    def __init__(
+        self, title: str, opts: pulumi.ResourceOptions | None = None, **inputs: Unpack[TransitKeyInputs]
+    ) -> None:
+        super().__init__(self.TYPE, title, {**inputs, "exportable": None}, opts)
+
+    exportable: pulumi.Output[bool]
+    """Whether somebody made it one that leaves."""

@@ -18,7 +18,8 @@ WRITER = "# written by "
 _RULE = re.compile(r'^path "([^"]+)" \{ capabilities = \[([^\]]*)\] \}$')
 
 
-def _ordered(names: list[Any]) -> list[Any]:
+def ordered(names: list[Any]) -> list[Any]:
+    """In one order, each once: what differs in that alone is no difference."""
     return sorted(set(names))
 
 
@@ -42,7 +43,7 @@ class PolicySpec(StoreInput):
     """What whoever has it may do, path by path; what no path names is denied."""
 
     name: Word
-    rules: dict[Path, Annotated[list[Right], AfterValidator(_ordered), Field(min_length=1)]]
+    rules: dict[Path, Annotated[list[Right], AfterValidator(ordered), Field(min_length=1)]]
 
 
 class AuthSpec(StoreInput):
@@ -50,8 +51,14 @@ class AuthSpec(StoreInput):
 
     name: Word
     machine: Word
-    policies: Annotated[list[Word], AfterValidator(_ordered), Field(min_length=1)]
+    policies: Annotated[list[Word], AfterValidator(ordered), Field(min_length=1)]
     seconds: int = Field(ge=60, le=86_400, description="for which it is let in at a time")
+
+
+class TransitKeySpec(StoreInput):
+    """A key of the engine for them."""
+
+    name: Word
 
 
 def policy_text(rules: dict[str, list[str]], writer: str) -> str:

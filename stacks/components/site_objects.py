@@ -1,0 +1,47 @@
+"""What a site's object store holds from the beginning: the states of the stacks, and what encrypts their secrets."""
+
+from __future__ import annotations
+
+import pulumi
+
+from stacks.components.declared import Declarations, Declared
+from stacks.components.site_secrets import LET_IN
+from stacks.model.objects import COPIES, STATE_KEY, STATE_USER, STATES, ObjectStore
+from stacks.provider.secret.client import SECRETS, TRANSIT
+from stacks.provider.secret.resources import Auth, Mount, Policy, TransitKey
+from stacks.provider.storage.resources import Bucket, Identity
+from stacks.provider.storage.stores import IDENTITIES, PROVISIONER
+
+
+class SiteObjects(Declared):
+    """A key, two buckets, who may use them, and the store's own way to those who may come in (C-BAK-03, S-066).
+
+    The key of a site is in its own secret store, so that no state is of use to whoever has the objects alone.
+    """
+
+    def __init__(self, site: str, store: ObjectStore, opts: pulumi.ResourceOptions | None = None) -> None:
+        declared: Declarations = {"owner": "vpqh-du-lieu", "level": 4, "serves": ["S-066", "C-BAK-03", "C-DR-09"]}
+        super().__init__("qhs:storage:Site", f"{site}-objects", **declared, props={"site": site}, opts=opts)
+        inside = pulumi.ResourceOptions(parent=self)
+        engine = Mount(f"{site}-{TRANSIT}", inside, site=site, path=TRANSIT, kind="transit", **declared)
+        after = pulumi.ResourceOptions(parent=self, depends_on=[engine])
+        TransitKey(f"{site}-{STATE_KEY}", after, site=site, name=STATE_KEY, **declared)
+        name = f"objects-{store.machine}"
+        rules = {f"{SECRETS}/data/{IDENTITIES}/+": ["read"], f"{SECRETS}/metadata/{IDENTITIES}/": ["list"]}
+        policy = Policy(name, inside, site=site, name=name, rules=rules, **declared)
+        admits = Auth(
+            name,
+            pulumi.ResourceOptions(parent=self, depends_on=[policy]),
+            site=site,
+            name=name,
+            machine=store.machine,
+            policies=[name],
+            seconds=LET_IN,
+            **declared,
+        )
+        makes = Identity(f"{site}-{PROVISIONER}", inside, site=site, name=PROVISIONER, rights=["Admin"], **declared)
+        uses = [f"{right}:{bucket}" for bucket in (STATES, COPIES) for right in ("Read", "Write", "List")]
+        Identity(f"{site}-{STATE_USER}", inside, site=site, name=STATE_USER, rights=uses, **declared)
+        reached = pulumi.ResourceOptions(parent=self, depends_on=[admits, makes])
+        for bucket in (STATES, COPIES):
+            Bucket(f"{site}-{bucket}", reached, site=site, name=bucket, versioned=True, **declared)

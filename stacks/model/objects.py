@@ -1,0 +1,37 @@
+"""The object stores of an estate: where each is, and what the state of the stacks is kept in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stacks.model.estate import Estate
+
+STORE = "object-store"
+"""The service."""
+STATES, COPIES = "pulumi-states", "pulumi-copies"
+"""The buckets of a site: the states of its own stacks, and copies of those of others."""
+STATE_KEY = "pulumi"
+"""What the secret store of a site calls the key that the secrets in both are encrypted with."""
+STATE_USER = "pulumi"
+"""Who reads and writes both."""
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """The object store of a site."""
+
+    machine: str
+    """The one that has its address."""
+    address: str
+    name: str
+    """What its certificate is for."""
+
+
+def object_stores(estate: Estate) -> dict[str, ObjectStore]:
+    """By site; a site without one keeps nothing."""
+    return {
+        machine.site: ObjectStore(machine.name, one.targets[0].texts()[0], f"{STORE}.{estate.domain(machine.site)}")
+        for machine in estate.machines.values()
+        for one in machine.services
+        if one.service == STORE
+    }

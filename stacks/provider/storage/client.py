@@ -1,0 +1,107 @@
+"""A plain client of a site's object store, S3 with boto3. Knows nothing of Pulumi."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+PORT = 443
+REGION = "qhs"
+"""S3 wants one in every signature; the store looks at none."""
+TIMEOUT = 20
+"""Seconds for one answer."""
+ADMITS = 90
+"""Seconds in which a store lets in whoever was made known to it: it looks every 5, and starts anew."""
+_NOT_YET = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "503"}
+
+
+class ObjectsError(Exception):
+    """A store did not do what it was asked: which, what it said, the way out."""
+
+
+def client(name: str, proxy: str, root: Path, who: str, key: str) -> Any:
+    """boto3's of a store by its name; `proxy` leads there."""
+    return boto3.client(
+        "s3",
+        endpoint_url=f"https://{name}",
+        aws_access_key_id=who,
+        aws_secret_access_key=key,
+        region_name=REGION,
+        verify=str(root),
+        config=Config(
+            proxies={"https": proxy},
+            s3={"addressing_style": "path"},
+            retries={"total_max_attempts": 2},
+            connect_timeout=TIMEOUT,
+            read_timeout=TIMEOUT,
+        ),
+    )
+
+
+class Objects:
+    """The store of one site; `s3` is boto3's client."""
+
+    def __init__(self, site: str, s3: Any) -> None:
+        self._site, self._s3 = site, s3
+
+    def buckets(self) -> list[str]:
+        """Raises ObjectsError."""
+        return [one["Name"] for one in self._asked("list its buckets", self._s3.list_buckets).get("Buckets", [])]
+
+    def versioned(self, bucket: str) -> bool:
+        """Whether a bucket keeps what is written over. Raises ObjectsError."""
+        found = self._asked(f"describe {bucket}", self._s3.get_bucket_versioning, Bucket=bucket)
+        return bool(found.get("Status") == "Enabled")
+
+    def make(self, bucket: str) -> None:
+        """Raises ObjectsError."""
+        self._asked(f"make {bucket}", self._s3.create_bucket, Bucket=bucket)
+
+    def keep_versions(self, bucket: str, keep: bool) -> None:
+        """Raises ObjectsError."""
+        status = {"Status": "Enabled" if keep else "Suspended"}
+        self._asked(
+            f"keep versions in {bucket}", self._s3.put_bucket_versioning, Bucket=bucket, VersioningConfiguration=status
+        )
+
+    def names(self, bucket: str, below: str) -> list[str]:
+        """Of objects whose names begin so. Raises ObjectsError."""
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=below)
+        found = self._asked(f"list {below} in {bucket}", lambda: list(pages))
+        return [one["Key"] for page in found for one in page.get("Contents", [])]
+
+    def read(self, bucket: str, name: str) -> bytes:
+        """Raises ObjectsError."""
+        found = self._asked(f"read {name} in {bucket}", self._s3.get_object, Bucket=bucket, Key=name)
+        return bytes(found["Body"].read())
+
+    def delete(self, bucket: str, name: str) -> None:
+        """Raises ObjectsError."""
+        self._asked(f"delete {name} in {bucket}", self._s3.delete_object, Bucket=bucket, Key=name)
+
+    def _asked(self, what: str, ask: Callable[..., Any], **given: Any) -> Any:
+        """Every fault as one message; who is new there is let in after a while."""
+        end = time.monotonic() + ADMITS
+        while True:
+            try:
+                return ask(**given)
+            except ClientError as error:
+                code = error.response.get("Error", {}).get("Code", "")
+                if code in _NOT_YET and time.monotonic() < end:
+                    time.sleep(1)
+                    continue
+                raise self._fault(what, f"{code}: {error.response.get('Error', {}).get('Message', '')}") from None
+            except BotoCoreError as error:
+                raise self._fault(what, f"no connection ({type(error).__name__})") from None
+
+    def _fault(self, what: str, found: str) -> ObjectsError:
+        return ObjectsError(
+            f"the object store of {self._site}, asked to {what}: found {found}; wanted an answer. "
+            "Way out: `qhs up`, which sets it up, or see `journalctl -u 'qhs-objects*'` on its machine"
+        )

@@ -1,0 +1,100 @@
+"""The kinds `qhs:storage:*`: who may come into a site's object store, and its buckets."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from stacks.provider.access import TrustAccess
+from stacks.provider.base import ProviderError, Standing
+from stacks.provider.secret.client import Store
+from stacks.provider.secret.handlers import StoreHandler
+from stacks.provider.specified import SpecifiedHandler
+from stacks.provider.storage.client import Objects, ObjectsError
+from stacks.provider.storage.spec import BucketSpec, IdentitySpec
+from stacks.provider.storage.stores import IDENTITIES, objects
+from stacks.provider.values import Plain
+
+
+class IdentityHandler(StoreHandler):
+    """Somebody's key, which is made here and kept in the secret store alone; the object store fetches it there."""
+
+    NAMED = "name"
+    SPEC = IdentitySpec
+
+    def names(self, found: Store) -> Sequence[str]:
+        return found.secrets(IDENTITIES)
+
+    def outputs(self, urn: str, inputs: Plain) -> Plain:
+        return {"writer": urn}
+
+    def write(self, urn: str, inputs: Plain) -> None:
+        with self._store(inputs["site"]) as found:
+            there = found.secret(_path(inputs)) or {"key": secrets.token_urlsafe(32)}
+            found.keep(_path(inputs), {**there, "rights": inputs["rights"], "writer": urn})
+
+    def read(self, key: str, inputs: Plain) -> tuple[Plain, Plain] | None:
+        with self._store(inputs["site"]) as found:
+            there = found.secret(_path(inputs))
+        return ({**inputs, "rights": there["rights"]}, {"writer": there["writer"]}) if there else None
+
+    def remove(self, urn: str, inputs: Plain) -> None:
+        with self._store(inputs["site"]) as found:
+            there = found.secret(_path(inputs))
+            if there and there["writer"] == urn:
+                found.forget(_path(inputs))
+
+
+class BucketHandler(SpecifiedHandler):
+    """Buckets. What a bucket holds goes with it, so it is never taken away."""
+
+    NAMED = "name"
+    SPEC = BucketSpec
+
+    def key(self, inputs: Plain) -> str:
+        return f"{inputs['site']}/{inputs['name']}"
+
+    def outputs(self, urn: str, inputs: Plain) -> Plain:
+        return {}
+
+    def write(self, urn: str, inputs: Plain) -> None:
+        with self._objects(inputs["site"]) as there:
+            if inputs["name"] not in there.buckets():
+                there.make(inputs["name"])
+            if there.versioned(inputs["name"]) != inputs["versioned"]:
+                there.keep_versions(inputs["name"], inputs["versioned"])
+
+    def read(self, key: str, inputs: Plain) -> tuple[Plain, Plain] | None:
+        with self._objects(inputs["site"]) as there:
+            if inputs["name"] not in there.buckets():
+                return None
+            return {**inputs, "versioned": there.versioned(inputs["name"])}, {}
+
+    def list(self) -> list[Standing]:
+        """At every site."""
+        found = []
+        for site in TrustAccess.read(self.settings.trust_access).objects:
+            with self._objects(site) as there:
+                for name in there.buckets():
+                    inputs = {"site": site, "name": name, "versioned": there.versioned(name)}
+                    found.append(Standing(f"{site}/{name}", None, inputs))
+        return found
+
+    def remove(self, urn: str, inputs: Plain) -> None:
+        raise ProviderError(
+            f"{self.key(inputs)}: what it holds would be gone with it; wanted to be kept. Way out: declare it again, "
+            "or empty it and take it away at the store by hand"
+        )
+
+    @contextmanager
+    def _objects(self, site: str) -> Iterator[Objects]:
+        """Its faults are the user's news."""
+        try:
+            yield objects(self.settings, site)
+        except ObjectsError as error:
+            raise ProviderError(str(error)) from error
+
+
+def _path(inputs: Plain) -> str:
+    return f"{IDENTITIES}/{inputs['name']}"

@@ -1,0 +1,36 @@
+"""The inputs of what stands in an object store: what each may be. No network, no Pulumi."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from stacks.provider.inputs import Input
+from stacks.provider.secret.spec import StoreInput, Word, ordered
+
+BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")]
+Right = Annotated[str, Field(pattern=r"^(Admin|(Read|Write|List):[a-z0-9][a-z0-9-]{1,61}[a-z0-9])$")]
+
+
+class IdentitySpec(StoreInput):
+    """Somebody who may come into the store of a site, and what for."""
+
+    name: Word
+    rights: Annotated[list[Right], AfterValidator(ordered), Field(min_length=1)]
+
+
+class BucketSpec(StoreInput):
+    """A bucket."""
+
+    name: BucketName
+    versioned: bool = Field(description="whether what is written over or deleted is kept")
+
+
+class ObjectStoreAccess(Input):
+    """Where the object store of a site is."""
+
+    machine: Word
+    address: str
+    name: str
+    """What its certificate is for."""
