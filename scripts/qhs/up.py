@@ -14,13 +14,12 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from pathlib import Path
 
-from qhs import ansible, image, names_access, ruleset_access, tools, trust_access
+from qhs import ansible, image, lock, names_access, ruleset_access, tools, trust_access
 from qhs.applied import Applied
-from qhs.engine import Engine, EngineError, configure, ensure_stack, heard, prepare, run_pulumi
+from qhs.engine import Engine, EngineError, configure, ensure_stack, heard, run_pulumi
 from qhs.errors import UserError
 from qhs.inventory import groups
 from qhs.layout import topology
-from qhs.lock import alone
 from qhs.look import look
 from qhs.net.probe.cells import probes
 from qhs.net.probe.run import run
@@ -28,6 +27,7 @@ from qhs.net.probe.vantage import vantages
 from qhs.pki.certify import certify
 from qhs.playbooks import groups_of
 from qhs.progress import Progress
+from qhs.state import homes, moves
 from qhs.twin import inside, lifecycle
 from qhs.twin.names import Twin
 from stacks.model import Estate, load
@@ -99,7 +99,7 @@ def up(environment: str, progress: Progress, *, changed: bool = False) -> Report
     """
     twin = Twin.here()
     report = Report(environment)
-    with _alone(twin):
+    with alone(twin):
         started = time.monotonic()
         estate = load(environment)
         report.limits = estate.inventory.limit_lines()
@@ -124,6 +124,7 @@ def up(environment: str, progress: Progress, *, changed: bool = False) -> Report
         _apply(report, estate, twin, progress, of_layer(ways, "network"))
         _trust(report, estate, twin, progress, {one: wanted.machines[one] for one in played})
         _sign(report, estate, twin, progress, of_layer(ways, "signing"))
+        _keep(report, estate, twin, progress)
         wanted.write(twin.applied)
         _probe(report, estate, twin, progress)
         report.seconds["in all"] = round(time.monotonic() - started, 1)
@@ -201,7 +202,7 @@ def of_layer(ways: Mapping[str, Way], layer: str) -> dict[str, Way]:
 def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress, ways: Mapping[str, Way]) -> None:
     """The network stacks of some sites, side by side: none needs another."""
     with report.phase("pulumi"):
-        engine = prepare(twin.state, progress)
+        engine = homes.engine(twin, progress)
         names_access.write(twin, estate)
         _side_by_side(report, engine, twin, progress, ways)
     report.segments = sum(1 for place in estate.places.values() if place.zone and place.site in estate.active_sites)
@@ -213,7 +214,7 @@ def _sign(report: Report, estate: Estate, twin: Twin, progress: Progress, ways: 
     if not ways:
         return
     with report.phase("signing"):
-        engine = prepare(twin.state, progress)
+        engine = homes.engine(twin, progress)
         trust_access.write(twin, estate)
         founder = str(StackName(estate.inventory.environment, estate.inventory.signing.founds, "signing"))
         if founder in ways and set(ways.values()) != {Way.EXPECT}:
@@ -223,6 +224,14 @@ def _sign(report: Report, estate: Estate, twin: Twin, progress: Progress, ways: 
             progress(f"signing: the stand-in authority gave certificates for {', '.join(certified)}")
             ways = {founder: Way.BELIEVE, **ways}
         _side_by_side(report, engine, twin, progress, ways)
+
+
+def _keep(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
+    """Every state at its own site, and copies at the others of those that changed."""
+    with report.phase("state"):
+        engine = homes.engine(twin, progress)
+        moves.adopt(engine, twin, estate, progress)
+        report.warnings += moves.copy(engine, twin, estate, homes.uncopied(twin), progress)
 
 
 def _side_by_side(report: Report, engine: Engine, twin: Twin, progress: Progress, ways: Mapping[str, Way]) -> None:
@@ -235,20 +244,28 @@ def _side_by_side(report: Report, engine: Engine, twin: Twin, progress: Progress
 def _up(engine: Engine, twin: Twin, stack: str, progress: Progress, way: Way) -> str:
     """Apply a stack; what the engine said."""
     progress(f"pulumi: up of {stack}")
-    within = inside.command(twin, [])
     try:
         ensure_stack(engine, stack)
         for key, value in _settings(twin, stack).items():
             configure(engine, stack, f"qhs:{key}", str(value))
-        if way is Way.EXPECT:
-            with suppress(EngineError):  # whatever it finds, the update finds too
-                return run_pulumi(engine, ["preview", "--refresh", "--expect-no-changes"], stack=stack, inside=within)
-        # Never --skip-preview: policies of a whole stack judge at the end of a phase, so only a preview lets them
-        # refuse before anything is applied.
-        refresh = f"--refresh={str(way is not Way.BELIEVE).lower()}"
-        return run_pulumi(engine, ["up", "--yes", refresh], stack=stack, inside=within)
+        return _applied(engine, twin, stack, way)
     except EngineError as error:
         raise UserError(f"{stack}: {error}", "put right what it names, then `qhs up`") from None
+
+
+def _applied(engine: Engine, twin: Twin, stack: str, way: Way) -> str:
+    within = inside.command(twin, [])
+    if way is Way.EXPECT:
+        with suppress(EngineError):  # whatever it finds, the update finds too
+            return run_pulumi(engine, ["preview", "--refresh", "--expect-no-changes"], stack=stack, inside=within)
+    # Never --skip-preview: policies of a whole stack judge at the end of a phase, so only a preview lets them
+    # refuse before anything is applied.
+    refresh = f"--refresh={str(way is not Way.BELIEVE).lower()}"
+    older = homes.changing(twin, stack)
+    said = run_pulumi(engine, ["up", "--yes", refresh], stack=stack, inside=within)
+    if not older and not counted(said, stack)[0]:
+        homes.copied(twin, stack)
+    return said
 
 
 def _settings(twin: Twin, stack: str) -> dict[str, Path]:
@@ -303,14 +320,14 @@ def _probe(report: Report, estate: Estate, twin: Twin, progress: Progress) -> No
     progress(f"probe: {len(results)} packets, {len(report.disagreements)} disagree with the catalogue")
 
 
-def _alone(twin: Twin) -> AbstractContextManager[None]:
+def alone(twin: Twin) -> AbstractContextManager[None]:
     """Neither another `qhs up` nor a `qhs down` runs beside this one. Raises UserError."""
-    return alone(twin.up_lock, f"`qhs up` of twin {twin.name}")
+    return lock.alone(twin.up_lock, f"`qhs up` of twin {twin.name}")
 
 
 def down(progress: Progress) -> None:
     """Take the twin away, with everything that was known about it: nothing of it outlives its machines."""
     twin = Twin.here()
-    with _alone(twin):
+    with alone(twin):
         lifecycle.down(progress, twin)
         shutil.rmtree(twin.state, ignore_errors=True)

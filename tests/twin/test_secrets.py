@@ -16,9 +16,12 @@ from qhs import names_access, pki, ruleset_access
 from qhs.pki.credentials import PROVISIONER, PROVISIONERS
 from qhs.twin import endpoint
 from qhs.twin.names import Twin
+from stacks.model.objects import STATE_USER, object_stores
+from stacks.provider.storage.stores import IDENTITIES
+from stacks.provider.storage.stores import PROVISIONER as PROVISIONER_OF_BUCKETS
 from tests.twin.conftest import WatchedUp
 from tests.twin.hosts import Hosts
-from tests.twin.trust import pins
+from tests.twin.trust import ESTATE, of_store, pins
 
 pytestmark = pytest.mark.live
 
@@ -35,8 +38,15 @@ def secrets(twin: Twin) -> dict[Path, bytes]:
 
 
 def in_stores(twin: Twin) -> dict[Path, bytes]:
-    """The PINs of tokens, which lie in no file at all: by where they stand in a store."""
-    return {Path(at) / name: text.encode() for at, own in pins(twin).items() for name, text in own.items()}
+    """PINs of tokens and keys to the object stores, which lie in no file at all: by where they stand in a store."""
+    found = {Path(at) / name: text.encode() for at, own in pins(twin).items() for name, text in own.items()}
+    for site in object_stores(ESTATE):
+        for name in (PROVISIONER_OF_BUCKETS, STATE_USER):
+            at = f"{IDENTITIES}/{name}"
+            kept = of_store(twin, site, lambda there, at=at: there.secret(at))
+            assert kept
+            found[Path(site) / at] = str(kept["key"]).encode()
+    return found
 
 
 def mark(secret: str) -> bytes:

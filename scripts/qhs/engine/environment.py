@@ -3,8 +3,8 @@
 import os
 import secrets
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from qhs.engine.host import with_language_host
@@ -16,16 +16,28 @@ POLICY_PACK = CLONE / "policies" / "pack"
 
 
 @dataclass(frozen=True)
+class Home:
+    """Where the state of a stack is, if not in the state folder."""
+
+    name: str
+    reached: Sequence[str]
+    """The start of a command line that runs the rest of it where the state can be read and written."""
+
+
+@dataclass(frozen=True)
 class Engine:
     """The engine's program, the folder of its state, and the environment for both."""
 
     program: Path
     state: Path
     environ: Mapping[str, str]
+    homes: Mapping[str, Home] = field(default_factory=dict)
+    """Of the stacks whose states have left the state folder."""
 
     def settings(self, stack: str) -> Path:
         """The settings file of a stack: never in the tree, since it belongs to this state."""
-        return self.state / "settings" / f"Pulumi.{stack}.yaml"
+        home = self.homes.get(stack)
+        return self.state / "settings" / (home.name if home else "") / f"Pulumi.{stack}.yaml"
 
 
 def prepare(state: Path, progress: Progress = silent, policy_pack: Path | None = POLICY_PACK) -> Engine:

@@ -5,7 +5,9 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from qhs.child import mortal
 from qhs.engine.environment import Engine
@@ -38,14 +40,17 @@ def run_pulumi(
     inside: Sequence[str] = (),
     on_line: Progress | None = None,
     cwd: Path = CLONE,
+    given: str | None = None,
 ) -> str:
     """Run `pulumi ARGS`, never asking a question, and return what it printed on standard output.
 
     Both streams go to `on_line` as they come. `inside` is the start of a command line that runs the rest of it in
-    another namespace. Ctrl-C is handed on to the engine once each time it is pressed, as the engine wants it: the first
-    ends what runs in good order, a second at once. Raises EngineError.
+    another namespace; where the stack's state has a home of its own, it is run there. `given` is what it reads. Ctrl-C
+    is handed on to the engine once each time it is pressed, as the engine wants it: the first ends what runs in good
+    order, a second at once. Raises EngineError.
     """
-    command = [*inside, str(engine.program), *args, "--non-interactive", "--color=never"]
+    home = engine.homes.get(stack) if stack else None
+    command = [*(home.reached if home else inside), str(engine.program), *args, "--non-interactive", "--color=never"]
     if stack:
         command += ["--stack", stack]
     if stack and args[0] in _READ_SETTINGS:
@@ -62,7 +67,7 @@ def run_pulumi(
         mortal(command, signal.SIGTERM),
         env=dict(engine.environ),
         cwd=cwd,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -75,6 +80,8 @@ def run_pulumi(
         ]
         for reader in readers:
             reader.start()
+        if process.stdin and given is not None:
+            _give(process.stdin, given)
         interrupted = _wait(process)
         for reader in readers:
             reader.join()
@@ -89,6 +96,12 @@ def _read(stream: Iterable[str] | None, takers: list[Callable[[str], None]]) -> 
     for line in stream or ():
         for take in takers:
             take(line.rstrip("\n"))
+
+
+def _give(stream: IO[str], text: str) -> None:
+    """It may end before it has read all of it, and says why."""
+    with suppress(BrokenPipeError), stream:
+        stream.write(text)
 
 
 def _wait(process: "subprocess.Popen[str]") -> bool:

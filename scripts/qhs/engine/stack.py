@@ -2,6 +2,7 @@
 
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -17,9 +18,11 @@ def ensure_stack(engine: Engine, stack: str, project: Path = CLONE, on_line: Pro
     """Make the stack, and its settings, unless they are there. Raises EngineError.
 
     The settings hold what the state folder's passphrase encrypts, so they lie in the state folder too. A lock whose
-    holder died on this machine is taken away.
+    holder died on this machine is taken away. A stack whose state has a home of its own is there, or is lost.
     """
-    name = yaml.safe_load((project / "Pulumi.yaml").read_text())["name"]
+    if stack in engine.homes:
+        return
+    name = _name(project)
     backend = backend_folder(engine) / ".pulumi"
     for lock in (backend / "locks" / "organization" / name / stack).glob("*.json"):
         _release(lock, on_line)
@@ -28,11 +31,30 @@ def ensure_stack(engine: Engine, stack: str, project: Path = CLONE, on_line: Pro
         if not own.exists():
             run_pulumi(engine, ["config", "refresh", "--force"], stack=stack, cwd=project, on_line=on_line)
         return
+    forget(engine, stack, project)
+    make_stack(engine, stack, project=project, on_line=on_line)
+
+
+def make_stack(
+    engine: Engine, stack: str, *options: str, project: Path = CLONE, on_line: Progress | None = None
+) -> None:
+    """Make a stack that is not there, and its settings. Raises EngineError."""
+    own = engine.settings(stack)
+    own.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     own.unlink(missing_ok=True)
     # The engine writes a new stack's settings beside the project file: this one stands in for it.
-    _put(own.parent / "Pulumi.yaml", f"name: {name}\nruntime: python\n")
-    (backend / "stacks" / name / f"{stack}.json").unlink(missing_ok=True)
-    run_pulumi(engine, ["stack", "init", stack], cwd=own.parent, on_line=on_line)
+    _put(own.parent / "Pulumi.yaml", f"name: {_name(project)}\nruntime: python\n")
+    run_pulumi(engine, ["stack", "init", *options], stack=stack, cwd=own.parent, on_line=on_line)
+
+
+def forget(engine: Engine, stack: str, project: Path = CLONE) -> None:
+    """Have no state of a stack in the state folder, and no settings for one."""
+    replace(engine, homes={}).settings(stack).unlink(missing_ok=True)
+    (backend_folder(engine) / ".pulumi" / "stacks" / _name(project) / f"{stack}.json").unlink(missing_ok=True)
+
+
+def _name(project: Path) -> str:
+    return str(yaml.safe_load((project / "Pulumi.yaml").read_text())["name"])
 
 
 def _put(file: Path, text: str) -> None:
@@ -60,12 +82,18 @@ def backend_folder(engine: Engine) -> Path:
 
 
 def _release(lock: Path, on_line: Progress | None) -> None:
-    holder = json.loads(lock.read_text())
-    if holder["hostname"] != socket.gethostname() or _lives(holder["pid"]):
+    if not (holder := abandoned(lock.read_bytes())):
         return
     if on_line:
-        on_line(f"taking over from pid {holder['pid']}, which ended without releasing {lock.parent.name}")
+        on_line(f"taking over from pid {holder}, which ended without releasing {lock.parent.name}")
     lock.unlink(missing_ok=True)
+
+
+def abandoned(lock: bytes) -> int | None:
+    """The process of this machine that left a lock behind; None: its holder lives, or is elsewhere."""
+    holder = json.loads(lock)
+    here = holder["hostname"] == socket.gethostname()
+    return int(holder["pid"]) if here and not _lives(holder["pid"]) else None
 
 
 def _lives(pid: int) -> bool:
