@@ -131,6 +131,7 @@ def test_another_node_leads_when_the_leader_dies(twin: Twin, hosts: Hosts) -> No
 
 
 def test_one_hsm_is_enough_to_start_and_none_is_told(hosts: Hosts) -> None:
+    """T-E15: by the node itself and by its metrics, of which the alert is; an HSM that is back is all that it needs."""
     node = next(one.name for one in NODES["qhdc"] if HSM not in one.roles)
     start = hosts.say("date +%s", [node])[node].strip()
     hosts.say("systemctl stop qhs-unseal.socket", OPENERS[:1])
@@ -139,7 +140,13 @@ def test_one_hsm_is_enough_to_start_and_none_is_told(hosts: Hosts) -> None:
     try:
         hosts.say("systemctl restart qhs-openbao.service || true", [node])
         said = hosts.say(f"journalctl --unit=qhs-openbao --since=@{start} --output=cat", [node])[node]
+        await_(lambda: reported(hosts, node) == "qhs_secret_store_serves 0\n")
     finally:
         hosts.say("systemctl start qhs-unseal.socket", OPENERS)
+    await_(lambda: reported(hosts, node) == "qhs_secret_store_serves 1\n", 90)
     assert f"no HSM of the site gives the seal key out: {OPENERS[0]}: " in said
     assert f"; {OPENERS[1]}: " in said
+
+
+def reported(hosts: Hosts, node: str) -> str:
+    return hosts.say("cat /var/lib/prometheus/node-exporter/qhs_openbao.prom", [node])[node]

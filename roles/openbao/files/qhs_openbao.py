@@ -4,6 +4,7 @@
     seal-key  get the seal key from an HSM of the site into memory, for a server that is about to start
     settled   wait until the server serves, or says that the store is not there yet
     check     say why this node does not serve, and exit with 2; or nothing
+    report    write down for metrics whether this node serves
     begun     exit with 0 where this node knows of a store, 2 where it says that there is none, else 1
     begin     have the next start of the server begin one
 
@@ -29,6 +30,7 @@ SEAL = """seal "static" {{
 }}
 """
 TLS = Path("/etc/qhs/tls")
+METRICS = Path("/var/lib/prometheus/node-exporter/qhs_openbao.prom")
 PATIENCE = 10  # seconds for an answer
 SETTLED = 80  # seconds for a server to serve; systemd gives it 90
 KEY_SIZE, LONGEST = 32, 1024  # bytes of a key, and of any answer
@@ -130,6 +132,14 @@ def settled() -> None:
         time.sleep(0.5)
 
 
+def report() -> None:
+    """For the alert that a store is sealed."""
+    new = METRICS.with_suffix(".new")
+    new.write_text(f"qhs_secret_store_serves {int(not check())}\n")
+    new.chmod(0o644)
+    new.rename(METRICS)
+
+
 def main() -> int:
     """Runs one verb. Returns the exit code."""
     os.umask(0o077)
@@ -137,6 +147,9 @@ def main() -> int:
         case ["check"]:
             print(found := check(), end="")
             return 2 if found else 0
+        case ["report"]:
+            report()
+            return 0
         case ["begin"]:
             BEGIN.write_text("BEGIN=-config=/etc/qhs/openbao/begin.json\n")
             return 0
