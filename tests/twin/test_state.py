@@ -137,18 +137,18 @@ def test_a_key_that_is_taken_away_lets_nobody_in_any_more(twin: Twin) -> None:
     guest = {"key": "k" * 40, "rights": ["Admin"], "writer": ""}
     of_store(twin, "ndc", lambda found: found.keep(f"{IDENTITIES}/guest", guest))
 
-    def let_in() -> bool:
+    def refused() -> str:
         try:
             s3(twin, "ndc", lambda one: one.list_buckets(), "guest", guest["key"])
-        except ClientError:
-            return False
-        return True
+        except ClientError as error:
+            return str(error.response["Error"]["Code"])
+        return ""
 
     try:
-        await_(let_in)
+        await_(lambda: refused() == "")
     finally:
         of_store(twin, "ndc", lambda found: found.forget(f"{IDENTITIES}/guest"))
-    await_(lambda: not let_in())
+    await_(lambda: refused() == "InvalidAccessKeyId")
 
 
 def test_no_other_port_of_the_store_is_there(hosts: Hosts) -> None:

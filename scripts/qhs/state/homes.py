@@ -71,7 +71,7 @@ def own(estate: Estate, stack: str) -> str:
 
 def reached(twin: Twin, site: str, stack: str, bucket: str = STATES) -> list[str]:
     """The start of a command line that runs the rest of it where a bucket of a site can be used."""
-    return inside.command(twin, [sys.executable, "-m", "qhs.state.through", site, bucket, stack])
+    return inside.command(twin, [sys.executable, "-m", "qhs.state.through", twin.name, site, bucket, stack])
 
 
 def _home(twin: Twin, stack: str, site: str, bucket: str) -> Home:

@@ -1,6 +1,6 @@
 """Runs a command of the engine whose state is in the object store of a site, in the network of the twin.
 
-    python -m qhs.state.through SITE BUCKET STACK COMMAND...
+    python -m qhs.state.through TWIN SITE BUCKET STACK COMMAND...
 
 What lets the command in lies on no disk: the key to the object store in a file of this process's memory, and in the
 command's environment a token of the secret store, good for half an hour, which decrypts the secrets of the state. Both
@@ -37,9 +37,9 @@ FOREIGN = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "a
 """What would lead a client of ours elsewhere."""
 
 
-def main(site: str, bucket: str, stack: str, *command: str) -> int:
+def main(name: str, site: str, bucket: str, stack: str, *command: str) -> int:
     """Returns the command's exit code; 1 with a line on standard error where it cannot be run."""
-    twin = Twin.here()
+    twin = Twin(name)
     settings = Settings(ssh_config=ruleset_access.write(twin), trust_access=trust_access.file(twin))
     try:
         access = TrustAccess.read(settings.trust_access)
