@@ -239,6 +239,27 @@ class StorePolicy(Resource):
     rules: Maybe[dict[str, Texts]]
 
 
+class SecretStore(Resource):
+    """The secret store of a site."""
+
+    site: Maybe[str]
+    nodes: Texts
+
+
+class TransitKey(Resource):
+    """A key of a secret store that encrypts for others."""
+
+    site: Maybe[str]
+    exportable: Maybe[bool] = True
+
+
+class ObjectStore(Resource):
+    """The object store of a site, which has states and copies of states."""
+
+    site: Maybe[str]
+    machine: Maybe[str]
+
+
 TYPES: Final[Mapping[str, type[Resource]]] = {
     "qhs:network:Site": Site,
     "qhs:network:Segment": Segment,
@@ -252,12 +273,12 @@ TYPES: Final[Mapping[str, type[Resource]]] = {
     "qhs:signing:Key": SigningKey,
     "qhs:signing:Request": Resource,
     "qhs:signing:Certificate": SigningCertificate,
-    "qhs:secrets:Site": Resource,
+    "qhs:secrets:Site": SecretStore,
     "qhs:secrets:Mount": Resource,
     "qhs:secrets:Policy": StorePolicy,
     "qhs:secrets:Auth": Resource,
-    "qhs:secrets:TransitKey": Resource,
-    "qhs:storage:Site": Resource,
+    "qhs:secrets:TransitKey": TransitKey,
+    "qhs:storage:Site": ObjectStore,
     "qhs:storage:Identity": Resource,
     "qhs:storage:Bucket": Resource,
 }

@@ -8,6 +8,7 @@ from policies.rules.agents import Filtered, Inspected, Scanned, Watched
 from policies.rules.base import Rule, idle, run
 from policies.rules.central_logs import CentralLogs
 from policies.rules.clock import InternalTime
+from policies.rules.copies import KeyElsewhere
 from policies.rules.devices import NoStandIn
 from policies.rules.ends import ByBastion, ByProxy, DatabasesApart, StateBodies, WirelessApart
 from policies.rules.flows import NoAny
@@ -55,6 +56,7 @@ REGISTRY: Final[tuple[type[Rule[Any]], ...]] = (
     StrongKeys,
     StrongHashes,
     StampsAlone,
+    KeyElsewhere,
 )
 """Rules for plans."""
 

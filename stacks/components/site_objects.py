@@ -21,7 +21,8 @@ class SiteObjects(Declared):
 
     def __init__(self, site: str, store: ObjectStore, opts: pulumi.ResourceOptions | None = None) -> None:
         declared: Declarations = {"owner": "vpqh-du-lieu", "level": 4, "serves": ["S-066", "C-BAK-03", "C-DR-09"]}
-        super().__init__("qhs:storage:Site", f"{site}-objects", **declared, props={"site": site}, opts=opts)
+        props = {"site": site, "machine": store.machine}
+        super().__init__("qhs:storage:Site", f"{site}-objects", **declared, props=props, opts=opts)
         inside = pulumi.ResourceOptions(parent=self)
         engine = Mount(f"{site}-{TRANSIT}", inside, site=site, path=TRANSIT, kind="transit", **declared)
         after = pulumi.ResourceOptions(parent=self, depends_on=[engine])

@@ -6,7 +6,7 @@ import pulumi
 
 from stacks.components.declared import Declarations, Declared
 from stacks.model import Estate
-from stacks.model.signing import devices
+from stacks.model.signing import devices, stores
 from stacks.provider.secret.client import SECRETS
 from stacks.provider.secret.resources import Auth, Mount, Policy
 
@@ -19,7 +19,8 @@ class SiteSecrets(Declared):
 
     def __init__(self, estate: Estate, site: str, opts: pulumi.ResourceOptions | None = None) -> None:
         declared: Declarations = {"owner": "vpqh-attt", "level": 4, "serves": ["S-066", "C-SIG-02"]}
-        super().__init__("qhs:secrets:Site", f"{site}-secrets", **declared, props={"site": site}, opts=opts)
+        props = {"site": site, "nodes": list(stores(estate)[site])}
+        super().__init__("qhs:secrets:Site", f"{site}-secrets", **declared, props=props, opts=opts)
         inside = pulumi.ResourceOptions(parent=self)
         Mount(f"{site}-{SECRETS}", inside, site=site, path=SECRETS, kind="kv", **declared)
         for machine in devices(estate, site):

@@ -18,9 +18,10 @@ from stacks.model import load
 from stacks.name import StackName
 from stacks.provider.__main__ import KINDS
 from stacks.provider.base import Settings
+from stacks.provider.secret.resources import TransitKey
 from stacks.provider.signing.resources import Key
 
-SHOWN = (Key.TYPE,)
+SHOWN = (Key.TYPE, TransitKey.TYPE)
 """Kinds of which rules judge outputs."""
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 

@@ -53,6 +53,9 @@ NEEDED = {
     "qhs:signing:Key": ["site", "token", "devices", "label", "algorithm", "use"],
     "qhs:signing:Certificate": ["site", "token", "devices", "label", "authority", "anchor", "chain"],
     "qhs:secrets:Policy": ["rules"],
+    "qhs:secrets:Site": ["site", "nodes"],
+    "qhs:secrets:TransitKey": ["site"],
+    "qhs:storage:Site": ["site", "machine"],
 }
 
 
