@@ -16,6 +16,7 @@ from qhs import mirror_access, names_access, pki, ruleset_access
 from qhs.child import mortal
 from qhs.errors import UserError
 from qhs.folders import CLONE
+from qhs.pki.files import SIGNERS_BELIEVE
 from qhs.progress import Progress
 from qhs.twin import access, inside
 from qhs.twin.names import Twin
@@ -129,7 +130,10 @@ def beside(environ: Mapping[str, str]) -> dict[str, list[str]]:
     files = {
         "all": [own / "root.crt", own / "users.pub", own / "revoked", packages / "key.asc"],
         "role_secrets": [own / "provisioners.crt"],
-        "role_hsm": [own / "root.crt", own / "signatories.crt"],
+        "role_hsm": [
+            own / "root.crt",
+            *(file(own) for one in SIGNERS_BELIEVE for file in (one.certificate, one.revoked)),
+        ],
         "role_bastion": [own / "people.json"],
         "service_packages": [packages / "Packages", packages / "InRelease"],
         "service_names_primary": [Path(environ["QHS_NAMES_KEY_FILE"])],

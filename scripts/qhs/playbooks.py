@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -14,7 +16,16 @@ PLAYBOOKS = CLONE / "scripts" / "playbooks"
 
 def groups_of(playbook: str) -> set[str]:
     """The groups of the inventory that a playbook plays on."""
-    return {play["hosts"] for play in yaml.safe_load((PLAYBOOKS / playbook).read_text())}
+    return {play["hosts"] for play in plays(playbook)}
+
+
+def plays(playbook: str) -> Iterator[dict[str, Any]]:
+    """Of a playbook and of those that it brings in."""
+    for play in yaml.safe_load((PLAYBOOKS / playbook).read_text()):
+        if imported := play.get("ansible.builtin.import_playbook"):
+            yield from plays(imported)
+        else:
+            yield play
 
 
 def runs_on(playbooks: Path = PLAYBOOKS) -> dict[str, list[str]]:

@@ -18,7 +18,7 @@ import yaml
 
 from qhs.inventory import inventory
 from qhs.layout import topology
-from qhs.playbooks import PLAYBOOKS, groups_of, runs_on
+from qhs.playbooks import groups_of, plays, runs_on
 from qhs.twin import lifecycle, outage
 from qhs.twin.names import Twin
 from stacks.model import load
@@ -75,8 +75,7 @@ class Told:
 
 def owned(playbook: str) -> set[str]:
     """The files of the roles that a playbook plays."""
-    plays = yaml.safe_load((PLAYBOOKS / TRUST).read_text())
-    trusted = {path for play in plays for role in play["roles"] for path in OWNED_BY[role["role"]]}
+    trusted = {path for play in plays(TRUST) for role in play["roles"] for path in OWNED_BY[role["role"]]}
     return trusted if playbook == TRUST else set(OWNED) - trusted
 
 

@@ -21,7 +21,7 @@ def looked_up() -> set[tuple[str, str, str]]:
 
     But for `hosts/`, which a site's machines answer with while they are configured.
     """
-    lookup = re.compile(r"(?:'ansible.builtin.env', '(\w+)'\)|package_mirror_files)(?: ~ '(/[\w.]+)/?')?")
+    lookup = re.compile(r"(?:'ansible.builtin.env', '(\w+)'\)|package_mirror_files)(?: ~ '(/[\w.-]+)/?')?")
     plays = [play for path in PLAYBOOKS.glob("*.yml") for play in yaml.safe_load(path.read_text()) if "hosts" in play]
     return {
         (play["hosts"], variable or "QHS_PACKAGES", file)

@@ -11,7 +11,6 @@ from typing import Any
 
 import jwt
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from refusing import NoSignatureError
@@ -19,6 +18,7 @@ from releasing import LATE, LONGEST, Releases
 
 from qhs.pki.credentials import SIGNATORIES, Issuer
 from qhs.signing.client import Credential
+from tests.unit.test_signer_vouching import believing
 
 DIGEST = bytes(range(32))
 ASKED = {"key": "nguoi-ky-01", "digest": DIGEST.hex(), "algorithm": "sha256", "form": "pades"}
@@ -28,12 +28,13 @@ ASKED = {"key": "nguoi-ky-01", "digest": DIGEST.hex(), "algorithm": "sha256", "f
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pki")
     SIGNATORIES.ensure(folder)
+    SIGNATORIES.ensure_list(folder)
     return folder
 
 
 @pytest.fixture
 def releases(own: Path) -> Releases:
-    return Releases(x509.load_pem_x509_certificate(SIGNATORIES.certificate(own).read_bytes()))
+    return Releases(believing(own))
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_it_is_good_again_where_nothing_was_signed(releases: Releases, credentia
 def test_it_is_forgotten_no_sooner_than_it_is_too_old(own: Path, credential: Credential) -> None:
     began = time.time()
     now = [began]
-    releases = Releases(x509.load_pem_x509_certificate(SIGNATORIES.certificate(own).read_bytes()), lambda: now[0])
+    releases = Releases(believing(own), lambda: now[0])
     statement = released(credential, seconds=30)
     with releases.used(statement, ASKED):
         pass
@@ -109,7 +110,7 @@ def test_a_credential_of_another_authority_is_not_believed(releases: Releases, t
     another = Issuer("another", "QHS signatories")
     another.ensure(tmp_path)
     stranger = Credential.read(another.current(tmp_path, "nguoi-ky-01"))
-    assert refused(releases, released(stranger)) == "unknown-signatory"
+    assert refused(releases, released(stranger)) == "credential-unknown"
 
 
 def test_a_credential_that_has_ended_is_not_believed(releases: Releases, tmp_path: Path, own: Path) -> None:
@@ -117,6 +118,12 @@ def test_a_credential_that_has_ended_is_not_believed(releases: Releases, tmp_pat
         (tmp_path / file.name).write_bytes(file.read_bytes())
     old = Credential.read(SIGNATORIES.current(tmp_path, "nguoi-ky-01", datetime.now(UTC) - timedelta(days=1)))
     assert refused(releases, released(old)) == "credential-expired"
+
+
+def test_a_credential_that_was_revoked_releases_nothing(own: Path) -> None:
+    stolen = Credential.read(SIGNATORIES.current(own, "nguoi-ky-09"))
+    SIGNATORIES.revoke(own, stolen.certificate)
+    assert refused(Releases(believing(own)), released(stolen, key="nguoi-ky-09")) == "credential-revoked"
 
 
 def by_hand(credential: Credential, by: Any, algorithm: str, **claims: Any) -> str:
@@ -152,4 +159,4 @@ def test_only_the_credentials_own_key_counts(
     "text", ["", "a.b.c", "é", f"{base64.urlsafe_b64encode(json.dumps({'alg': 'ES256'}).encode()).decode()}.e30.e30"]
 )
 def test_what_is_no_statement_is_refused(releases: Releases, text: str) -> None:
-    assert refused(releases, text) == "unknown-signatory"
+    assert refused(releases, text) == "credential-unknown"

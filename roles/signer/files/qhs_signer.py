@@ -22,7 +22,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -30,16 +30,17 @@ from typing import Any
 import working
 from aiohttp import web
 from chained import Chained
-from cryptography import x509
 from learning import AbsentError, Known, learned
 from refusing import NoSignatureError
 from releasing import BOUND, Releases
 from stamping import HASHES, LARGEST, BadRequestError, asked, granted, imprint_of, refused, stamp
 from timing import clock_off
+from vouching import Authority, Files
 from wrapping import packed, signed_data, with_time
 
-SETTINGS = Path("/etc/qhs/signer/signer.json")
-AUTHORITY = Path("/etc/qhs/signer/signatories.crt")
+ETC = Path("/etc/qhs/signer")
+SIGNATORIES, ISSUER = "signatories", "issuer"
+"""The authorities of credentials, and of the certificates of keys."""
 TLS = Path("/etc/qhs/tls")
 STATE = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/qhs-signer"))
 METRICS = Path("/var/lib/prometheus/node-exporter/qhs_signer.prom")
@@ -61,7 +62,10 @@ class Service:
         self._known = Known()
         self._pool = _pool()
         self._log = Chained(STATE / "log.jsonl")
-        self._releases = Releases(x509.load_pem_x509_certificate(AUTHORITY.read_bytes()))
+        self._issuer = _authority(ISSUER, "certificate")
+        signatories = _authority(SIGNATORIES, "credential")
+        self._releases = Releases(signatories)
+        self._lists_end = min(one.until for one in (signatories, self._issuer))
         self._away = "it has not signed yet"
         self._lacking: dict[str, str] = {}
         """Keys that the device does not sign with, and why."""
@@ -88,13 +92,14 @@ class Service:
         if given["form"] == "raw":
             return await self._device(given["key"], algorithm, digest)
         at = datetime.now(UTC) if given["form"] == "cades" else None
+        stamping = self._stamping()  # who could not stamp it does not sign it either
 
         async def by_key(over: bytes) -> bytes:
             return await self._device(given["key"], algorithm, over)
 
         signed = await signed_data(digest, algorithm, chain, by_key, signed_at=at)
         signature = signed["signer_infos"][0]["signature"].native
-        with_time(signed, (await stamp(imprint_of(signature), *self._stamping())).dump())
+        with_time(signed, (await stamp(imprint_of(signature), *stamping)).dump())
         return packed(signed)
 
     async def time_stamp(self, request: web.Request) -> web.Response:
@@ -103,6 +108,9 @@ class Service:
             answer = await granted(asked(await request.read()), *self._stamping())
         except BadRequestError as error:
             answer = refused(error)
+        except NoSignatureError as error:
+            self._log.add(did="refused", key=TIME_STAMP, why=error.code, peer=peer(request, self._fronts))
+            raise
         return web.Response(body=answer, content_type="application/timestamp-reply")
 
     async def keys(self, _: web.Request) -> web.Response:
@@ -123,12 +131,8 @@ class Service:
             raise NoSignatureError(404, "no-key", f"{key}: no key of this service")
         if key not in self._known.chains:
             raise NoSignatureError(503, "no-certificate", f"{key}: no certificate is known of it yet")
-        chain, now = self._known.chains[key], datetime.now(UTC)
-        leaf = _leaf(chain[0])
-        if not leaf.not_valid_before_utc <= now < leaf.not_valid_after_utc:
-            raise NoSignatureError(
-                403, "certificate-expired", f"{key}: its certificate ended {leaf.not_valid_after_utc}"
-            )
+        chain = self._known.chains[key]
+        self._issuer.vouched(chain[0])
         return chain
 
     def _stamping(self) -> tuple[list[bytes], Any]:
@@ -187,7 +191,7 @@ class Service:
             await self._learn()
             await self._try_all()
             self._again.clear()  # what this look found itself is no news
-            _tell(self._away, len(self._lacking))
+            _tell(self._away, len(self._lacking), self._lists_end)
             lacking = self._away or self._lacking or self._known.chains.keys() != self._settings["keys"].keys()
             try:
                 await asyncio.wait_for(self._again.wait(), wait if lacking else LEARN_AGAIN)
@@ -269,9 +273,8 @@ async def told(request: web.Request, handler: Any) -> web.StreamResponse:
     return response
 
 
-@lru_cache(256)
-def _leaf(der: bytes) -> x509.Certificate:
-    return x509.load_der_x509_certificate(der)
+def _authority(name: str, holds: str) -> Authority:
+    return Authority(holds, Files(ETC / f"{name}.crt", ETC / f"{name}.crl", STATE / f"{name}.crl"))
 
 
 def _pool() -> ProcessPoolExecutor:
@@ -279,10 +282,11 @@ def _pool() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn"))
 
 
-def _tell(away: str, lacking: int) -> None:
+def _tell(away: str, lacking: int, lists_end: datetime) -> None:
     """For the alert that a device does not sign: of one length, so that nobody reads half of it."""
     with suppress(OSError), METRICS.open("r+") as file:
         file.write(f"qhs_signer_device_up {int(not away)}\nqhs_signer_keys_lacking {lacking:04}\n")
+        file.write(f"qhs_signer_lists_end_seconds {int(lists_end.timestamp()):010}\n")
 
 
 def application(settings: dict[str, Any]) -> web.Application:
@@ -307,7 +311,7 @@ def application(settings: dict[str, Any]) -> web.Application:
 def context() -> ssl.SSLContext:
     """For whoever has a certificate that the estate's root, or the authority of signatories, vouches for."""
     made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(TLS / "ca.crt"))
-    made.load_verify_locations(cafile=str(AUTHORITY))
+    made.load_verify_locations(cafile=str(ETC / f"{SIGNATORIES}.crt"))
     made.minimum_version = ssl.TLSVersion.TLSv1_3
     made.verify_mode = ssl.CERT_REQUIRED
     made.load_cert_chain(TLS / "machine.crt", TLS / "machine.key")
@@ -316,7 +320,7 @@ def context() -> ssl.SSLContext:
 
 def main() -> None:
     """Serves until it is told to stop; told to reload, with the certificate that the machine has by now."""
-    settings, secure = json.loads(SETTINGS.read_text()), context()
+    settings, secure = json.loads((ETC / "signer.json").read_text()), context()
     signal.signal(signal.SIGHUP, lambda *_: secure.load_cert_chain(TLS / "machine.crt", TLS / "machine.key"))
     web.run_app(
         application(settings),

@@ -7,7 +7,6 @@ import base64
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any
 
 import jwt
@@ -15,22 +14,20 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from refusing import NoSignatureError
+from vouching import Authority
 
 ALGORITHMS = ["ES256", "ES384"]
 LONGEST = 120  # seconds that a statement may be good for
 LATE = 5  # seconds by which clocks may differ
-MOST = 4096  # credentials that are remembered
 BOUND = ("key", "digest", "algorithm", "form")
 
 
 class Releases:
     """Remembers what was used, for as long as it could be used again."""
 
-    def __init__(self, authority: x509.Certificate, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, authority: Authority, clock: Callable[[], float] = time.time) -> None:
         self._authority, self._clock = authority, clock
         self._used: dict[str, float] = {}
-        # Of a signatory who signs again, the authority's signature was verified already.
-        self._believed = lru_cache(MOST)(self._verified)
 
     @contextmanager
     def used(self, statement: str, asked: dict[str, str]) -> Iterator[str]:
@@ -57,26 +54,19 @@ class Releases:
             del self._used[number]
             raise
 
-    def _verified(self, der: bytes) -> x509.Certificate:
-        found = x509.load_der_x509_certificate(der)
-        found.verify_directly_issued_by(self._authority)
-        return found
-
     def _credential(self, statement: str) -> x509.Certificate:
         """The certificate of whoever made the statement."""
         try:
-            found = self._believed(base64.b64decode(jwt.get_unverified_header(statement)["x5c"][0]))
+            shown = base64.b64decode(jwt.get_unverified_header(statement)["x5c"][0])
         except Exception:  # whatever is wrong with what a stranger sent, it is not believed
-            raise NoSignatureError(403, "unknown-signatory", "no credential that our authority has signed") from None
-        if not found.not_valid_before_utc.timestamp() <= self._clock() < found.not_valid_after_utc.timestamp():
-            raise NoSignatureError(403, "credential-expired", "the credential is not valid now")
-        return found
+            raise NoSignatureError(403, "credential-unknown", "the release has no credential in it") from None
+        return self._authority.vouched(shown)
 
 
 def _claims(statement: str, credential: x509.Certificate) -> dict[str, Any]:
     public = credential.public_key()
     if not isinstance(public, ec.EllipticCurvePublicKey):
-        raise NoSignatureError(403, "unknown-signatory", "the credential has no key for ECDSA")
+        raise NoSignatureError(403, "credential-unknown", "the credential has no key for ECDSA")
     try:
         # When it ends is judged by our own clock, above.
         found: dict[str, Any] = jwt.decode(

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from cryptography import x509
 
 from qhs import ansible, whole
 from qhs.console import progress
 from qhs.environments import Environment
 from qhs.errors import UserError
 from qhs.lock import alone
-from qhs.pki import files, people, users
+from qhs.pki import credentials, files, people, users
+from qhs.pki.authority import Authority
 from qhs.twin.names import Twin
 from stacks.model import Estate, load
 from stacks.model.estate import BASTION
+from stacks.model.signing import devices, signing_sites
 
 NAME = r"[a-z][a-z0-9-]{1,39}"
 
@@ -77,3 +80,40 @@ def revoke(
         progress(f"serial {number} {said}; telling the machines")
         estate = load(Environment.TWIN)
         ansible.play(twin, estate, "certificates.yml", set(estate.machines), progress)
+
+
+@app.command("revoke-signing")
+def revoke_signing(
+    certificate: Annotated[Path, typer.Argument(help="The file of a signatory's credential or a key's certificate.")],
+) -> None:
+    """Have no signer take a signatory's credential, or the certificate of a key, any more (T-E12)."""
+    found = signing_certificate(certificate)
+    twin = Twin.here()
+    with alone(twin.up_lock, f"`qhs up` of twin {twin.name}"):
+        own = files.ensure(twin)
+        authority = signed_by(own, certificate, found)
+        said = "revoked" if authority.revoke(own, found) else "was revoked before"
+        progress(f"{found.subject.rfc4514_string()} of {authority.title} {said}; telling the signers")
+        estate = load(Environment.TWIN)
+        signers = {one for site in signing_sites(estate) for one in devices(estate, site)}
+        ansible.play(twin, estate, "signers.yml", signers, progress)
+
+
+def signing_certificate(path: Path) -> x509.Certificate:
+    """The first certificate in a file. Raises UserError."""
+    try:
+        return credentials.read(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: found no certificate: {error}", "name a file with one in PEM") from None
+
+
+def signed_by(own: Path, path: Path, certificate: x509.Certificate) -> Authority:
+    """Whose it is to revoke. Raises UserError."""
+    for one in files.SIGNERS_BELIEVE:
+        if one.issued(own, certificate):
+            return one
+    titles = " or ".join(one.title for one in files.SIGNERS_BELIEVE)
+    raise UserError(
+        f"{path}: found a certificate of {certificate.issuer.rfc4514_string()}; wanted one that {titles} signed",
+        "have it revoked by the authority that signed it",
+    )

@@ -2,54 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from qhs import whole
 from qhs.pki import root
+from qhs.pki.authority import Authority
 
 VALID_FOR = timedelta(hours=12)
 LEAST = timedelta(hours=1)
 """What must be left of a certificate for another run."""
 
 
-@dataclass(frozen=True)
-class Issuer:
-    """An authority in the folder of the bootstrap authority."""
-
-    file: str
-    """What its files there are called."""
-    title: str
-
-    def certificate(self, own: Path) -> Path:
-        """Of the authority; who believes it, believes its holders."""
-        return own / f"{self.file}.crt"
-
-    def ensure(self, own: Path) -> None:
-        """Made at first use; the certificate comes last."""
-        if not self.certificate(own).is_file():
-            key, signed = root.made(title=self.title, path_length=0)
-            whole.write(self._key(own), key, 0o600)
-            whole.write(self.certificate(own), signed)
+class Issuer(Authority):
+    """An authority that makes the keys of its holders too."""
 
     def current(self, own: Path, holder: str, now: datetime | None = None) -> Path:
         """A file with a key and a certificate for it in the holder's name, good for an hour at least."""
         path, now = own / f"{holder}.pem", now or datetime.now(UTC)
-        if not path.is_file() or _ends(path) < now + LEAST:
+        if not path.is_file() or not self._good(own, read(path), now):
             whole.write(path, self._signed(own, holder, now), 0o600)
         return path
 
     def _signed(self, own: Path, holder: str, now: datetime) -> bytes:
-        authority = x509.load_pem_x509_certificate(self.certificate(own).read_bytes())
-        signing = cast(ec.EllipticCurvePrivateKey, load_pem_private_key(self._key(own).read_bytes(), None))
+        authority, signing = self.read(own), self.signing(own)
         private = ec.generate_private_key(ec.SECP256R1())
         signed = (
             x509.CertificateBuilder()
@@ -67,8 +49,8 @@ class Issuer:
         key = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return key + signed.public_bytes(Encoding.PEM)
 
-    def _key(self, own: Path) -> Path:
-        return own / f"{self.file}.key"
+    def _good(self, own: Path, credential: x509.Certificate, now: datetime) -> bool:
+        return credential.not_valid_after_utc >= now + LEAST and not self.has_revoked(own, credential)
 
 
 PROVISIONERS = Issuer("provisioners", "QHS provisioners")
@@ -78,5 +60,6 @@ SIGNATORIES = Issuer("signatories", "QHS signatories")
 PROVISIONER = "provisioner"
 
 
-def _ends(path: Path) -> datetime:
-    return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+def read(path: Path) -> x509.Certificate:
+    """What is in a file, whatever else is."""
+    return x509.load_pem_x509_certificate(path.read_bytes())

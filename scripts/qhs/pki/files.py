@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from qhs import whole
-from qhs.pki import root
+from qhs.pki import root, stand_in
 from qhs.pki.credentials import PROVISIONERS, SIGNATORIES
 from qhs.twin.names import Twin
 from qhs.twin.sshkey import make
+
+SIGNERS_BELIEVE = (SIGNATORIES, stand_in.AUTHORITY)
+"""Signers ask whether these have revoked what they are shown."""
 
 
 def folder(twin: Twin) -> Path:
@@ -24,8 +27,10 @@ def ensure(twin: Twin) -> Path:
         key, certificate = root.made()
         whole.write(root.key(own), key, 0o600)
         whole.write(root.certificate(own), certificate)
-    for issuer in (PROVISIONERS, SIGNATORIES):
-        issuer.ensure(own)
+    for authority in (PROVISIONERS, SIGNATORIES, stand_in.AUTHORITY):
+        authority.ensure(own)
+    for authority in SIGNERS_BELIEVE:
+        authority.ensure_list(own)
     make(user_authority(own))
     if not revoked(own).is_file():
         whole.write(revoked(own), "# Serials of user certificates not to be taken any more, for ssh-keygen -k.\n")

@@ -7,35 +7,30 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from qhs import whole
 from qhs.pki import root
+from qhs.pki.authority import Authority
 
 NAME = "stand-in"
-TITLE = "QHS stand-in authority"
+AUTHORITY = Authority(NAME, "QHS stand-in authority")
 VALID_FOR = timedelta(days=1095)
 
 
 def ensure(own: Path) -> bytes:
-    """Its certificate in PEM; made at first use, the certificate last."""
-    if not _certificate(own).is_file():
-        key, signed = root.made(title=TITLE, path_length=0)
-        whole.write(_key(own), key, 0o600)
-        whole.write(_certificate(own), signed)
-    return _certificate(own).read_bytes()
+    """Its certificate in PEM; made at first use."""
+    AUTHORITY.ensure(own)
+    return AUTHORITY.certificate(own).read_bytes()
 
 
 def issue(own: Path, request: str, purpose: str, now: datetime | None = None) -> bytes:
     """The certificate for a request, in PEM: for documents (`duty`) or for time-stamps alone."""
-    authority = x509.load_pem_x509_certificate(ensure(own))
-    signing = cast(ec.EllipticCurvePrivateKey, load_pem_private_key(_key(own).read_bytes(), None))
+    ensure(own)
+    authority, signing = AUTHORITY.read(own), AUTHORITY.signing(own)
     asked = x509.load_pem_x509_csr(request.encode())
     if not asked.is_signature_valid:
         raise ValueError(f"{asked.subject.rfc4514_string()}: the request is not signed by its own key")
@@ -58,11 +53,3 @@ def issue(own: Path, request: str, purpose: str, now: datetime | None = None) ->
         .sign(signing, hashes.SHA384())
     )
     return signed.public_bytes(Encoding.PEM)
-
-
-def _key(own: Path) -> Path:
-    return own / "stand-in.key"
-
-
-def _certificate(own: Path) -> Path:
-    return own / "stand-in.crt"
