@@ -11,33 +11,24 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 
 import pytest
 import requests
 from asn1crypto import tsp
 from chained import broken
-from pyhanko.keys import load_cert_from_pemder
-from pyhanko.pdf_utils.generic import StreamObject
-from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
-from pyhanko.pdf_utils.reader import PdfFileReader
-from pyhanko.pdf_utils.writer import PageObject, PdfFileWriter
-from pyhanko.sign.fields import SigSeedSubFilter
-from pyhanko.sign.signers.cms_embedder import PdfCMSEmbedder, SigIOSetup, SigObjSetup
-from pyhanko.sign.signers.pdf_byterange import SignatureObject
-from pyhanko.sign.validation import validate_pdf_signature
-from pyhanko_certvalidator import ValidationContext
 
-from qhs import pki, trust_access
-from qhs.signing.client import SigningError, SigningService
+from qhs import pki, trust_access, whole
+from qhs.pki import stand_in
+from qhs.signing.client import Credential, SigningError, SigningService
 from qhs.twin import boot, inside
 from qhs.twin.names import Twin
 from stacks.provider.signing.devices import pins_at
+from tests.signed_pdf import judged, with_signature
 from tests.twin.conftest import Run, WatchedUp
 from tests.twin.hosts import Hosts
 from tests.twin.signing_service import SIGNATORY, asked, credential, file_of
-from tests.twin.trust import DEVICES, ESTATE, SITE_OF, of_token, pins
+from tests.twin.trust import DEVICES, ESTATE, SITE_OF, of_store, of_token, pins
 from tests.twin.waiting import await_
 
 pytestmark = pytest.mark.live
@@ -83,6 +74,8 @@ def test_openssl_takes_a_signature_of_either_centre_and_no_other_text(twin: Twin
     cms.write_bytes(asked(twin, site, lambda one: signed(twin, one, "cades")))
     text.write_bytes(DATA)
     other.write_bytes(DATA.replace("thông".encode(), "không".encode()))
+    revoked, trusted = stand_in.AUTHORITY.revoked(pki.folder(twin)), tmp_path / "trusted.pem"
+    trusted.write_bytes(anchor(twin).read_bytes() + revoked.read_bytes())
     verify = [
         "cms",
         "-verify",
@@ -97,7 +90,7 @@ def test_openssl_takes_a_signature_of_either_centre_and_no_other_text(twin: Twin
         "/dev/null",
         "-cades",
     ]
-    assert "successful" in openssl(*verify, "-content", text, "-CAfile", anchor(twin))
+    assert "successful" in openssl(*verify, "-content", text, "-CAfile", trusted, "-crl_check")
     openssl(*verify, "-content", other, "-CAfile", anchor(twin), ok=False)
     another.write_text((Path(__file__).parents[1] / "policies/certificates/authority.pem").read_text())
     openssl(*verify, "-content", text, "-CAfile", another, ok=False)
@@ -109,38 +102,10 @@ def test_a_signature_of_one_centre_is_that_of_the_other(twin: Twin) -> None:
     assert one == other
 
 
-def document() -> BytesIO:
-    writer = PdfFileWriter()
-    contents = writer.add_object(StreamObject(stream_data=b""))
-    writer.insert_page(PageObject(contents=contents, media_box=(0, 0, 200, 200)))
-    out = BytesIO()
-    writer.write(out)
-    out.seek(0)
-    return out
-
-
-def with_signature(twin: Twin, site: str) -> bytes:
-    """A document with a signature of which only the digest went to the service."""
-    embedding = PdfCMSEmbedder().write_cms("Signature", IncrementalPdfFileWriter(document()))
-    next(embedding)
-    empty = SignatureObject(timestamp=datetime.now(UTC), subfilter=SigSeedSubFilter.PADES, bytes_reserved=16384)
-    embedding.send(SigObjSetup(empty))
-    prepared, out = embedding.send(SigIOSetup(md_algorithm="sha256", in_place=True))
-    embedding.send(asked(twin, site, lambda one: signed(twin, one, "pades", prepared.document_digest)))
-    return bytes(out.getvalue())
-
-
-def judged(twin: Twin, pdf: bytes):
-    trusted = load_cert_from_pemder(str(anchor(twin)))
-    (signature,) = PdfFileReader(BytesIO(pdf)).embedded_signatures
-    context = ValidationContext(trust_roots=[trusted], allow_fetching=False)
-    return validate_pdf_signature(signature, context, context)
-
-
 @pytest.mark.parametrize("site", SITES)
 def test_a_signed_document_is_taken_by_others_and_a_changed_one_is_not(twin: Twin, site: str, tmp_path: Path) -> None:
-    pdf = with_signature(twin, site)
-    status = judged(twin, pdf)
+    pdf = with_signature(lambda digest: asked(twin, site, lambda one: signed(twin, one, "pades", digest)))
+    status = judged(pdf, anchor(twin), stand_in.AUTHORITY.revoked(pki.folder(twin)))
     assert status.bottom_line, status.pretty_print_details()
     assert abs((status.timestamp_validity.timestamp - datetime.now(UTC)).total_seconds()) < 30
     (tmp_path / "signed.pdf").write_bytes(pdf)
@@ -149,7 +114,7 @@ def test_a_signed_document_is_taken_by_others_and_a_changed_one_is_not(twin: Twi
     assert "ETSI.CAdES.detached" in said.stdout
     at = pdf.index(b"/MediaBox")
     changed = pdf[:at] + pdf[at:].replace(b"200", b"201", 1)
-    assert not judged(twin, changed).bottom_line
+    assert not judged(changed, anchor(twin)).bottom_line
     (tmp_path / "signed.pdf").write_bytes(changed)
     said = subprocess.run(["pdfsig", "-nocert", tmp_path / "signed.pdf"], capture_output=True, text=True, check=False)
     assert "Signature is Valid" not in said.stdout
@@ -203,6 +168,46 @@ def refused_or_signed(twin: Twin, release: str) -> str:
     except SigningError as error:
         return error.code
     return "signed"
+
+
+@pytest.mark.parametrize("what", ["credential", "certificate"])
+def test_who_was_revoked_signs_nothing_at_either_centre_until_there_is_another_certificate(
+    twin: Twin, qhs: Run, what: str
+) -> None:
+    """T-E12: `qhs pki revoke-signing` tells the signers of both."""
+    key, place = "nguoi-ky-02", trust_access.certificates(twin) / "nguoi-ky-02.pem"
+    stolen = credential(twin, key)
+    revoked = file_of(twin, key) if what == "credential" else place
+    assert qhs("pki", "revoke-signing", str(revoked)).returncode == 0
+    try:
+        for site in SITES:
+            await_(lambda at=site: said(twin, at, key, stolen) == f"{what}-revoked", 30)
+            assert said(twin, site, SIGNATORY, credential(twin)) == "signed"
+    finally:
+        if what == "certificate":
+            renew(twin, qhs, key, place)
+    for site in SITES:
+        await_(lambda at=site: said(twin, at, key, credential(twin, key)) == "signed", 90)
+
+
+def said(twin: Twin, site: str, key: str, by: Credential) -> str:
+    """What becomes of a signature at a site: the service's word for why not, else `signed`."""
+    try:
+        asked(twin, site, lambda one: one.sign(by, key, DIGEST, form="cades"))
+    except SigningError as error:
+        return error.code
+    except requests.RequestException as error:
+        return str(error)
+    return "signed"
+
+
+def renew(twin: Twin, qhs: Run, key: str, place: Path) -> None:
+    """Have another certificate for a key, as when the authority has answered its request anew."""
+    kept = of_store(twin, "qhdc", lambda one: one.secret(f"signing/ky-so/{key}") or {})
+    whole.write(place, stand_in.issue(pki.folder(twin), kept["request"], "duty"))
+    for site in SITES:
+        up = qhs("shell", "--", "pulumi", "up", "--yes", "-s", f"twin.{site}.signing", "--non-interactive")
+        assert up.returncode == 0, up.stdout[-3000:]
 
 
 def test_bad_input_is_refused_with_the_reason(twin: Twin) -> None:

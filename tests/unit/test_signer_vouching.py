@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from refusing import NoSignatureError
 from vouching import Authority, Files
 
-from qhs.pki import authority
+from qhs.errors import UserError
+from qhs.pki import cli, root, stand_in
 from qhs.pki.authority import LIST_FOR
 from qhs.pki.credentials import SIGNATORIES, VALID_FOR, Issuer, read
 
@@ -67,6 +68,13 @@ def test_what_has_ended_or_not_begun_is_refused(own: Path) -> None:
     shown = der(SIGNATORIES.current(own, HOLDER))
     for ahead in (VALID_FOR + timedelta(minutes=1), -timedelta(minutes=6)):
         assert refused(believing(own, ahead), shown) == "403 credential-expired"
+
+
+def test_an_authority_that_has_ended_vouches_for_nobody(own: Path) -> None:
+    late = root.ROOT_FOR + timedelta(hours=1)
+    shown = der(SIGNATORIES.current(own, HOLDER, datetime.now(UTC) + late))
+    SIGNATORIES.ensure_list(own, datetime.now(UTC) + late)
+    assert refused(believing(own, late), shown) == "403 credential-expired"
 
 
 def test_who_has_the_name_of_the_authority_but_not_its_key_is_refused(own: Path, tmp_path: Path) -> None:
@@ -147,8 +155,17 @@ def test_openssl_refuses_whom_it_refuses(own: Path) -> None:
     assert "certificate revoked" in said()
 
 
-def test_the_authority_of_one_does_not_revoke_for_another(own: Path) -> None:
-    other = authority.Authority("other", "QHS others")
+def test_only_what_an_authority_of_ours_signed_can_be_revoked(own: Path) -> None:
+    stand_in.AUTHORITY.ensure(own)
+    other = Issuer("other", SIGNATORIES.title)
     other.ensure(own)
-    assert SIGNATORIES.issued(own, read(SIGNATORIES.current(own, HOLDER)))
-    assert not other.issued(own, read(SIGNATORIES.current(own, HOLDER)))
+    mine, strange = SIGNATORIES.current(own, HOLDER), other.current(own, "somebody")
+    assert cli.signed_by(own, mine, cli.signing_certificate(mine)) == SIGNATORIES
+    with pytest.raises(
+        UserError, match="found a certificate of CN=QHS signatories; wanted one that QHS signatories or"
+    ):
+        cli.signed_by(own, strange, cli.signing_certificate(strange))
+    (own / "empty.pem").write_text("")
+    for path in (own / "empty.pem", own / "none.pem"):
+        with pytest.raises(UserError, match="found no certificate"):
+            cli.signing_certificate(path)
