@@ -140,10 +140,10 @@ def test_one_hsm_is_enough_to_start_and_none_is_told(hosts: Hosts) -> None:
     try:
         hosts.say("systemctl restart qhs-openbao.service || true", [node])
         said = hosts.say(f"journalctl --unit=qhs-openbao --since=@{start} --output=cat", [node])[node]
-        await_(lambda: reported(hosts, node) == "qhs_secret_store_serves 0\n")
+        await_(lambda: reported(hosts, node) == "qhs_secret_store_serves 0")
     finally:
         hosts.say("systemctl start qhs-unseal.socket", OPENERS)
-    await_(lambda: reported(hosts, node) == "qhs_secret_store_serves 1\n", 90)
+    await_(lambda: reported(hosts, node) == "qhs_secret_store_serves 1", 90)
     assert f"no HSM of the site gives the seal key out: {OPENERS[0]}: " in said
     assert f"; {OPENERS[1]}: " in said
 
