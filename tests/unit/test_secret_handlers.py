@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,13 +10,15 @@ import requests
 
 from stacks.provider.base import ProviderError, Settings
 from stacks.provider.secret.client import Store, StoreError
-from stacks.provider.secret.handlers import AuthHandler, MountHandler, PolicyHandler
+from stacks.provider.secret.handlers import AuthHandler, MountHandler, PolicyHandler, TransitKeyHandler
 from stacks.provider.secret.spec import policy_rules, policy_text, policy_writer
+from stacks.provider.storage.handlers import BucketHandler, IdentityHandler
 
 DECLARED = {"site": "qhdc", "owner": "vpqh-attt", "level": 4, "serves": ["S-066"]}
 MOUNT = {**DECLARED, "path": "secret", "kind": "kv"}
 POLICY = {**DECLARED, "name": "signer-a", "rules": {"secret/data/hsm/a/+": ["read"]}}
 AUTH = {**DECLARED, "name": "signer-a", "machine": "qhdc-hsm1", "policies": ["signer-a"], "seconds": 1200}
+IDENTITY = {**DECLARED, "name": "pulumi", "rights": ["Read:states", "Admin"]}
 RULES = {"secret/data/a/+": ["read"], "pki/issue/*": ["create", "update"]}
 
 
@@ -31,6 +34,13 @@ RULES = {"secret/data/a/+": ["read"], "pki/issue/*": ["create", "update"]}
         (AuthHandler, AUTH, {"policies": []}, "policies"),
         (AuthHandler, AUTH, {"seconds": 0}, "seconds"),
         (AuthHandler, AUTH, {"machine": "*"}, "machine"),
+        (TransitKeyHandler, {**DECLARED, "name": "pulumi"}, {"name": "../keys"}, "name"),
+        (IdentityHandler, IDENTITY, {"rights": []}, "rights"),
+        (IdentityHandler, IDENTITY, {"rights": ["Read"]}, "rights.0"),
+        (IdentityHandler, IDENTITY, {"rights": ["Write:*"]}, "rights.0"),
+        (IdentityHandler, IDENTITY, {"name": "a/b"}, "name"),
+        (BucketHandler, {**DECLARED, "name": "states", "versioned": True}, {"name": "a"}, "name"),
+        (BucketHandler, {**DECLARED, "name": "states", "versioned": True}, {"versioned": "often"}, "versioned"),
     ],
 )
 def test_bad_input_is_refused_with_its_place(
@@ -83,6 +93,49 @@ def test_who_is_let_in_nowhere_is_told_what_each_node_said() -> None:
     assert "secret of the connection" not in said
 
 
+class Nodes(requests.Session):
+    """Let in, and then each answer in turn."""
+
+    def __init__(self, answers: list[tuple[int, dict[str, Any]]]) -> None:
+        super().__init__()
+        self.cert, self._answers = __file__, answers
+
+    def request(self, method: Any, url: Any, *_: Any, **__: Any) -> requests.Response:
+        answer = requests.Response()
+        code, body = (200, {"auth": {"client_token": "t"}}) if str(url).endswith("login") else self._answers.pop(0)
+        answer.status_code, answer._content, answer.url = code, json.dumps(body).encode(), str(url)
+        answer.headers["Content-Type"] = "application/json"
+        return answer
+
+
+ELECTING = (500, {"errors": ["local node not active but active cluster node not found"]})
+FOUND = (200, {"data": {"data": {"key": "k"}}})
+
+
+def test_while_nodes_elect_one_that_leads_it_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    answers = [ELECTING, ELECTING, ELECTING, FOUND]
+    assert Store("qhdc", ["a"], lambda: Nodes(answers)).secret("x") == {"key": "k"}
+    assert answers == []
+
+
+def test_nodes_that_elect_none_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stacks.provider.secret.client.ELECTS", 0)
+    with pytest.raises(StoreError, match="active cluster node not found"):
+        Store("qhdc", ["a"], lambda: Nodes([ELECTING] * 9)).secret("x")
+
+
+def test_what_a_store_refuses_is_asked_once_and_a_node_that_forgot_us_twice() -> None:
+    answers = [(400, {"errors": ["no"]}), FOUND]
+    with pytest.raises(StoreError, match="found no; wanted a request that it takes"):
+        Store("qhdc", ["a"], lambda: Nodes(answers)).secret("x")
+    assert answers == [FOUND]
+    forgotten = (403, {"errors": ["permission denied"]})
+    assert Store("qhdc", ["a"], lambda: Nodes([forgotten, FOUND])).secret("x") == {"key": "k"}
+    with pytest.raises(StoreError, match="permission denied"):
+        Store("qhdc", ["a"], lambda: Nodes([forgotten, forgotten])).secret("x")
+
+
 def test_without_access_a_write_says_the_way_out(tmp_path: Any) -> None:
     config = tmp_path / "config"
     config.write_text("Host a\n")
@@ -90,6 +143,14 @@ def test_without_access_a_write_says_the_way_out(tmp_path: Any) -> None:
         PolicyHandler(Settings(config)).write("urn:x", POLICY)
 
 
-def test_an_engine_is_never_taken_away() -> None:
+@pytest.mark.parametrize(
+    ("handler", "given"),
+    [
+        (MountHandler, MOUNT),
+        (TransitKeyHandler, {**DECLARED, "name": "pulumi"}),
+        (BucketHandler, {**DECLARED, "name": "states"}),
+    ],
+)
+def test_what_others_depend_on_is_never_taken_away(handler: Any, given: dict[str, Any]) -> None:
     with pytest.raises(ProviderError, match="wanted to be kept"):
-        MountHandler(Settings()).remove("urn:x", MOUNT)
+        handler(Settings()).remove("urn:x", given)

@@ -45,7 +45,7 @@ def test_the_site_that_makes_keys_comes_before_those_that_get_them(
         given: Mapping[str, Way] = arguments[-1]
         applied.append(dict(given))
 
-    monkeypatch.setattr(up, "prepare", lambda *_: None)
+    monkeypatch.setattr(up.homes, "engine", lambda *_: None)
     monkeypatch.setattr(up.trust_access, "write", lambda *_: Path("unused"))
     monkeypatch.setattr(up, "certify", lambda *_: certified)
     monkeypatch.setattr(up, "_side_by_side", side_by_side)

@@ -25,6 +25,9 @@ SECRETS = "secret"
 TRANSIT = "transit"
 """The path of the one engine for keys that encrypt and never leave."""
 
+_GONE = (requests.RequestException, VaultDown, Forbidden)
+"""What a node that is gone says, or one that has forgotten us."""
+
 type Fields = dict[str, Any]
 
 
@@ -90,17 +93,18 @@ class Store:
     def _asked(self, what: str, ask: Callable[[hvac.Client], Any]) -> Any:
         """One question at a time, and every fault as one message."""
         with self._turn:
-            try:
-                return ask(self._let_in())
-            except (requests.RequestException, VaultDown, Forbidden):
-                self._client = None  # that node is gone, or has forgotten us: asked once more, whoever answers
-            except VaultError as error:
-                raise self._fault(what, error) from None
-            try:
-                return ask(self._let_in())
-            except (VaultError, requests.RequestException) as error:
-                self._client = None
-                raise self._fault(what, error) from None
+            end, once_more = time.monotonic() + ELECTS, True
+            while True:
+                try:
+                    return ask(self._let_in())
+                except (VaultError, requests.RequestException) as error:
+                    if LEADERLESS in _said(error) and time.monotonic() < end:
+                        time.sleep(1)
+                    elif once_more and isinstance(error, _GONE):
+                        once_more = False
+                    else:
+                        raise self._fault(what, error) from None
+                    self._client = None  # asked again, whoever answers
 
     def _let_in(self) -> hvac.Client:
         """By the first node that lets us in. Raises StoreError with what each said."""
