@@ -36,7 +36,7 @@ from releasing import BOUND, Releases
 from stamping import HASHES, LARGEST, BadRequestError, asked, granted, imprint_of, refused, stamp
 from timing import clock_off
 from vouching import Authority, Files
-from wrapping import packed, signed_data, with_time
+from wrapping import signed_data
 
 ETC = Path("/etc/qhs/signer")
 SIGNATORIES, ISSUER = "signatories", "issuer"
@@ -97,10 +97,10 @@ class Service:
         async def by_key(over: bytes) -> bytes:
             return await self._device(given["key"], algorithm, over)
 
-        signed = await signed_data(digest, algorithm, chain, by_key, signed_at=at)
-        signature = signed["signer_infos"][0]["signature"].native
-        with_time(signed, (await stamp(imprint_of(signature), *stamping)).dump())
-        return packed(signed)
+        async def with_time(signature: bytes) -> bytes:
+            return await stamp(imprint_of(signature), *stamping)
+
+        return await signed_data(digest, algorithm, chain, by_key, signed_at=at, stamp=with_time)
 
     async def time_stamp(self, request: web.Request) -> web.Response:
         """A time-stamp, for whoever asks."""

@@ -28,6 +28,7 @@ class Releases:
     def __init__(self, authority: Authority, clock: Callable[[], float] = time.time) -> None:
         self._authority, self._clock = authority, clock
         self._used: dict[str, float] = {}
+        self._swept = 0.0
 
     @contextmanager
     def used(self, statement: str, asked: dict[str, str]) -> Iterator[str]:
@@ -44,15 +45,21 @@ class Releases:
             raise NoSignatureError(403, "other-release", f"the release is for another {', '.join(odd)}")
         if name != asked["key"]:
             raise NoSignatureError(403, "other-signatory", f"the release is of {name}, and the key is not")
-        self._used = {one: end for one, end in self._used.items() if end > now}
+        self._sweep(now)
         if (number := str(claims["jti"])) in self._used:
             raise NoSignatureError(403, "replay", "the release was used before")
         self._used[number] = float(claims["exp"]) + LATE
         try:
             yield name
         except BaseException:
-            del self._used[number]
+            self._used.pop(number, None)  # it may have been too old by then
             raise
+
+    def _sweep(self, now: float) -> None:
+        """Forget what is too old to be used again: once a second, as under load there are many to look through."""
+        if now >= self._swept + 1:
+            self._used = {one: end for one, end in self._used.items() if end > now}
+            self._swept = now
 
     def _credential(self, statement: str) -> x509.Certificate:
         """The certificate of whoever made the statement."""

@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import ClassVar
 
 from asn1crypto import core, tsp
-from wrapping import Sign, packed, signed_data
+from wrapping import Sign, signed_data
 
 HASHES = {"sha256": 32, "sha384": 48, "sha512": 64}
 POLICY = "2.25.329800735698586629295641978511506172918"
@@ -53,7 +53,8 @@ def asked(body: bytes) -> tsp.TimeStampReq:
 async def granted(request: tsp.TimeStampReq, chain: list[bytes], sign: Sign, now: datetime | None = None) -> bytes:
     """The answer with a time-stamp of now."""
     token = await stamp(request["message_imprint"], chain, sign, request["nonce"].native, now)
-    return bytes(tsp.TimeStampResp({"status": {"status": "granted"}, "time_stamp_token": token}).dump())
+    answer = {"status": {"status": "granted"}, "time_stamp_token": tsp.ContentInfo.load(token)}
+    return bytes(tsp.TimeStampResp(answer).dump())
 
 
 def imprint_of(content: bytes) -> tsp.MessageImprint:
@@ -63,7 +64,7 @@ def imprint_of(content: bytes) -> tsp.MessageImprint:
 
 async def stamp(
     imprint: tsp.MessageImprint, chain: list[bytes], sign: Sign, nonce: int | None = None, now: datetime | None = None
-) -> tsp.ContentInfo:
+) -> bytes:
     """A time-stamp token."""
     info = tsp.TSTInfo(
         {
@@ -76,8 +77,7 @@ async def stamp(
             **({"nonce": nonce} if nonce is not None else {}),
         }
     ).dump()
-    signed = await signed_data(sha256(info).digest(), "sha256", chain, sign, content=("tst_info", info))
-    return tsp.ContentInfo.load(packed(signed))
+    return await signed_data(sha256(info).digest(), "sha256", chain, sign, content=("tst_info", info))
 
 
 def refused(error: BadRequestError) -> bytes:
