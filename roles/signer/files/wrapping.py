@@ -1,7 +1,6 @@
 """Signatures as documents carry them: CMS with the attributes of CAdES and PAdES, around one of a device.
 
-What all signatures of a key have in common is encoded once. asn1crypto would encode it anew for each, which takes longer
-than the device does.
+What all signatures of a key have in common is encoded once: for each anew, it would take longer than the device does.
 """
 
 import hashlib
