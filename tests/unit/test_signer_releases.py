@@ -87,6 +87,17 @@ def test_it_is_forgotten_no_sooner_than_it_is_too_old(own: Path, credential: Cre
         assert refused(releases, statement) == code
 
 
+def test_what_is_too_old_is_not_remembered(own: Path, credential: Credential) -> None:
+    now = [time.time()]
+    releases = Releases(believing(own), lambda: now[0])
+    for _ in range(3):
+        with releases.used(released(credential, seconds=30), ASKED):
+            pass
+    now[0] += 30 + LATE + 1
+    with releases.used(released(credential, seconds=60), ASKED):
+        assert len(releases._used) == 1
+
+
 @pytest.mark.parametrize(
     "asked",
     [{"digest": "00" * 32}, {"algorithm": "sha384"}, {"form": "raw"}, {"key": "nguoi-ky-02"}],
