@@ -122,7 +122,7 @@ def test_while_nodes_elect_one_that_leads_it_is_asked_again(monkeypatch: pytest.
 def test_nodes_that_elect_none_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stacks.provider.secret.client.ELECTS", 0)
     with pytest.raises(StoreError, match="active cluster node not found"):
-        Store("qhdc", ["a"], lambda: Nodes([ELECTING] * 9)).secret("x")
+        Store("qhdc", ["a"], lambda: Nodes([ELECTING])).secret("x")
 
 
 def test_what_a_store_refuses_is_asked_once_and_a_node_that_forgot_us_twice() -> None:
@@ -131,9 +131,10 @@ def test_what_a_store_refuses_is_asked_once_and_a_node_that_forgot_us_twice() ->
         Store("qhdc", ["a"], lambda: Nodes(answers)).secret("x")
     assert answers == [FOUND]
     forgotten = (403, {"errors": ["permission denied"]})
-    assert Store("qhdc", ["a"], lambda: Nodes([forgotten, FOUND])).secret("x") == {"key": "k"}
+    once, twice = [forgotten, FOUND], [forgotten, forgotten, FOUND]
+    assert Store("qhdc", ["a"], lambda: Nodes(once)).secret("x") == {"key": "k"}
     with pytest.raises(StoreError, match="permission denied"):
-        Store("qhdc", ["a"], lambda: Nodes([forgotten, forgotten])).secret("x")
+        Store("qhdc", ["a"], lambda: Nodes(twice)).secret("x")
 
 
 def test_without_access_a_write_says_the_way_out(tmp_path: Any) -> None:
