@@ -47,11 +47,12 @@ class SignerHost:
         certify(self._at("etc/qhs/tls"), self.own, NAME, ADDRESS)
         for authority in SIGNERS_BELIEVE:
             authority.ensure(self.own)
-        for place in ("usr/local/lib/qhs-signer", "etc/qhs/signer", "var/lib/qhs-signer"):
+        for place in ("usr/local/lib/qhs-pki", "usr/local/lib/qhs-signer", "etc/qhs/signer", "var/lib/qhs-signer"):
             self._at(place).mkdir(parents=True)
         shutil.chown(self._at("var/lib/qhs-signer"), USER, USER)
         for program in (ROLES / "signer/files").glob("*.py"):
             shutil.copy(program, self._at("usr/local/lib/qhs-signer"))
+        shutil.copy(ROLES / "pki/files/asking.py", self._at("usr/local/lib/qhs-pki"))
         settings = {"machine": NAME, "addresses": [ADDRESS], "port": PORT, "store": [ADDRESS], "fronts": []}
         settings |= {"keys": dict.fromkeys(KEYS, TOKEN["token"]), "time_servers": [ADDRESS]}
         self._at("etc/qhs/signer/signer.json").write_text(json.dumps(settings))

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import asking
 import pytest
 import qhs_objects
 
@@ -23,12 +24,15 @@ class Node:
         if node in self.gone:
             raise OSError("it is gone")
 
-    def ask(self, method: str, path: str) -> dict[str, Any]:
-        if method == "LIST":
-            if not self.kept:
-                raise qhs_objects.NothingError(path)
-            return {"data": {"keys": list(self.kept)}}
-        return {"data": {"data": self.kept[path.rpartition("/")[2]]}}
+    def secret(self, path: str) -> dict[str, Any]:
+        return self.kept[path.removeprefix("objects/")]
+
+    def names(self, below: str) -> list[str]:
+        assert below == "objects"
+        return sorted(self.kept)
+
+    def close(self) -> None:
+        """There is no connection."""
 
 
 @pytest.fixture
@@ -36,7 +40,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("FETCHED", "ADMITTED", "SETTINGS"):
         monkeypatch.setattr(qhs_objects, name, tmp_path / name)
     (tmp_path / "SETTINGS").write_text(json.dumps(SETTINGS))
-    monkeypatch.setattr(qhs_objects, "Asking", Node)
+    monkeypatch.setattr(asking, "Asking", Node)
     monkeypatch.setattr(Node, "kept", {"one": {"key": "k1", "rights": ["Admin"]}})
     monkeypatch.setattr(Node, "gone", set())
     return tmp_path

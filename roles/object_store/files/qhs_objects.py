@@ -8,21 +8,20 @@
 What fails is a line on standard error, with exit code 1.
 """
 
-import http.client
 import json
 import os
-import ssl
 import sys
 import time
 import urllib.request
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, "/usr/local/lib/qhs-pki")
+from asking import PATIENCE, AbsentError, Asking, of_any
+
 SETTINGS = Path("/etc/qhs/objects/keys.json")
-TLS = Path("/etc/qhs/tls")
 FETCHED = Path("/run/qhs-objects-keys/keys.json")
 ADMITTED = Path("/run/qhs-objects/admitted.json")
-PORT, PATIENCE = 8200, 10  # seconds for an answer
 SOCKET, OPEN = Path("/run/qhs-objects/s3.sock"), Path("/run/qhs-objects/open.sock")
 DISKS, SETTLED = "http://127.0.0.1:9333/dir/status", 60
 """What disks the store knows of, and seconds in which it finds its own; it answers before, and takes nothing."""
@@ -30,61 +29,17 @@ NAMES = "objects"
 """Below which path the secret store has them."""
 
 
-class AbsentError(Exception):
-    """What is not there, and why."""
-
-
-class NothingError(OSError):
-    """Nothing stands at a path."""
-
-
-class Asking:
-    """A node of the secret store, as this machine sees it. Raises OSError, HTTPException, ValueError or KeyError."""
-
-    def __init__(self, node: str, way_in: str) -> None:
-        context = ssl.create_default_context(cafile=str(TLS / "ca.crt"))
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.load_cert_chain(TLS / "machine.crt", TLS / "machine.key")
-        self._connection = http.client.HTTPSConnection(node, PORT, context=context, timeout=PATIENCE)
-        self._token: dict[str, str] = {}
-        login = self.ask("POST", "auth/cert/login", json.dumps({"name": way_in}))
-        self._token = {"X-Vault-Token": login["auth"]["client_token"]}
-
-    def ask(self, method: str, path: str, body: str | None = None) -> dict[str, Any]:
-        """What it answers."""
-        self._connection.request(method, f"/v1/{path}", body, self._token)
-        response = self._connection.getresponse()
-        text = response.read()
-        if response.status != http.client.OK:
-            kind = NothingError if response.status == http.client.NOT_FOUND else OSError
-            raise kind(f"{path}: {response.status} {response.reason}")
-        answer: dict[str, Any] = json.loads(text)
-        return answer
-
-
 def fetched(settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """As the store wants them, by name. Raises AbsentError with what each node said."""
-    said = []
-    for node in settings["nodes"]:
-        try:
-            asking = Asking(node, settings["way_in"])
-            return [identity(name, asking.ask("GET", f"secret/data/{NAMES}/{name}")) for name in names(asking)]
-        except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
-            said.append(f"{node}: {error or type(error).__name__}")
-    raise AbsentError(f"the secret store tells no key: {'; '.join(said)}")
+    """As the store wants them, by name. Raises AbsentError."""
+
+    def identities(asking: Asking) -> list[dict[str, Any]]:
+        return [identity(name, asking.secret(f"{NAMES}/{name}")) for name in asking.names(NAMES)]
+
+    return of_any(settings["nodes"], settings["way_in"], identities)
 
 
-def names(asking: Asking) -> list[str]:
-    """Of all who have a key."""
-    try:
-        return sorted(asking.ask("LIST", f"secret/metadata/{NAMES}")["data"]["keys"])
-    except NothingError:
-        return []
-
-
-def identity(name: str, answer: dict[str, Any]) -> dict[str, Any]:
+def identity(name: str, kept: dict[str, Any]) -> dict[str, Any]:
     """Somebody's key and what it is good for; the name is the public half of the key."""
-    kept = answer["data"]["data"]
     return {
         "name": name,
         "credentials": [{"accessKey": name, "secretKey": kept["key"]}],
