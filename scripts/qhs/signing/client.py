@@ -38,7 +38,7 @@ class Credential:
 
     @classmethod
     def read(cls, path: Path) -> Credential:
-        """Of a signatory, as `qhs pki signatory` makes it."""
+        """Of a signatory: a key and a certificate for it, in PEM."""
         pem = path.read_bytes()
         key = cast(ec.EllipticCurvePrivateKey, load_pem_private_key(pem, None))
         return cls(key, x509.load_pem_x509_certificate(pem[pem.index(b"-----BEGIN CERTIFICATE") :]))
