@@ -55,15 +55,16 @@ class Control(Strict):
     evidence: Literal["seen", "memory", "design"] = Field(description="how well we know the requirement")
     rules: list[Key] = Field([], description="names in the registry of rules that judge it")
     wire: list[Literal["prove", "probe"]] = Field([], description="commands of `qhs net` that judge it by packets")
+    bench: list[Literal["sign"]] = Field([], description="commands of `qhs bench` that judge it by what they measure")
     later: Layer | None = Field(None, description="the layer that will judge it, or what rules leave of it")
-    thresholds: dict[str, Any] = Field({}, description="checked by the rule that reads them")
+    thresholds: dict[str, Any] = Field({}, description="checked by the rule or the command that reads them")
 
     @model_validator(mode="after")
     def _judged(self) -> Self:
         if not (self.rules or self.later):
             raise ValueError("rules, or the layer that will judge it")
-        if self.thresholds and not self.rules:
-            raise ValueError("thresholds only where a rule reads them")
+        if self.thresholds and not (self.rules or self.bench):
+            raise ValueError("thresholds only where a rule or `qhs bench` reads them")
         return self
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from qhs.state.through import SIGNALLED
 from tests.engine.clone_copy import CloneCopy
 from tests.twin.waiting import await_
 
@@ -54,11 +56,23 @@ def killed(clone: CloneCopy, after: float) -> bool:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as running:
-        await_(lambda: Path(f"/proc/{running.pid}/comm").read_text() == "pulumi\n")
+        await_(lambda: engine_below(running.pid) is not None)
         with contextlib.suppress(subprocess.TimeoutExpired):
             running.wait(after)
-        running.kill()  # the engine itself: `qhs shell` has become it
-    return running.returncode == -signal.SIGKILL
+        if (engine := engine_below(running.pid)) is not None:
+            os.kill(engine, signal.SIGKILL)
+    return running.returncode == SIGNALLED + signal.SIGKILL
+
+
+def engine_below(pid: int) -> int | None:
+    """The engine that a process has started, or one that it started."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if Path(f"/proc/{pid}/comm").read_text() == "pulumi\n":
+            return pid
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return next((found for one in children if (found := engine_below(int(one))) is not None), None)
 
 
 def resources(clone: CloneCopy) -> Counter[str]:

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from policies import baseline
 from qhs.bench import sign as signing
-from qhs.console import progress, screen
+from qhs.console import complain, progress, screen
 from qhs.environments import Environment
 from qhs.twin.names import Twin
 from stacks.model import load
@@ -22,9 +23,15 @@ def _group() -> None:
 
 @app.command()
 def sign(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """Signatures and time-stamps a second, and 95 % of answers within, by clients; beside them the bare device."""
-    report = signing.bench(load(Environment.TWIN), Twin.here(), progress)
+    """Signatures and time-stamps a second, and 95 % of answers within, by clients; beside them the bare device.
+
+    Exit code 2: it is less than the baseline wants (C-SIG-03).
+    """
+    report = signing.bench(load(Environment.TWIN), Twin.here(), progress, baseline.load())
     if as_json:
         typer.echo(report.model_dump_json(indent=1))
     else:
         screen.print(signing.table(report))
+    for text in report.short:
+        complain(f"{signing.CONTROL}: {text}")
+    raise typer.Exit(2 if report.short else 0)

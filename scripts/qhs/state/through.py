@@ -31,6 +31,8 @@ from stacks.provider.secret.stores import store
 from stacks.provider.storage.client import PORT, REGION, Objects, ObjectsError, client
 from stacks.provider.storage.stores import door, identity_key
 
+SIGNALLED = 128
+"""As shells have it: what is above is the signal that ended a command."""
 KEY = "aws_access_key_id = {}\naws_secret_access_key = {}\n"
 LOCKS = ".pulumi/locks/organization"
 FOREIGN = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy", "VAULT_NAMESPACE")
@@ -97,7 +99,8 @@ def _run(command: tuple[str, ...], own: Mapping[str, str]) -> int:
     with subprocess.Popen(mortal([*command], signal.SIGTERM), env={**environ, **own}) as process:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _: process.send_signal(number))
-        return process.wait()
+        code = process.wait()
+    return code if code >= 0 else SIGNALLED - code
 
 
 if __name__ == "__main__":
