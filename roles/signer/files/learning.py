@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -20,6 +21,12 @@ class Known:
     """By token."""
     chains: dict[str, list[bytes]] = field(default_factory=dict)
     """By key: its certificate and those over it, in DER."""
+
+    @property
+    def until(self) -> datetime | None:
+        """When the first certificate of a key ends; none is known: None."""
+        ends = (x509.load_der_x509_certificate(chain[0]).not_valid_after_utc for chain in self.chains.values())
+        return min(ends, default=None)
 
 
 def learned(machine: str, nodes: list[str], keys: dict[str, str]) -> Known:

@@ -49,6 +49,8 @@ TIME_STAMP = "time-stamp"
 LEARN_AGAIN, LOOK_AGAIN = 60, 10  # seconds: where all is well, and at the clock
 TRY_AGAIN, AT_LATEST = 1, 8  # seconds, doubled while something is lacking
 PROCESSES = 2
+NEVER = datetime(2286, 1, 1, tzinfo=UTC)
+"""Of no certificate, as it has none: that keys lack theirs is told of by itself."""
 AWAY = "device"
 """The failure of a device that signs with no key; others are of a token or a key."""
 
@@ -191,7 +193,7 @@ class Service:
             await self._learn()
             await self._try_all()
             self._again.clear()  # what this look found itself is no news
-            _tell(self._away, len(self._lacking), self._lists_end)
+            _tell(self._away, len(self._lacking), self._lists_end, self._known.until or NEVER)
             lacking = self._away or self._lacking or self._known.chains.keys() != self._settings["keys"].keys()
             try:
                 await asyncio.wait_for(self._again.wait(), wait if lacking else LEARN_AGAIN)
@@ -282,11 +284,12 @@ def _pool() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn"))
 
 
-def _tell(away: str, lacking: int, lists_end: datetime) -> None:
-    """For the alert that a device does not sign: of one length, so that nobody reads half of it."""
+def _tell(away: str, lacking: int, lists_end: datetime, certificates_end: datetime) -> None:
+    """For the alerts: of one length, so that nobody reads half of it."""
     with suppress(OSError), METRICS.open("r+") as file:
         file.write(f"qhs_signer_device_up {int(not away)}\nqhs_signer_keys_lacking {lacking:04}\n")
         file.write(f"qhs_signer_lists_end_seconds {int(lists_end.timestamp()):010}\n")
+        file.write(f"qhs_signer_certificates_end_seconds {int(certificates_end.timestamp()):010}\n")
 
 
 def application(settings: dict[str, Any]) -> web.Application:
