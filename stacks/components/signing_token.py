@@ -40,6 +40,7 @@ class SigningToken(Declared):
             **self._where,
             **self._shared,
             **self._declared,
+            keys=[key.label for key in token.keys],
         )
         self.gaps[token.label] = made.gaps
         for key in token.keys:

@@ -110,7 +110,7 @@ def estate(hosts: dict[str, HsmHost], monkeypatch: pytest.MonkeyPatch) -> Iterat
 def at(site: str, **more: Any) -> dict[str, Any]:
     """Inputs of a kind at a site."""
     others = {other: machines for other, machines in SITES.items() if other != site}
-    shared = {"elsewhere": others, "founds": site == "qhdc"}
+    shared = {"elsewhere": others, "founds": site == "qhdc", "keys": [KEY["label"]]}
     return {**DECLARED, "site": site, "devices": SITES[site], **shared, **more}
 
 
@@ -205,6 +205,16 @@ def test_a_device_that_is_silent_is_a_gap_and_closed_later(estate: Estate) -> No
     estate.again()
     assert made(TokenHandler, at("qhdc"))["gaps"] == []
     assert made(KeyHandler, at("qhdc", **KEY))["gaps"] == []
+
+
+def test_a_key_that_somebody_made_by_hand_is_told_of_until_it_is_gone(estate: Estate) -> None:
+    made(TokenHandler, at("qhdc"))
+    made(KeyHandler, at("qhdc", **KEY))
+    there = estate.token(Settings(), "qhdc", "qhdc-hsm1", "qlvb")
+    there.ask("make-key", **{**KEY, "label": "by-hand"})
+    assert made(TokenHandler, at("qhdc"))["gaps"] == ["qhdc-hsm1: nobody declared its key by-hand"]
+    there.ask("remove-key", label="by-hand")
+    assert made(TokenHandler, at("qhdc"))["gaps"] == []
 
 
 def test_a_connection_that_ended_meanwhile_is_opened_anew(estate: Estate) -> None:

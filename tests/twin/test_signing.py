@@ -82,7 +82,7 @@ def test_no_pin_is_that_of_another_token(twin: Twin) -> None:
 
 
 def test_what_was_changed_by_hand_is_seen_and_put_right(twin: Twin, qhs: Run, hosts: Hosts) -> None:
-    """A key destroyed, a certificate swapped, a token gone, a policy widened: each in a plan, by name."""
+    """A key destroyed or made, a certificate swapped, a token gone, a policy widened: each in a plan, by name."""
     of_token(twin, "ndc-hsm1", "qlvb", lambda one: one.ask("remove-key", label="qlvb"))
     stand_in = trust_access.certificates(twin) / "so-hoa.pem"
     other = x509.load_pem_x509_certificate(stand_in.read_bytes())
@@ -91,6 +91,8 @@ def test_what_was_changed_by_hand_is_seen_and_put_right(twin: Twin, qhs: Run, ho
     der = swapped.public_bytes(Encoding.DER).hex()
     of_token(twin, "ndc-hsm2", "so-hoa", lambda one: one.ask("take-certificate", label="so-hoa", certificate=der))
     hosts.say(f"{SOFTHSM} --delete-token --token tthc", ["ndc-hsm2"])
+    by_hand = {"label": "by-hand", "algorithm": "ec-p256", "use": "sign"}
+    of_token(twin, "ndc-hsm1", "bau-cu", lambda one: one.ask("make-key", **by_hand))
     policy = "sys/policies/acl/signer-ndc-hsm1"
     text = of_store(twin, "ndc", lambda one: one.read(policy) or {})["policy"]
     wide = 'path "secret/*" { capabilities = ["read"] }\n'
@@ -101,11 +103,16 @@ def test_what_was_changed_by_hand_is_seen_and_put_right(twin: Twin, qhs: Run, ho
         "ndc-hsm1: no certificate",
         "ndc-hsm2: another certificate",
         "ndc-hsm2: no token",
+        "ndc-hsm1: nobody declared its key by-hand",
         "secret/*",
     ):
         assert said in seen.stdout, (said, seen.stdout[-6000:])
     done = pulumi(qhs, "ndc", "up", "--refresh", "--yes")
     assert done.returncode == 0, done.stdout[-3000:]
+    assert "nobody declared its key by-hand" in pulumi(qhs, "ndc", "stack", "output", "gaps").stdout
+    of_token(twin, "ndc-hsm1", "bau-cu", lambda one: one.ask("remove-key", label="by-hand"))
+    assert pulumi(qhs, "ndc", "up", "--refresh", "--yes").returncode == 0
+    assert "by-hand" not in pulumi(qhs, "ndc", "stack", "output", "gaps").stdout
     assert of_token(twin, "ndc-hsm2", "tthc", lambda one: one.ask("prove", label="tthc")) == {"verified": True}
     assert of_token(twin, "ndc-hsm1", "qlvb", lambda one: one.ask("prove", label="qlvb")) == {"verified": True}
 

@@ -168,6 +168,7 @@ def test_the_stand_in_signs_no_request_that_another_key_signed(tmp_path: Path) -
         (KeyHandler, {"algorithm": "rsa-1024"}, "algorithm"),
         (KeyHandler, {"use": "decrypt"}, "use"),
         (KeyHandler, {"label": "kek"}, ""),
+        (TokenHandler, {"keys": ["a b"]}, "keys.0"),
         (RequestHandler, {"subject": "a/b/c/d"}, "subject"),
         (RequestHandler, {"subject": "a=b"}, "subject"),
         (RequestHandler, {"subject": "x" * 65}, "subject"),
@@ -176,7 +177,7 @@ def test_the_stand_in_signs_no_request_that_another_key_signed(tmp_path: Path) -
 def test_bad_input_is_refused_with_its_place(handler: Any, change: dict[str, Any], path: str) -> None:
     shared = {"elsewhere": {"ndc": ["ndc-hsm1"]}, "founds": True}
     own = {
-        TokenHandler: {name: value for name, value in WHERE.items() if name != "label"} | shared,
+        TokenHandler: {name: value for name, value in WHERE.items() if name != "label"} | shared | {"keys": ["qlvb"]},
         KeyHandler: WHERE | shared | {"algorithm": "rsa-3072", "use": "sign"},
         RequestHandler: WHERE | {"subject": "Văn phòng Quốc hội"},
     }[handler]

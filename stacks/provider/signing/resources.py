@@ -34,8 +34,11 @@ class _Declared(TypedDict):
 class TokenInputs(OnDevices, Shared, _Declared):
     """Everything that a Token takes."""
 
+    keys: Sequence[str]
+    """The labels of all keys that it is to have."""
 
-class KeyInputs(TokenInputs):
+
+class KeyInputs(OnDevices, Shared, _Declared):
     """Everything that a Key takes."""
 
     label: str
@@ -67,7 +70,7 @@ class Token(pulumi.CustomResource):
     TYPE: ClassVar[str] = "qhs:signing:Token"
 
     gaps: pulumi.Output[list[str]]
-    """What devices lack of it."""
+    """What devices lack of it, or have in it that nobody declared."""
 
     def __init__(self, title: str, opts: pulumi.ResourceOptions | None = None, **inputs: Unpack[TokenInputs]) -> None:
         super().__init__(self.TYPE, title, {**inputs, "gaps": None}, _protected(opts))

@@ -46,6 +46,9 @@ class Shared(OnDevices):
 class TokenSpec(Shared):
     """A partition of every device of a site, for one tenant or purpose."""
 
+    keys: list[Label]
+    """All that it is to have, beside those that a device has for itself."""
+
 
 class KeySpec(Shared):
     """A key pair that every device of the token's domain has."""

@@ -7,7 +7,7 @@ from stacks.provider.secret.stores import store
 from stacks.provider.signing.device import Answer, DeviceError, SilentError
 from stacks.provider.signing.devices import Token, each, told
 from stacks.provider.signing.handler import SigningHandler
-from stacks.provider.signing.spec import TokenSpec
+from stacks.provider.signing.spec import RESERVED, TokenSpec
 from stacks.provider.values import Plain
 
 KEK = "kek"
@@ -26,13 +26,14 @@ class TokenHandler(SigningHandler):
             if not looked.found:
                 raise ProviderError(f"{self.key(inputs)}: no device of the site answers: {'; '.join(gaps)}")
             self._join(inputs, looked.found)
-        return {"gaps": gaps}
+        return {"gaps": [*gaps, *_undeclared(inputs, looked.found)]}
 
     def read(self, key: str, inputs: Plain) -> tuple[Plain, Plain] | None:
         with told():
             looked = each(self.own(inputs))
         without = [f"{one.machine}: lacks the key of its domain" for one, keys in looked.found if KEK not in keys]
-        return (inputs, {"gaps": [*looked.gaps, *without]}) if looked.found or looked.silent else None
+        gaps = [*looked.gaps, *without, *_undeclared(inputs, looked.found)]
+        return (inputs, {"gaps": gaps}) if looked.found or looked.silent else None
 
     def remove(self, urn: str, inputs: Plain) -> None:
         raise ProviderError(
@@ -73,6 +74,12 @@ class TokenHandler(SigningHandler):
 
     def _holder(self, inputs: Plain) -> Token | None:
         return next((one for one, keys in each(self.elsewhere(inputs)).found if KEK in keys), None)
+
+
+def _undeclared(inputs: Plain, found: list[tuple[Token, dict[str, Answer]]]) -> list[str]:
+    """Keys that somebody made by hand: nobody else takes them away, so they are told of until then."""
+    own = {*inputs["keys"], *RESERVED}
+    return [f"{one.machine}: nobody declared its key {key}" for one, keys in found for key in sorted(keys.keys() - own)]
 
 
 def _made(one: Token) -> str:
