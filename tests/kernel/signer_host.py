@@ -52,7 +52,7 @@ class SignerHost:
         shutil.chown(self._at("var/lib/qhs-signer"), USER, USER)
         for program in (ROLES / "signer/files").glob("*.py"):
             shutil.copy(program, self._at("usr/local/lib/qhs-signer"))
-        shutil.copy(ROLES / "pki/files/asking.py", self._at("usr/local/lib/qhs-pki"))
+        shutil.copy(ROLES / "pki/files/secret_store.py", self._at("usr/local/lib/qhs-pki"))
         settings = {"machine": NAME, "addresses": [ADDRESS], "port": PORT, "store": [ADDRESS], "fronts": []}
         settings |= {"keys": dict.fromkeys(KEYS, TOKEN["token"]), "time_servers": [ADDRESS]}
         self._at("etc/qhs/signer/signer.json").write_text(json.dumps(settings))

@@ -77,6 +77,12 @@ def test_there_are_roles() -> None:
     assert {"ruleset", "firewall"} <= {role.name for role in ROLES}
 
 
+def test_no_two_roles_have_a_module_of_one_name() -> None:
+    """A program that looks in the folders of several roles would get whichever comes first."""
+    names = [path.name for role in ROLES for path in (role / "files").glob("*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_it_owns_exactly_the_files_that_it_has(role: Path) -> None:
     wanted = {source(role, file) for file in owned(role)}

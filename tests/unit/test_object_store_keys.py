@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import asking
 import pytest
 import qhs_objects
+import secret_store
 
 SETTINGS = {"way_in": "objects-here", "nodes": ["first", "second"]}
 
@@ -40,7 +40,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("FETCHED", "ADMITTED", "SETTINGS"):
         monkeypatch.setattr(qhs_objects, name, tmp_path / name)
     (tmp_path / "SETTINGS").write_text(json.dumps(SETTINGS))
-    monkeypatch.setattr(asking, "Asking", Node)
+    monkeypatch.setattr(secret_store, "Asking", Node)
     monkeypatch.setattr(Node, "kept", {"one": {"key": "k1", "rights": ["Admin"]}})
     monkeypatch.setattr(Node, "gone", set())
     return tmp_path

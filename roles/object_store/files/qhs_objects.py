@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, "/usr/local/lib/qhs-pki")
-from asking import PATIENCE, AbsentError, Asking, of_any
+from secret_store import PATIENCE, AbsentError, Asking, of_any
 
 SETTINGS = Path("/etc/qhs/objects/keys.json")
 FETCHED = Path("/run/qhs-objects-keys/keys.json")

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 sys.path.insert(0, "/usr/local/lib/qhs-pki")
-from asking import AbsentError, Asking, of_any
+from secret_store import AbsentError, Asking, of_any
 
 __all__ = ["AbsentError", "Known", "learned"]
 
