@@ -30,9 +30,13 @@ class SiteObjects(Declared):
         name = f"objects-{store.machine}"
         rules = {f"{SECRETS}/data/{IDENTITIES}/+": ["read"], f"{SECRETS}/metadata/{IDENTITIES}/": ["list"]}
         policy = Policy(name, inside, site=site, name=name, rules=rules, **declared)
+        makes = Identity(f"{site}-{PROVISIONER}", inside, site=site, name=PROVISIONER, rights=["Admin"], **declared)
+        may = [f"{right}:{bucket}" for bucket in (STATES, COPIES) for right in ("Read", "Write", "List")]
+        uses = Identity(f"{site}-{STATE_USER}", inside, site=site, name=STATE_USER, rights=may, **declared)
+        # Last: the store fetches all keys as soon as it is let in, and starts anew once.
         admits = Auth(
             name,
-            pulumi.ResourceOptions(parent=self, depends_on=[policy]),
+            pulumi.ResourceOptions(parent=self, depends_on=[policy, makes, uses]),
             site=site,
             name=name,
             machine=store.machine,
@@ -40,9 +44,6 @@ class SiteObjects(Declared):
             seconds=LET_IN,
             **declared,
         )
-        makes = Identity(f"{site}-{PROVISIONER}", inside, site=site, name=PROVISIONER, rights=["Admin"], **declared)
-        uses = [f"{right}:{bucket}" for bucket in (STATES, COPIES) for right in ("Read", "Write", "List")]
-        Identity(f"{site}-{STATE_USER}", inside, site=site, name=STATE_USER, rights=uses, **declared)
-        reached = pulumi.ResourceOptions(parent=self, depends_on=[admits, makes])
+        reached = pulumi.ResourceOptions(parent=self, depends_on=[admits])
         for bucket in (STATES, COPIES):
             Bucket(f"{site}-{bucket}", reached, site=site, name=bucket, versioned=True, **declared)

@@ -35,7 +35,14 @@ def adopt(engine: Engine, twin: Twin, estate: Estate, progress: Progress, at: st
     moving = {stack: site for stack, site in wanted.items() if known.get(stack) != site}
     was, target = homes.at(engine, twin, known), homes.at(engine, twin, moving)
     source = homes.at(engine, twin, dict.fromkeys(moving, at), COPIES) if at else was
-    for stack, _ in _side_by_side(moving, lambda stack: _bring(exported(source, stack), target, stack)):
+
+    def moved(stack: str) -> None:
+        state = exported(source, stack)
+        _bring(state, target, stack)
+        if resources(exported(target, stack)) != resources(state):
+            raise UserError(f"{stack}: found another state at {moving[stack]} than was written there", "again")
+
+    for stack, _ in _side_by_side(moving, moved):
         _configure_alike(was.settings(stack), target.settings(stack))
         known[stack] = moving[stack]
         homes.changing(twin, stack)
@@ -95,7 +102,7 @@ def resources(state: str) -> list[str]:
 
 
 def _bring(state: str, target: Engine, stack: str) -> None:
-    """Have a state elsewhere, too, and see that it is the same there. Raises UserError."""
+    """Have a state elsewhere, too. Raises UserError."""
     settings = target.settings(stack).parent
     try:
         if not _there(target, stack):
@@ -106,8 +113,6 @@ def _bring(state: str, target: Engine, stack: str) -> None:
         raise UserError(
             f"{stack}: its state cannot be written: {error}", "put right what it names, then again"
         ) from None
-    if resources(exported(target, stack)) != resources(state):
-        raise UserError(f"{stack}: found another state at {settings.name} than was written; wanted the same", "again")
 
 
 def encrypted_by(state: str, settings: Path) -> str:
