@@ -7,20 +7,19 @@ made with an OpenSSH key of their own. It counts where enough of those that are 
 from __future__ import annotations
 
 import json
-import subprocess
-import tempfile
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from stacks import signatures
+from stacks.signatures import Name, SignatureError
+
 NAMESPACE = "qhs-approval"
 LONGEST = timedelta(hours=24)
 """From when an approval was made to its end."""
-
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,39}$")]
+type Action = Literal["delete", "ceremony"]
 
 
 class ApprovalError(Exception):
@@ -34,9 +33,9 @@ class _Strict(BaseModel):
 class Statement(_Strict):
     """What is approved."""
 
-    action: Literal["delete"]
+    action: Action
     subject: Annotated[str, Field(min_length=1)]
-    """The URN of the resource."""
+    """Of `delete` the URN of the resource, of `ceremony` its name and the digest of its script."""
     reason: Annotated[str, Field(min_length=1)]
     made: AwareDatetime
     expires: AwareDatetime
@@ -46,6 +45,10 @@ class Statement(_Strict):
         if not self.made < self.expires <= self.made + LONGEST:
             raise ValueError(f"an end within {LONGEST} of when it was made")
         return self
+
+    def names(self, action: str, subject: str) -> bool:
+        """Whether it is this that is approved, of that."""
+        return (self.action, self.subject) == (action, subject)
 
     def text(self) -> bytes:
         """What approvers sign: one text for one statement."""
@@ -69,11 +72,11 @@ class Approval(_Strict):
 
     def signed(self, name: str, key: Path) -> Approval:
         """With a signature more. Raises ApprovalError."""
-        command = ["ssh-keygen", "-q", "-Y", "sign", "-n", NAMESPACE, "-f", str(key)]
-        done = subprocess.run(command, input=self.statement.text(), capture_output=True, check=False)
-        if done.returncode:
-            raise ApprovalError(f"{key}: found no key that signs: {done.stderr.decode().strip()}")
-        return self.model_copy(update={"signatures": {**self.signatures, name: done.stdout.decode()}})
+        try:
+            signature = signatures.sign(self.statement.text(), NAMESPACE, key)
+        except SignatureError as error:
+            raise ApprovalError(str(error)) from None
+        return self.model_copy(update={"signatures": {**self.signatures, name: signature}})
 
 
 class Approvers(_Strict):
@@ -91,7 +94,7 @@ class Approvers(_Strict):
         for path in sorted(self.folder.glob("*.json")):
             try:
                 approval = Approval.read(path)
-                if (approval.statement.action, approval.statement.subject) != (action, subject):
+                if not approval.statement.names(action, subject):
                     continue
                 self.judge(approval, now)
             except ApprovalError as error:
@@ -109,34 +112,9 @@ class Approvers(_Strict):
         now, statement = now or datetime.now(UTC), approval.statement
         if not statement.made <= now < statement.expires:
             raise ApprovalError(f"found one from {statement.made} to {statement.expires}; wanted now, {now}, within")
-        keys = dict(self._keys())
-        good = {name for name, one in approval.signatures.items() if name in keys and self._holds(name, one, statement)}
+        keys = dict(signatures.known(self.signers))
+        given = {name: one for name, one in approval.signatures.items() if name in keys}
+        good = signatures.holding(statement.text(), NAMESPACE, given, self.signers)
         if len({keys[name] for name in good}) < self.quorum:
             raise ApprovalError(f"found {', '.join(sorted(good)) or 'nobody'} who approved; wanted {self.quorum}")
         return good
-
-    def _keys(self) -> Iterator[tuple[str, str]]:
-        """By approver the key: whoever is there under two names is one."""
-        for line in self.signers.read_text().splitlines() if self.signers.is_file() else ():
-            match line.split():
-                case [name, *_, kind, key] if kind.startswith(("ssh-", "ecdsa-", "sk-")):
-                    yield name, key
-
-    def _holds(self, name: str, signature: str, statement: Statement) -> bool:
-        with tempfile.NamedTemporaryFile("w", suffix=".sig") as file:
-            file.write(signature)
-            file.flush()
-            command = [
-                "ssh-keygen",
-                "-Y",
-                "verify",
-                "-f",
-                str(self.signers),
-                "-I",
-                name,
-                "-n",
-                NAMESPACE,
-                "-s",
-                file.name,
-            ]
-            return subprocess.run(command, input=statement.text(), capture_output=True, check=False).returncode == 0

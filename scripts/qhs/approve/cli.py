@@ -13,6 +13,7 @@ from qhs.console import progress
 from qhs.environments import Environment
 from qhs.errors import UserError
 from qhs.twin.names import Twin
+from stacks import signatures
 from stacks.approvals import LONGEST, NAMESPACE, Approval, ApprovalError, Approvers, Statement
 from stacks.model import load
 
@@ -30,16 +31,15 @@ def approver(
     """Let a person approve. Each has a key that nobody else can use."""
     known = _approvers().signers
     lines = known.read_text().splitlines() if known.is_file() else []
-    kind, text, *_ = key.read_text().split()
     kept = [line for line in lines if line.split()[0] != name]
-    line = f'{name} namespaces="{NAMESPACE}" {kind} {text}'
-    whole.write(known, "\n".join([*kept, line]) + "\n")
+    own = signatures.line(name, NAMESPACE, key.read_text())
+    whole.write(known, "\n".join([*kept, own]) + "\n")
 
 
 @app.command()
 def new(
-    action: Annotated[str, typer.Argument(help="`delete`.")],
-    subject: Annotated[str, typer.Argument(help="The URN of the resource, as the refusal named it.")],
+    action: Annotated[str, typer.Argument(help="`delete`, or `ceremony`.")],
+    subject: Annotated[str, typer.Argument(help="As the refusal, or `qhs hsm ceremony plan`, named it.")],
     reason: Annotated[str, typer.Option(help="Why; approvers read it.")],
     hours: Annotated[int, typer.Option(help="For which it is good.", min=1, max=LONGEST_HOURS)] = 8,
 ) -> None:
