@@ -54,14 +54,14 @@ class ModelError(Exception):
 
 
 class Source:
-    """One YAML file: its data, and the line of every key path in it."""
+    """One YAML file: its data, and the line of every key path in it. `text` is what it holds, where that was read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, text: str | None = None) -> None:
         self.path = path
         self._places: dict[KeyPath, str] = {}
         self._loader = _Loader("")
         try:
-            node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
+            node = yaml.compose(path.read_text(encoding="utf-8") if text is None else text, Loader=_Loader)
             self.data: Any = self._build(node, ()) if node else {}
         except FileNotFoundError:
             raise ModelError([Finding(self.name, "no such file", "a YAML file")]) from None

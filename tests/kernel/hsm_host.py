@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,10 @@ class HsmHost:
         error = self.ask(verb, **given)["error"]
         return str(error["code"]), str(error["message"])
 
+    def delete(self, token: str) -> None:
+        """As whoever sits at the host does."""
+        self.by_hand(f"import subprocess; subprocess.run(['softhsm2-util', '--delete-token', '--token', '{token}'])")
+
     def by_hand(self, script: str) -> str:
         """What a script says that has the user's rights and the PIN, as an intruder in the signer has."""
         before = f"import sys; sys.path.insert(0, '/{LIBRARY}')\n"
@@ -105,6 +109,13 @@ class HsmHost:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+
+@contextmanager
+def standing(names: list[str], folder: Path, image: Path) -> Iterator[dict[str, HsmHost]]:
+    """Hosts by name, until the block ends."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(HsmHost.at(folder / name, image)) for name in names}
 
 
 def join(domain: HsmHost, name: str, other: HsmHost) -> None:

@@ -15,96 +15,33 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from qhs import image
 from qhs.pki import stand_in
 from stacks.provider.base import ProviderError, Settings
-from stacks.provider.carried import Carried
-from stacks.provider.signing import devices, handler, tokens
-from stacks.provider.signing.device import Device
-from stacks.provider.signing.devices import Token
+from stacks.provider.signing import handler
 from stacks.provider.signing.installed import CertificateHandler
 from stacks.provider.signing.keys import KeyHandler
 from stacks.provider.signing.requests import RequestHandler
 from stacks.provider.signing.tokens import TokenHandler
-from tests.kernel.hsm_host import LIBRARY, HsmHost
+from tests.kernel.hsm_estate import Estate
+from tests.kernel.hsm_host import HsmHost, standing
 
 SITES = {"qhdc": ["qhdc-hsm1", "qhdc-hsm2"], "ndc": ["ndc-hsm1"]}
 DECLARED = {"token": "qlvb", "owner": "vpqh-hanh-chinh", "level": 3, "serves": ["S-050"]}
 KEY = {"label": "qlvb", "algorithm": "ec-p256", "use": "sign"}
 
 
-class Kept:
-    """A site's secret store, as far as these kinds know one."""
-
-    def __init__(self) -> None:
-        self.secrets: dict[str, dict[str, Any]] = {}
-
-    def secret(self, path: str) -> dict[str, Any] | None:
-        return self.secrets.get(path)
-
-    def keep(self, path: str, fields: dict[str, Any], *, new: bool = False) -> None:
-        assert not (new and path in self.secrets)
-        self.secrets[path] = fields
-
-    def add(self, path: str, fields: dict[str, Any]) -> None:
-        self.secrets[path] = {**self.secrets.get(path, {}), **fields}
-
-    def forget(self, path: str) -> None:
-        self.secrets.pop(path, None)
-
-
-class Estate:
-    """Devices of two sites; one can be silent."""
-
-    def __init__(self, hosts: dict[str, HsmHost]) -> None:
-        self.hosts, self.stores = hosts, {site: Kept() for site in SITES}
-        self.silent: set[str] = set()
-        self._devices: dict[str, Device] = {}
-
-    def token(self, _: Settings, site: str, machine: str, label: str) -> Token:
-        if machine not in self._devices:
-            self._devices[machine] = Device(machine, lambda: self._connected(machine))
-        return Token(self._devices[machine], self.stores[site], label)  # type: ignore[arg-type]  # it stands in for one
-
-    def store(self, _: Settings, site: str) -> Kept:
-        return self.stores[site]
-
-    def _connected(self, machine: str) -> Carried:
-        if machine in self.silent:
-            return Carried._by(["/bin/false"])
-        return Carried._by(["env", "SSH_ORIGINAL_COMMAND=many", *self.hosts[machine].command(f"/{LIBRARY}/qhs_hsm.py")])
-
-    def again(self) -> None:
-        """As another run, which opens its connections anew."""
-        self._devices = {}
-
-
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, HsmHost]]:
-    root, folder = image.ensure(print).path, tmp_path_factory.mktemp("devices")
-    made: dict[str, HsmHost] = {}
-
-    def opened(names: list[str]) -> Iterator[dict[str, HsmHost]]:
-        if not names:
-            yield made
-            return
-        with HsmHost.at(folder / names[0], root) as made[names[0]]:
-            yield from opened(names[1:])
-
-    yield from opened([name for machines in SITES.values() for name in machines])
+    names = [name for machines in SITES.values() for name in machines]
+    with standing(names, tmp_path_factory.mktemp("devices"), image.ensure(print).path) as made:
+        yield made
 
 
 @pytest.fixture
 def estate(hosts: dict[str, HsmHost], monkeypatch: pytest.MonkeyPatch) -> Iterator[Estate]:
     """Without any token."""
-    found = Estate(hosts)
-    for module in (devices, handler):
-        monkeypatch.setattr(module, "token", found.token)
-    for module in (handler, tokens):
-        monkeypatch.setattr(module, "store", found.store)
+    found = Estate(hosts, SITES)
+    found.stand_in(monkeypatch)
     yield found
-    for host in hosts.values():
-        for one in host.done("tokens")["tokens"]:
-            host.by_hand(
-                f"import subprocess; subprocess.run(['softhsm2-util', '--delete-token', '--token', '{one['label']}'])"
-            )
+    found.empty()
 
 
 def at(site: str, **more: Any) -> dict[str, Any]:
@@ -162,7 +99,7 @@ def test_a_domain_that_was_founded_is_not_founded_again(estate: Estate, hosts: d
     """A new key of the domain would open nothing that the old one has wrapped."""
     made(TokenHandler, at("qhdc"))
     for name in SITES["qhdc"]:
-        hosts[name].by_hand("import subprocess; subprocess.run(['softhsm2-util', '--delete-token', '--token', 'qlvb'])")
+        hosts[name].delete("qlvb")
     said = refused(TokenHandler, at("qhdc"))
     assert "no device that answers has the key of its domain" in said
     assert "bring back a device that has it" in said
@@ -172,9 +109,7 @@ def test_a_lost_token_comes_back_with_its_keys(estate: Estate, hosts: dict[str, 
     """T-E08: from another device, by what the site keeps wrapped."""
     made(TokenHandler, at("qhdc"))
     public = made(KeyHandler, at("qhdc", **KEY))["public"]
-    hosts["qhdc-hsm1"].by_hand(
-        "import subprocess; subprocess.run(['softhsm2-util', '--delete-token', '--token', 'qlvb'])"
-    )
+    hosts["qhdc-hsm1"].delete("qlvb")
     read = KeyHandler(Settings()).read("", at("qhdc", **KEY))
     assert read and read[1]["gaps"] == ["qhdc-hsm1: no token"]
     made(TokenHandler, at("qhdc"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import PyKCS11
-from kept import keep
+from kept import forget, keep
 from opened import Opened
 from refused import RefusedError
 
@@ -77,6 +77,21 @@ class Device:
                 officer.give_pin(pin)
         with self.opened(label, pin):
             return made
+
+    def remove_token(self, label: str, so_pin: str) -> bool:
+        """Destroy all that a token holds; whether the device has no such token any more.
+
+        PKCS#11 can only begin a token anew: one of another module than SoftHSM stays, empty, with this PIN.
+        """
+        with self.opened(label, so_pin, officer=True):
+            pass  # what is wrong with the PIN is said before anything is gone
+        with self._in_turn():
+            slot = self._slot(label)
+            serial = _text(self._lib.getTokenInfo(slot).serialNumber)
+            self._lib.initToken(slot, so_pin, label.ljust(_PADDED))
+            if self._soft_tokens:
+                forget(Path(self._soft_tokens), serial)
+        return bool(self._soft_tokens)
 
     @contextmanager
     def opened(self, label: str, pin: str, *, officer: bool = False) -> Iterator[Opened]:

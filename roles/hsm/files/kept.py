@@ -22,6 +22,17 @@ def keep(folder: Path) -> None:
             shutil.rmtree(file.parent)
 
 
+def forget(folder: Path, serial: str) -> None:
+    """Take away what is left of a token that holds nothing any more: its file last, by which it is found again."""
+    for own in folder.glob(f"*-{serial[:4]}-{serial[4:]}"):
+        file = own / "token.object"
+        for one in own.iterdir():
+            if one != file:
+                one.unlink()
+        file.unlink()
+        own.rmdir()
+
+
 def _write(path: Path, content: bytes) -> None:
     new = path.with_suffix(".new")
     with new.open("wb") as file:

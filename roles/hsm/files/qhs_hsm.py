@@ -23,6 +23,8 @@ from opened import Opened
 from refused import RefusedError
 
 LARGEST = 64 * 1024
+REHEARSAL = "rehearsal-"
+"""How the label of a token begins that may be taken away again: it is of a rehearsal, and nobody's."""
 _LABEL, _PIN, _HEX = r"[a-z0-9][a-z0-9.-]{0,31}", r"[!-~]{16,64}", r"([0-9a-f]{2})+"
 FIELDS = {
     **dict.fromkeys(("token", "label", "device_name"), _LABEL),
@@ -116,6 +118,13 @@ def make_token(device: Device, token: str, so_pin: str, pin: str) -> dict[str, A
     return {"made": device.make_token(token, so_pin, pin)}
 
 
+def remove_token(device: Device, token: str, so_pin: str) -> dict[str, Any]:
+    """Of a rehearsal; any other stays, whoever asks."""
+    if not token.startswith(REHEARSAL):
+        raise RefusedError("kept", f"{token}: found a token that is kept; wanted one of a rehearsal, {REHEARSAL}*")
+    return {"removed": device.remove_token(token, so_pin)}
+
+
 def change_pin(device: Device, token: str, pin: str, new_pin: str) -> dict[str, Any]:
     """Sessions that are open stay so."""
     with device.opened(token, pin) as opened:
@@ -168,6 +177,7 @@ def take_certificate(opened: Opened, label: str, certificate: str) -> dict[str, 
 VERBS: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
     "tokens": ((), tokens),
     "make-token": (("token", "so_pin", "pin"), make_token),
+    "remove-token": (("token", "so_pin"), remove_token),
     "change-pin": (("token", "pin", "new_pin"), change_pin),
     "measure": (("token", "pin", "label", "seconds"), measure),
     "trust": (("token", "so_pin", "device_name", "public"), trust),

@@ -46,7 +46,11 @@ class Token:
 
     def there(self) -> bool:
         """Whether the device has it. Raises DeviceError."""
-        return self._label in (one["label"] for one in self._device.ask("tokens")["tokens"])
+        return self.shown() is not None
+
+    def shown(self) -> Answer | None:
+        """What the device says of it without a PIN; none: it has none. Raises DeviceError."""
+        return next((one for one in self._device.ask("tokens")["tokens"] if one["label"] == self._label), None)
 
     def make(self) -> None:
         """Have it, its PINs first in the store: a run that dies leaves none that nobody knows."""
@@ -84,6 +88,15 @@ class Token:
         self._own = {"so_pin": own["so_pin"], "pin": own[NEXT]}
         self._pins.keep(self._path, self._own)
 
+    def remove(self) -> None:
+        """Have it gone with its PINs, which devices do with tokens of rehearsals alone. Raises DeviceError, StoreError.
+
+        Where a device can only empty it, the PINs stay, as it opens with them.
+        """
+        if not self.there() or self.ask_officer("remove-token")["removed"]:
+            self._pins.forget(self._path)
+            self._own = None
+
     def ask(self, verb: str, **given: str) -> Answer:
         """As its user. Raises DeviceError, StoreError."""
         return self._device.ask(verb, token=self._label, pin=self._pin("pin"), **given)
@@ -106,6 +119,11 @@ class Token:
 def pins_at(machine: str, token: str) -> str:
     """Where the PINs of a token stand among the secrets of its site."""
     return f"hsm/{machine}/{token}"
+
+
+def key_at(token: str, label: str) -> str:
+    """Where what a site keeps of a token's key stands among its secrets."""
+    return f"signing/{token}/{label}"
 
 
 def token(settings: Settings, site: str, machine: str, label: str) -> Token:

@@ -12,7 +12,7 @@ from stacks.approvals import ApprovalError
 from stacks.provider.access import TrustAccess
 from stacks.provider.base import ProviderError, Standing
 from stacks.provider.secret.stores import store
-from stacks.provider.signing.devices import Token, token
+from stacks.provider.signing.devices import Token, key_at, token
 from stacks.provider.signing.spec import OnDevices
 from stacks.provider.specified import SpecifiedHandler
 from stacks.provider.values import Plain
@@ -63,7 +63,7 @@ class SigningHandler(SpecifiedHandler):
     @staticmethod
     def at(inputs: Plain) -> str:
         """Where that stands."""
-        return f"signing/{inputs['token']}/{inputs['label']}"
+        return key_at(inputs["token"], inputs["label"])
 
     def list(self) -> list[Standing]:
         """What devices hold is told by a PIN at a time, and by `qhs hsm list`."""

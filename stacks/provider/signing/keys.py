@@ -74,7 +74,7 @@ class KeyHandler(SigningHandler):
         label = inputs["label"]
         for one, keys in (*found, *each(self.elsewhere(inputs)).found):
             if label in keys:
-                return _kept(inputs, keys[label], one)
+                return kept_of(label, inputs["use"], keys[label], one)
         if not inputs["founds"]:
             raise ProviderError(
                 f"{self.key(inputs)}: no device has this key; wanted one of {', '.join(inputs['elsewhere'])} that has. "
@@ -82,7 +82,7 @@ class KeyHandler(SigningHandler):
             )
         maker = found[0][0]
         made = maker.ask("make-shared-key", label=label, algorithm=inputs["algorithm"], use=inputs["use"])
-        return _kept(inputs, made["key"], maker)
+        return kept_of(label, inputs["use"], made["key"], maker)
 
     def _refuse_another_kind(self, inputs: Plain, kept: Plain) -> None:
         found = f"{kept['algorithm']} for {kept['use']}"
@@ -106,11 +106,11 @@ class KeyHandler(SigningHandler):
             )
 
 
-def _kept(inputs: Plain, told_of: Answer, holder: Token) -> Plain:
-    """What the site keeps of a key that a device holds."""
+def kept_of(label: str, use: str, told_of: Answer, holder: Token) -> Plain:
+    """What a site keeps of a key that a device holds. Raises DeviceError, StoreError."""
     algorithm = algorithm_of(bytes.fromhex(told_of["public"]))
-    wrapped = holder.ask("wrapped", label=inputs["label"])["wrapped"]
-    return {"public": told_of["public"], "wrapped": wrapped, "algorithm": algorithm, "use": inputs["use"]}
+    wrapped = holder.ask("wrapped", label=label)["wrapped"]
+    return {"public": told_of["public"], "wrapped": wrapped, "algorithm": algorithm, "use": use}
 
 
 def _wanted(inputs: Plain) -> Plain:

@@ -11,6 +11,8 @@ from stacks.provider.signing.certificates import Chain, ChainError
 
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,31}$")]
 Machine = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+Algorithm = Literal["rsa-3072", "rsa-4096", "ec-p256", "ec-p384"]
+Use = Literal["sign"]
 Purpose = Literal["duty", "time-stamp"]
 RESERVED = ("kek", "transport", "unseal")
 """Labels that a device has for itself."""
@@ -54,8 +56,8 @@ class KeySpec(Shared):
     """A key pair that every device of the token's domain has."""
 
     label: Label
-    algorithm: Literal["rsa-3072", "rsa-4096", "ec-p256", "ec-p384"]
-    use: Literal["sign"]
+    algorithm: Algorithm
+    use: Use
 
     @model_validator(mode="after")
     def _named(self) -> Self:

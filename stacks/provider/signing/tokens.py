@@ -5,12 +5,14 @@ from __future__ import annotations
 from stacks.provider.base import ProviderError
 from stacks.provider.secret.stores import store
 from stacks.provider.signing.device import Answer, DeviceError, SilentError
-from stacks.provider.signing.devices import Token, each, told
+from stacks.provider.signing.devices import Token, each, key_at, told
 from stacks.provider.signing.handler import SigningHandler
 from stacks.provider.signing.spec import RESERVED, TokenSpec
 from stacks.provider.values import Plain
 
 KEK = "kek"
+FOUNDED = {"founded": True}
+"""What a site keeps of the key of a domain: that there was one, so that nobody makes another."""
 
 
 class TokenHandler(SigningHandler):
@@ -52,14 +54,14 @@ class TokenHandler(SigningHandler):
             self._refuse_to_found(inputs, known.secret(self._domain(inputs)) is not None)
             holder = lacking[0]
             holder.ask("make-kek")
-        known.keep(self._domain(inputs), {"founded": True})
+        known.keep(self._domain(inputs), FOUNDED)
         for one in lacking:
             if one is not holder:
-                _hand_over(holder, one)
+                hand_over(holder, one)
 
     @staticmethod
     def _domain(inputs: Plain) -> str:
-        return f"signing/{inputs['token']}/{KEK}"
+        return key_at(inputs["token"], KEK)
 
     def _refuse_to_found(self, inputs: Plain, founded: bool) -> None:
         """What an older key of the domain has wrapped, a new one never opens."""
@@ -91,7 +93,7 @@ def _made(one: Token) -> str:
     return ""
 
 
-def _hand_over(holder: Token, lacking: Token) -> None:
+def hand_over(holder: Token, lacking: Token) -> None:
     """The domain's key from one device to another, which a security officer of the first one trusts."""
     public = lacking.ask("transport")["public"]
     holder.ask_officer("trust", device_name=lacking.machine, public=public)
