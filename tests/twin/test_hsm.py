@@ -19,6 +19,7 @@ from stacks.model import load, signing
 from stacks.provider.signing.device import USER
 from tests.twin.conftest import Run, WatchedUp
 from tests.twin.hosts import Hosts
+from tests.twin.trust import SOFTHSM
 
 pytestmark = pytest.mark.live
 
@@ -45,10 +46,7 @@ def domain(twin: Twin, hosts: Hosts, second_up: WatchedUp) -> Iterator[Ask]:
             done(one, "take-kek", **TOKEN, wrapped=done(first, "kek-for", **TOKEN, device_name=one)["wrapped"])
         yield done
     finally:
-        hosts.say(
-            "sudo -u qhs-hsm env SOFTHSM2_CONF=/etc/qhs/hsm/softhsm2.conf softhsm2-util --delete-token --token probe",
-            DEVICES,
-        )
+        hosts.say(f"{SOFTHSM} --delete-token --token probe", DEVICES)
 
 
 def test_a_key_that_one_device_makes_signs_on_all_of_both_centres(domain: Ask) -> None:

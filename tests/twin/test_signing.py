@@ -19,13 +19,12 @@ from qhs.twin.names import Twin
 from qhs.twin.sshkey import make
 from tests.twin.conftest import Run, WatchedUp
 from tests.twin.hosts import Hosts
-from tests.twin.trust import DEVICES, ESTATE, SITE_OF, TOKENS, of_store, of_token, pins
+from tests.twin.trust import DEVICES, ESTATE, SITE_OF, SOFTHSM, TOKENS, of_store, of_token, pins
 
 pytestmark = pytest.mark.live
 
 KEYS = [(token.label, key.label) for token in TOKENS for key in token.keys]
 STACK = "twin.{}.signing"
-SOFTHSM = "sudo -u qhs-hsm env SOFTHSM2_CONF=/etc/qhs/hsm/softhsm2.conf softhsm2-util"
 
 
 def pulumi(qhs: Run, site: str, *words: str) -> subprocess.CompletedProcess[str]:

@@ -17,6 +17,7 @@ from stacks.provider.signing.devices import Token
 ESTATE = load("twin")
 DEVICES = {site: signing.devices(ESTATE, site) for site in signing.signing_sites(ESTATE)}
 TOKENS = tuple(signing.tokens(ESTATE))
+SOFTHSM = "sudo -u qhs-hsm env SOFTHSM2_CONF=/etc/qhs/hsm/softhsm2.conf softhsm2-util"
 SITE_OF = {device: site for site, hosts in DEVICES.items() for device in hosts}
 
 

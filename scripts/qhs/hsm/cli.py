@@ -14,12 +14,14 @@ from qhs.console import progress, screen
 from qhs.environments import Environment
 from qhs.errors import UserError
 from qhs.hsm import keys
+from qhs.hsm.ceremony.cli import app as ceremony
 from qhs.hsm.device import DeviceError, ask
 from qhs.twin.names import Twin
 from stacks.model import Estate, load, signing
 from stacks.model.estate import HSM
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
+app.add_typer(ceremony, name="ceremony")
 
 
 class Token(BaseModel):

@@ -74,7 +74,7 @@ def look(estate: Estate, twin: Twin, *, prove: bool = False) -> KeysReport:
                     _add(found[key], _told(token, site, key, prove))
         return list(found.values())
 
-    return KeysReport(environment=estate.inventory.environment, keys=_within(twin, ask))
+    return KeysReport(environment=estate.inventory.environment, keys=within(twin, ask))
 
 
 def rotated(estate: Estate, twin: Twin, label: str) -> Iterator[str]:
@@ -82,7 +82,7 @@ def rotated(estate: Estate, twin: Twin, label: str) -> Iterator[str]:
     for site in signing.signing_sites(estate):
         for machine in signing.devices(estate, site):
             token = devices.token(settings(estate, twin), site, machine, label)
-            _within(twin, token.rotate)
+            within(twin, token.rotate)
             yield machine
 
 
@@ -91,7 +91,7 @@ def settings(estate: Estate, twin: Twin) -> Settings:
     return Settings(ruleset_access.write(twin), names_access.file(twin), trust_access.write(twin, estate))
 
 
-def _within[T](twin: Twin, ask: Callable[[], T]) -> T:
+def within[T](twin: Twin, ask: Callable[[], T]) -> T:
     """Where machines are reached; a fault is one message."""
     try:
         return inside.call(twin.netns_path(), ask)
