@@ -41,6 +41,8 @@ OWN = {stack: homes.own(ESTATE, stack) for stack in STACKS}
 BEHIND = {"8080", "8333", "8888", "9333", "18080", "18333", "18888", "19333"}
 SECRET, SECRET_IS = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
 """How the engine marks a secret."""
+LOOKS = 90
+"""Seconds until a store knows who may come in: it looks every 60, and starts anew."""
 BACK = 180
 """Seconds until a site that was off serves again, its secret store and its object store last."""
 
@@ -145,10 +147,10 @@ def test_a_key_that_is_taken_away_lets_nobody_in_any_more(twin: Twin) -> None:
         return ""
 
     try:
-        await_(lambda: refused() == "")
+        await_(lambda: refused() == "", LOOKS)
     finally:
         of_store(twin, "ndc", lambda found: found.forget(f"{IDENTITIES}/guest"))
-    await_(lambda: refused() == "InvalidAccessKeyId")
+    await_(lambda: refused() == "InvalidAccessKeyId", LOOKS)
 
 
 def test_no_other_port_of_the_store_is_there(hosts: Hosts) -> None:

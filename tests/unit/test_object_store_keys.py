@@ -71,12 +71,22 @@ def test_where_nothing_changed_nothing_is_written(here: Path) -> None:
     assert ((here / "FETCHED").stat().st_mtime_ns, (here / "FETCHED").stat().st_ino) == before
 
 
-def test_the_next_node_is_asked_and_without_any_all_stays_as_it_was(here: Path) -> None:
+def test_the_next_node_is_asked_and_without_any_all_stays_as_it_was(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Node.gone = {"first"}
     qhs_objects.fetch()
     Node.gone = {"first", "second"}
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("it has keys, so it need not wait"))
     with pytest.raises(qhs_objects.AbsentError, match=r"first: it is gone; second: it is gone"):
         qhs_objects.fetch()
+    assert admitted(here) == {"one": ["Admin"]}
+
+
+def test_the_first_keys_are_asked_for_until_they_are_there(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Node.gone = {"first", "second"}
+    monkeypatch.setattr("time.sleep", lambda _: Node.gone.clear())
+    qhs_objects.fetch()
     assert admitted(here) == {"one": ["Admin"]}
 
 

@@ -25,6 +25,8 @@ ADMITTED = Path("/run/qhs-objects/admitted.json")
 SOCKET, OPEN = Path("/run/qhs-objects/s3.sock"), Path("/run/qhs-objects/open.sock")
 DISKS, SETTLED = "http://127.0.0.1:9333/dir/status", 60
 """What disks the store knows of, and seconds in which it finds its own; it answers before, and takes nothing."""
+FIRST = 50
+"""Seconds for which it asks for the first keys: a site that is being made lets it in some time."""
 NAMES = "objects"
 """Below which path the secret store has them."""
 
@@ -48,10 +50,22 @@ def identity(name: str, kept: dict[str, Any]) -> dict[str, Any]:
 
 
 def fetch() -> None:
-    """Whoever waits for a change sees one only where there is one."""
-    text = json.dumps({"identities": fetched(json.loads(SETTINGS.read_text()))})
+    """Whoever waits for a change sees one only where there is one. Raises AbsentError."""
+    text = json.dumps({"identities": first_or_next()})
     if not FETCHED.exists() or FETCHED.read_text() != text:
         write(FETCHED, text)
+
+
+def first_or_next() -> list[dict[str, Any]]:
+    """Those of now; as long as there never were any, asked for again and again. Raises AbsentError."""
+    settings, end = json.loads(SETTINGS.read_text()), time.monotonic() + FIRST
+    while True:
+        try:
+            return fetched(settings)
+        except AbsentError:
+            if FETCHED.exists() or time.monotonic() > end:
+                raise
+        time.sleep(2)
 
 
 def admit() -> None:

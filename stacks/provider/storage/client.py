@@ -17,7 +17,7 @@ REGION = "qhs"
 TIMEOUT = 20
 """Seconds for one answer."""
 ADMITS = 90
-"""Seconds in which a store lets in whoever was made known to it: it looks every 5, and starts anew."""
+"""Seconds in which a store lets in whoever was made known to it: it looks every 60, and starts anew."""
 _NOT_YET = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "503"}
 
 
