@@ -20,6 +20,7 @@ from stacks.approvals import Approvers
 from stacks.provider.base import Settings
 from stacks.provider.signing.device import Device, DeviceError
 from stacks.provider.signing.keys import KeyHandler
+from stacks.provider.signing.spec import REHEARSAL
 from stacks.provider.signing.tokens import TokenHandler
 from tests import ceremonies
 from tests.kernel.hsm_estate import Estate
@@ -29,6 +30,10 @@ SITE_OF = {"qhdc-hsm1": "qhdc", "ndc-hsm1": "ndc"}
 SITES = tuple(dict.fromkeys(SITE_OF.values()))
 LABEL = "con-dau-thu"
 """Of the token and of its key."""
+
+
+class DiedError(Exception):
+    """Of a run that nobody lets tidy up."""
 
 
 @dataclass
@@ -123,7 +128,7 @@ def test_it_takes_enough_approvers_and_its_transcript_replays(room: Room) -> Non
     assert found
     assert (said.faults, said.code) == ([], 0)
     assert (said.approved, said.witnessed) == (["chanh-van-phong", "chu-nhiem"], ["attt", "co-yeu"])
-    assert list(replay.on_devices(found, room.bench().tokens)) == []
+    assert replay.on_devices(found, room.bench().tokens) == ([], [])
 
 
 def test_the_same_again_is_refused_and_changes_nothing(room: Room) -> None:
@@ -182,14 +187,14 @@ def test_a_run_that_dies_again_and_again_is_gone_on_with(room: Room, monkeypatch
         def dying(device: Device, verb: str, left: Iterator[int] = left, **given: str) -> Any:
             answer = whole(device, verb, **given)
             if next(left, None) is None:
-                raise KeyboardInterrupt
+                raise DiedError
             return answer
 
         monkeypatch.setattr(Device, "ask", dying)
         try:
             transcript = room.run()
             break
-        except KeyboardInterrupt:
+        except DiedError:
             deaths += 1
         room.estate.again()
         with pytest.raises(UserError, match="was begun"):
@@ -204,7 +209,7 @@ def test_a_rehearsal_that_died_is_begun_anew(room: Room, monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr(Bench, "clear", lambda *_: None)
         room.rehearse()
-    assert room.tokens() == [f"rehearsal-{LABEL}"] * len(SITE_OF)
+    assert room.tokens() == [f"{REHEARSAL}{LABEL}"] * len(SITE_OF)
     room.rehearse()
     assert room.tokens() == []
 
@@ -246,18 +251,26 @@ def test_no_pin_is_in_a_transcript(room: Room) -> None:
     assert [pin for pin in pins if pin in text] == []
 
 
-def test_another_key_on_a_device_is_seen(room: Room) -> None:
+def test_devices_are_compared_with_what_was_recorded(room: Room) -> None:
     room.prepare()
     found, _ = replay.told(room.run(), room.folder)
     assert found
-    tokens = room.bench().tokens
-    tokens[1].ask("remove-key", label=LABEL)
-    assert list(replay.on_devices(found, tokens)) == [
-        f"ndc-hsm1: found no key {LABEL}; wanted the one that was recorded"
-    ]
-    tokens[1].ask("make-key", label=LABEL, algorithm="rsa-3072", use="sign")
-    (said,) = replay.on_devices(found, tokens)
-    assert said == f"ndc-hsm1: found another key {LABEL}; wanted the one that was recorded"
+    last = room.bench().tokens[1]
+
+    def said() -> tuple[list[str], list[str]]:
+        return replay.on_devices(found, room.bench().tokens)
+
+    last.ask("remove-key", label=LABEL)
+    assert said() == ([f"ndc-hsm1: found no key {LABEL}; wanted the one that was recorded"], [])
+    last.ask("make-key", label=LABEL, algorithm="rsa-3072", use="sign")
+    assert said() == ([f"ndc-hsm1: found another key {LABEL}; wanted the one that was recorded"], [])
+    room.estate.hosts["ndc-hsm1"].delete(LABEL)
+    assert said() == (["ndc-hsm1: no token"], [])
+    room.estate.silent = {"ndc-hsm1"}
+    room.estate.again()
+    faults, (gap,) = said()
+    assert faults == []
+    assert gap.startswith("ndc-hsm1: it does not answer")
 
 
 def test_the_signing_stacks_take_over_what_a_ceremony_made(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,8 +280,11 @@ def test_the_signing_stacks_take_over_what_a_ceremony_made(room: Room, monkeypat
     room.estate.stand_in(monkeypatch)
     for site in SITES:
         machines = [name for name, at in SITE_OF.items() if at == site]
+        kept = room.estate.stores[site].secrets[f"signing/{LABEL}/{LABEL}"]
+        assert steps.fingerprint(kept) == made[machines[0]]["fingerprints"][LABEL]
         shared = {"site": site, "devices": machines, "token": LABEL, "elsewhere": {}, "founds": False}
-        assert TokenHandler(Settings()).write("urn:x", shared) == {"gaps": []}
+        own = {**shared, "keys": [LABEL]}
+        assert TokenHandler(Settings()).write("urn:x", own) == {"gaps": []}
         key = KeyHandler(Settings()).write("urn:x", {**shared, "label": LABEL, "algorithm": "rsa-3072", "use": "sign"})
         assert steps.fingerprint(key) == made[machines[0]]["fingerprints"][LABEL]
         assert key["gaps"] == []
@@ -277,12 +293,12 @@ def test_the_signing_stacks_take_over_what_a_ceremony_made(room: Room, monkeypat
 def test_only_tokens_of_rehearsals_can_be_taken_away(room: Room) -> None:
     given = {"so_pin": "officer-of-the-test-1"}
     host = room.estate.hosts["ndc-hsm1"]
-    rehearsal = {"token": "rehearsal-a"}
+    rehearsal = {"token": f"{REHEARSAL}a"}
     for own in ({"token": LABEL}, rehearsal):
         host.done("make-token", **own, **given, pin="user-of-the-test-1")
     assert host.refused("remove-token", token=LABEL, **given)[0] == "kept"
     assert host.refused("remove-token", **rehearsal, so_pin="another-of-the-test-1")[0] == "pin"
-    assert [one["label"] for one in host.done("tokens")["tokens"]] == [LABEL, "rehearsal-a"]
+    assert [one["label"] for one in host.done("tokens")["tokens"]] == [LABEL, f"{REHEARSAL}a"]
     assert host.done("remove-token", **rehearsal, **given) == {"removed": True}
     assert [one["label"] for one in host.done("tokens")["tokens"]] == [LABEL]
     with pytest.raises(DeviceError, match="knows no PIN"):

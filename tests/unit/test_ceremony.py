@@ -170,6 +170,27 @@ def test_no_byte_can_be_another_one(people: ceremonies.Keys, tmp_path: Path) -> 
     assert missed == []
 
 
+def test_what_means_the_same_but_is_written_otherwise_is_refused(
+    script: Script, people: ceremonies.Keys, tmp_path: Path
+) -> None:
+    whole, path = held(script, people).text(), tmp_path / "transcript.json"
+    path.write_text(whole)
+    assert Transcript.read(path).text() == whole
+    for other in (whole.rstrip(), whole.replace("Z", "+00:00", 1), whole.replace("{", '{"schema_version": 1,', 1)):
+        assert json.loads(other)["schema_version"] == 1
+        path.write_text(other)
+        with pytest.raises(TranscriptError, match="not as it was written"):
+            Transcript.read(path)
+
+
+def test_an_entry_that_is_taken_out_is_missed_by_the_next(script: Script, people: ceremonies.Keys) -> None:
+    first, second, third, *others = held(script, people).entries
+    for entries, number in (([first, third, *others], 2), ([first, third, second, *others], 2)):
+        said = next(Transcript(entries=entries).broken())
+        assert said == f"entry {number}: found it after {second.hash[:16]}; wanted {first.hash[:16]}"
+    assert next(Transcript(entries=[second, third]).broken()).endswith("wanted nothing")
+
+
 def test_what_was_written_anew_is_signed_by_nobody(
     script: Script, people: ceremonies.Keys, approvers: Approvers
 ) -> None:

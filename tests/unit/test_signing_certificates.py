@@ -162,6 +162,7 @@ def test_the_stand_in_signs_no_request_that_another_key_signed(tmp_path: Path) -
     ("handler", "change", "path"),
     [
         (TokenHandler, {"token": "unseal"}, ""),
+        (TokenHandler, {"token": "rehearsal-qlvb"}, ""),
         (TokenHandler, {"token": "Qlvb"}, "token"),
         (TokenHandler, {"token": "q" * 33}, "token"),
         (TokenHandler, {"devices": []}, "devices"),

@@ -16,6 +16,8 @@ Use = Literal["sign"]
 Purpose = Literal["duty", "time-stamp"]
 RESERVED = ("kek", "transport", "unseal")
 """Labels that a device has for itself."""
+REHEARSAL = "rehearsal-"
+"""How the label of a token begins that devices let be taken away from afar (roles/hsm/files/qhs_hsm.py)."""
 
 
 class OnDevices(Input):
@@ -31,8 +33,8 @@ class OnDevices(Input):
 
     @model_validator(mode="after")
     def _free(self) -> Self:
-        if self.token in RESERVED:
-            raise ValueError(f"{self.token} is a label that devices have for themselves")
+        if self.token in RESERVED or self.token.startswith(REHEARSAL):
+            raise ValueError(f"{self.token} is a label that devices have for themselves, or for rehearsals")
         return self
 
 

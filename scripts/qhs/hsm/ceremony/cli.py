@@ -24,7 +24,6 @@ from stacks import signatures
 from stacks.model import Estate, load
 from stacks.provider.secret.stores import store
 from stacks.provider.signing import devices
-from stacks.provider.signing.device import SilentError
 from stacks.signatures import SignatureError
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
@@ -126,12 +125,13 @@ def verify(
     if found and rehearsal:
         report.faults += replay.differing(found, _read(rehearsal))
     if found and on_devices and not report.faults:
+        if found.rehearsal:
+            raise UserError(
+                f"{transcript}: found a rehearsal, whose token is gone; wanted a ceremony", "without --devices"
+            )
         found.script.fit(estate)
-        bench = _bench(found.script, estate, twin, rehearsal=found.rehearsal)
-        try:
-            report.faults += keys.within(twin, lambda: list(replay.on_devices(found, bench.tokens)))
-        except SilentError as error:
-            report.gaps.append(str(error))
+        bench = _bench(found.script, estate, twin, rehearsal=False)
+        report.faults, report.gaps = keys.within(twin, lambda: replay.on_devices(found, bench.tokens))
     if as_json:
         typer.echo(report.model_dump_json(indent=1))
     else:

@@ -16,7 +16,7 @@ from qhs.hsm.ceremony.transcript import Began, Done, Ended, Resumed, Transcript
 from stacks import signatures
 from stacks.approvals import ApprovalError, Approvers
 from stacks.model import ModelError
-from stacks.provider.signing.devices import Token
+from stacks.provider.signing.devices import Token, each
 from stacks.signatures import SignatureError
 
 NAMESPACE = "qhs-witness"
@@ -173,11 +173,13 @@ def _approved(found: Told, approvers: Approvers) -> tuple[set[str], list[str]]:
     return approved, faults
 
 
-def on_devices(found: Told, tokens: Sequence[Token]) -> Iterator[str]:
-    """What devices hold by now otherwise than was recorded. Raises DeviceError, StoreError."""
-    for one in tokens:
-        there = steps.held(one)["fingerprints"]
+def on_devices(found: Told, tokens: Sequence[Token]) -> tuple[list[str], list[str]]:
+    """What devices hold by now otherwise than was recorded, and which are silent. Raises DeviceError, StoreError."""
+    looked, faults = each(tokens), []
+    for one, keys in looked.found:
+        there = steps.held(keys)["fingerprints"]
         for label, recorded in found.recorded[one.machine]["fingerprints"].items():
             if there.get(label) != recorded:
                 found_is = "another key" if label in there else "no key"
-                yield f"{one.machine}: found {found_is} {label}; wanted the one that was recorded"
+                faults.append(f"{one.machine}: found {found_is} {label}; wanted the one that was recorded")
+    return [*looked.lacking, *faults], looked.silent

@@ -19,13 +19,11 @@ from stacks.model import Estate, ModelError
 from stacks.model.catalogue import Strict
 from stacks.model.estate import HSM
 from stacks.model.source import Finding, Source
-from stacks.provider.signing.spec import RESERVED, Algorithm, Label, Machine, Use
+from stacks.provider.signing.spec import REHEARSAL, RESERVED, Algorithm, Label, Machine, Use
 from stacks.signatures import Name
 
 ACTION = "ceremony"
 """What approvals call it."""
-REHEARSAL = "rehearsal-"
-"""Before a token's label: devices let a token be taken away that begins so (roles/hsm/files/qhs_hsm.py)."""
 
 type Token = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,21}$")]
 """A label that has room for `REHEARSAL` before it."""

@@ -68,15 +68,15 @@ def carry_out(step: Step, bench: Bench) -> Answers:
         case Prove():
             return {one.machine: _of(one.ask("prove", label=step.label), ("verified",)) for one in bench.tokens}
         case Record():
-            return {one.machine: held(one) for one in bench.tokens}
+            return {one.machine: held(one.keys()) for one in bench.tokens}
         case _:
             assert_never(step)
 
 
-def held(token: Token) -> dict[str, Any]:
-    """The keys that a token holds, and their fingerprints. Raises DeviceError, StoreError."""
-    keys = {label: one for label, one in token.keys().items() if label not in RESERVED}
-    return {"keys": sorted(keys), "fingerprints": {label: fingerprint(one) for label, one in keys.items()}}
+def held(keys: dict[str, Answer]) -> dict[str, Any]:
+    """What a token holds for others than its device: labels, and fingerprints."""
+    own = {label: one for label, one in keys.items() if label not in RESERVED}
+    return {"keys": sorted(own), "fingerprints": {label: fingerprint(one) for label, one in own.items()}}
 
 
 def fingerprint(key: Answer) -> str:
