@@ -152,7 +152,10 @@ def test_on_drifted_machines(qhs: Run, hosts: Hosts, second_up: WatchedUp) -> No
 
 
 def test_on_new_machines(qhs: Run, twin: Twin, hosts: Hosts, second_up: WatchedUp) -> None:
-    """They have lost their disks: no file, user, unit or certificate of a role is there; of a secret store one node."""
+    """They have lost their disks: no file, user, unit or certificate of a role is there; of a secret store one node.
+
+    The states of the site's stacks are lost with them, and come back from the other site's copies.
+    """
     far = [name for name in with_every_role("ndc") if name not in INVENTORY["role_hsm"]["hosts"]]
     machines = (*far, "qhdc-hsm2")
     for name in machines:
@@ -162,7 +165,11 @@ def test_on_new_machines(qhs: Run, twin: Twin, hosts: Hosts, second_up: WatchedU
     try:
         assert_told(qhs, hosts, SITE, machines)
     finally:  # their rulesets are the engine's
+        assert qhs("state", "adopt", "--at", "qhdc").returncode == 0
         for site in ("qhdc", "ndc"):
             done = qhs("shell", "--", "pulumi", "up", "-s", f"twin.{site}.network", "--refresh", "--yes")
             assert done.returncode == 0, done.stdout
     assert_told(qhs, hosts, TRUST, machines)
+    up = qhs("up")
+    assert up.returncode == 0, up.stderr[-3000:]
+    assert qhs("state", "status").returncode == 0

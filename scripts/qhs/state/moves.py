@@ -50,6 +50,8 @@ def adopt(engine: Engine, twin: Twin, estate: Estate, progress: Progress, at: st
         progress(f"state: {stack} is at {known[stack]}")
     for stack in known:
         forget(engine, stack)  # or it might be taken for the one that counts
+        if at:
+            homes.changing(twin, stack)  # where another site is lost, so are the copies that it had
     return list(moving)
 
 
