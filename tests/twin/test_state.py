@@ -47,9 +47,11 @@ BACK = 180
 """Seconds until a site that was off serves again, its secret store and its object store last."""
 
 
-@pytest.fixture(autouse=True)
-def standing(second_up: WatchedUp) -> None:
-    """It is up."""
+@pytest.fixture(autouse=True, scope="module")
+def standing(qhs: Run, second_up: WatchedUp) -> None:
+    """It is up, and what other tests changed by a plain pulumi is copied too."""
+    done = qhs("state", "copy")
+    assert done.returncode == 0, done.stderr
 
 
 def told(qhs: Run, code: int) -> dict[str, dict[str, Any]]:

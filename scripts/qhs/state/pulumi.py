@@ -17,6 +17,8 @@ def main(program: str, *words: str) -> None:
     """Become it."""
     twin = Twin.here()
     site = homes.read(twin).get(stack := named(words))
+    if site:
+        homes.changing(twin, stack)  # as far as anybody knows: the next `qhs up` copies it
     command = [*(homes.reached(twin, site, stack) if site else []), program, *words]
     os.execvp(command[0], command)  # noqa: S606 - it replaces us, so that signals and its exit code pass
 
