@@ -6,11 +6,15 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from policies.live.facts import Chain, Clock, Host, Hsm, LogStore, LogTarget, TimeSource, Tunnel, Unit
+from policies.live.facts import Chain, Clock, Host, Hsm, LogStore, LogTarget, TimeSource, TimeStamp, Tunnel, Unit
+
+UNITS: Final = {"seconds": 1, "millis": 1e-3, "micros": 1e-6}
+"""Of the accuracy of a time-stamp, as OpenSSL prints it."""
 
 type Answers = Mapping[str, Any]
 
@@ -195,6 +199,30 @@ def _hsm(asked: _Asked) -> Hsm | None:
     return None if "error" in answer else Hsm(manufacturer=answer["device"]["manufacturer"])
 
 
+def _time_stamp(asked: _Asked) -> TimeStamp | None:
+    text = asked.text("time-stamp")
+    if not text:
+        return None
+    said = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+    if said["Verification"] != "OK":
+        return TimeStamp(taken=False)
+    at = _moment(said["Time stamp"])
+    off = max(float(said["Before"]) - at, at - float(said["After"]), 0)
+    return TimeStamp(taken=True, accuracy_s=_accuracy(said["Accuracy"]), off_s=off)
+
+
+def _moment(text: str) -> float:
+    """Seconds since the epoch; OpenSSL prints no fraction that is 0."""
+    pattern = "%b %d %H:%M:%S.%f %Y GMT" if "." in text else "%b %d %H:%M:%S %Y GMT"
+    return datetime.strptime(text, pattern).replace(tzinfo=UTC).timestamp()
+
+
+def _accuracy(text: str) -> float | None:
+    """Seconds; of several parts one that is not stated is 0 (RFC 3161, 2.4.2)."""
+    stated = re.findall(r"(0x[0-9A-F]+) (\w+)", text)
+    return sum(int(number, 16) * UNITS[unit] for number, unit in stated) if stated else None
+
+
 def _tunnels(asked: _Asked) -> tuple[Tunnel, ...]:
     """Children of IKE_SAs: they alone carry packets, and only once they are installed."""
     installed = re.findall(r"^  (\S+): #\d+, .*INSTALLED, .*ESP:(\S+)$", asked.text("tunnels"), re.MULTILINE)
@@ -224,6 +252,7 @@ PARSERS: Final[Mapping[str, Callable[[_Asked], Any]]] = {
     "log_targets": _log_targets,
     "log_store": _log_store,
     "hsm": _hsm,
+    "time_stamp": _time_stamp,
     "tunnels": _tunnels,
     "esp_in_kernel": _esp_in_kernel,
 }

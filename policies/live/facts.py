@@ -95,6 +95,17 @@ class Hsm(Facts):
     manufacturer: str
 
 
+class TimeStamp(Facts):
+    """What a machine was given by the time-stamp service of its site."""
+
+    taken: bool
+    """OpenSSL takes it for one over what was asked, by a certificate that leads to the authority."""
+    accuracy_s: float | None = None
+    """As it states it; seconds."""
+    off_s: float = 0
+    """How far its time lies before the machine's clock when it was asked, or after when it was answered; seconds."""
+
+
 class Host(Resource):
     """A machine: what the estate says of it, then what it says of itself."""
 
@@ -111,6 +122,8 @@ class Host(Resource):
     """It is a member of a firewall pair."""
     hsm_host: bool
     """An HSM is reached on it."""
+    time_stamps_of: str
+    """The name of the service that it is to get a time-stamp from; empty: of none."""
     tunnels_wanted: tuple[str, ...]
     """Those that it is to have whether or not it holds the addresses of its pair."""
 
@@ -141,6 +154,8 @@ class Host(Resource):
     """None: it is none."""
     hsm: Maybe[Hsm | None] = UNKNOWN
     """None: no module answers."""
+    time_stamp: Maybe[TimeStamp | None] = UNKNOWN
+    """None: it was not asked to get one."""
     tunnels: Maybe[tuple[Tunnel, ...]] = UNKNOWN
     """Those that are installed."""
     esp_in_kernel: Maybe[bool | None] = UNKNOWN

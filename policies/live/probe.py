@@ -1,11 +1,20 @@
 """Asks a machine about itself, and changes nothing. It runs there as root, from standard input, with Python alone.
 
 Prints one JSON object: each question with what was answered, or {"error": why not}. What the answers mean is for
-`policies.live.answers`, where the rules live.
+`policies.live.answers`, where the rules live. A machine that is told of a time-stamp service asks it for one:
+
+    NAME ANCHOR   of the service, and what its certificates must lead to, in DER and base64
 """
 
+import base64
+import http.client
 import json
+import os
+import ssl
 import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -57,6 +66,7 @@ TEXTS = {
     ),
 }
 LONGEST = 20  # seconds
+TLS = Path("/etc/qhs/tls")
 
 
 def said(command: str) -> str:
@@ -79,11 +89,42 @@ def texts(patterns: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+def stamped(service: str, anchor: str) -> str:
+    """What a service gives for a random digest, as OpenSSL reads and judges it, between two looks at the clock."""
+    digest = os.urandom(32).hex()
+    before, reply, after = posted(service, openssl("ts", "-query", "-digest", digest, "-sha256", "-cert").stdout)
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(ssl.DER_cert_to_PEM_cert(base64.b64decode(anchor)))
+        file.flush()
+        judged = openssl("ts", "-verify", "-digest", digest, "-in", "/dev/stdin", "-CAfile", file.name, given=reply)
+    read = openssl("ts", "-reply", "-in", "/dev/stdin", "-text", given=reply)
+    return f"Before: {before}\nAfter: {after}\n{judged.stdout.decode()}{read.stdout.decode()}"
+
+
+def posted(service: str, query: bytes) -> tuple[float, bytes, float]:
+    """What the service answers, with the time before it was asked and after."""
+    context = ssl.create_default_context(cafile=str(TLS / "ca.crt"))
+    context.load_cert_chain(TLS / "machine.crt", TLS / "machine.key")
+    connection = http.client.HTTPSConnection(service, context=context, timeout=LONGEST)
+    try:
+        connection.connect()
+        before = time.time()
+        connection.request("POST", "/v1/time-stamp", query, {"Content-Type": "application/timestamp-query"})
+        return before, connection.getresponse().read(), time.time()
+    finally:
+        connection.close()
+
+
+def openssl(*words: str, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    """What it says; that it fails is an answer, too."""
+    return subprocess.run(["openssl", *words], input=given, capture_output=True, timeout=LONGEST, check=False)
+
+
 def answered(ask: Callable[[], object]) -> object:
     """The answer, or why there is none."""
     try:
         return ask()
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, http.client.HTTPException, subprocess.SubprocessError) as error:
         return {"error": str(error)}
 
 
@@ -91,6 +132,8 @@ def main() -> None:
     """Ask everything."""
     answers = {name: answered(partial(said, command)) for name, command in COMMANDS.items()}
     answers |= {name: answered(partial(texts, patterns)) for name, patterns in TEXTS.items()}
+    # Nothing where it is to ask no time-stamp service.
+    answers["time-stamp"] = answered(partial(stamped, *sys.argv[1:])) if sys.argv[1:] else ""
     print(json.dumps(answers))
 
 

@@ -28,6 +28,7 @@ from policies.rules.signing import (
     TwoDevices,
 )
 from policies.rules.ssh import Ssh
+from policies.rules.stamps import Stamped, ToTheSecond
 from policies.rules.trace import Trace
 from policies.rules.tunnels import Encrypted
 from policies.rules.two_stores import Sealed, TwoStores
@@ -76,6 +77,8 @@ LIVE: Final[tuple[type[Rule[Any]], ...]] = (
     OwnNames,
     InternalTime,
     NoStandIn,
+    Stamped,
+    ToTheSecond,
     CentralLogs,
     TwoStores,
     Sealed,

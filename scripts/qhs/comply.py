@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import ssl
 from collections import Counter
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -18,12 +21,13 @@ from policies.live.answers import told
 from policies.live.facts import TYPE, Host, urn
 from policies.rules import LIVE, idle, run
 from policies.verdicts import Outcome
-from qhs import wan
+from qhs import trust_access, wan
 from qhs.folders import CLONE
 from qhs.twin.asking import Answer, ask
 from qhs.twin.names import Twin
 from stacks.model import Estate
-from stacks.model.estate import FIREWALL, HSM, Machine
+from stacks.model.estate import APPLICATION, FIREWALL, HSM, Machine
+from stacks.model.signing import TIME_STAMP
 
 PROBE = CLONE / "policies" / "live" / "probe.py"
 SHOWN = 6
@@ -62,8 +66,11 @@ class ComplyReport(BaseModel):
 
 def comply(estate: Estate, twin: Twin, baseline: Baseline) -> ComplyReport:
     """Ask every machine, all in parallel and each once, and judge what they say."""
-    answers = ask(twin, PROBE.read_text(), dict.fromkeys(estate.machines, ()))
-    answered = [_told(host_of(estate, machine), answers[name]) for name, machine in estate.machines.items()]
+    hosts = [host_of(estate, machine) for machine in estate.machines.values()]
+    anchor = _anchor(trust_access.certificates(twin) / f"{estate.inventory.signing.authority}.pem")
+    stamping = {host.name: (host.time_stamps_of, anchor) if host.time_stamps_of and anchor else () for host in hosts}
+    answers = ask(twin, PROBE.read_text(), stamping)
+    answered = [_told(host, answers[host.name]) for host in hosts]
     gaps = {host.name: missing for host, missing in answered if missing}
     return judge(estate, tuple(host for host, _ in answered), gaps, baseline)
 
@@ -115,6 +122,7 @@ def host_of(estate: Estate, machine: Machine) -> Host:
         public=any(one.public for one in held),
         firewall=FIREWALL in machine.roles,
         hsm_host=HSM in machine.roles,
+        time_stamps_of=_time_stamps_of(estate, machine),
         tunnels_wanted=wan.own_tunnels(estate, machine.site) if FIREWALL in machine.roles else (),
     )
 
@@ -131,6 +139,19 @@ def table(done: ComplyReport) -> Group:
         f"incomplete, {name} did not say: {'; '.join(map(': '.join, why.items()))}" for name, why in done.gaps.items()
     ]
     return Group(counts, *map(Text, lines), *map(Text, done.limits))
+
+
+def _time_stamps_of(estate: Estate, machine: Machine) -> str:
+    served = {one.service for one in estate.served(machine.site)}
+    asks = APPLICATION in machine.roles and TIME_STAMP in served
+    return f"{TIME_STAMP}.{estate.domain(machine.site)}" if asks else ""
+
+
+def _anchor(path: Path) -> str:
+    """What the certificates of time-stamps must lead to, in DER and base64; empty: it has not come yet."""
+    if not path.is_file():
+        return ""
+    return base64.b64encode(ssl.PEM_cert_to_DER_cert(path.read_text())).decode()
 
 
 def _told(host: Host, answer: Answer) -> tuple[Host, dict[str, str]]:

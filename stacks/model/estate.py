@@ -18,6 +18,7 @@ FIREWALL = "firewall"
 HSM = "hsm"
 SECRETS = "secrets"
 BASTION = "bastion"
+APPLICATION = "application"
 MANAGEMENT_PORTS = "mgmt-ports"
 SYNC = "sync"
 TRACKING_PORT, PEER_PORT = 3780, 3781

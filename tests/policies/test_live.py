@@ -18,7 +18,7 @@ from policies.live import probe
 from policies.live.answers import told
 from policies.rules import LIVE, Rule, run
 from policies.verdicts import Outcome, Report
-from qhs.comply import ComplyReport, judge
+from qhs.comply import ComplyReport, host_of, judge
 from stacks.model import Estate
 from stacks.model import load as load_estate
 from tests.policies.machines import JUDGED, MACHINES, Answers, cases, change, facts, host, read_clean, with_case
@@ -74,13 +74,13 @@ def test_a_change_is_found_by_one_rule_with_its_message(judged: Any, case: dict[
     assert report.of(Outcome.UNDECIDED) == ()
 
 
-@pytest.mark.parametrize("control", sorted({rule.control for rule in LIVE}))
-def test_every_message_of_a_rule_has_a_case(
-    control: str, clean: Answers, judged: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("rule", LIVE, ids=lambda rule: f"{rule.control}-{rule.name}")
+def test_every_message_of_a_rules_module_has_a_case(
+    rule: type[Rule[Any]], judged: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rule: type[Rule[Any]] = next(one for one in LIVE if one.control == control)
     with messages(rule, monkeypatch) as (wanted, found):
-        for case in cases()[control]:
+        controls = {one.control for one in LIVE if one.__module__ == rule.__module__}
+        for case in (case for control in sorted(controls) for case in cases()[control]):
             judged(with_case(case))
     assert found == wanted
 
@@ -97,7 +97,7 @@ def test_every_threshold_matters(at: tuple[Any, ...], by: int, clean: Answers, j
     )
 
 
-@pytest.mark.parametrize("name", [one for one in (*probe.COMMANDS, *probe.TEXTS) if one != "log-store"])
+@pytest.mark.parametrize("name", [one for one in (*probe.COMMANDS, *probe.TEXTS, "time-stamp") if one != "log-store"])
 def test_a_question_without_an_answer_is_undecided_never_passed(name: str, clean: Answers, judged: Any) -> None:
     broken = clean | {name: {"error": "not found"}}
     assert list(told(host(), broken)[1].values()) == ["not found"]
@@ -183,6 +183,15 @@ def test_a_violation_is_waived_until_its_waiver_waives_nothing(
     assert [(one.outcome, one.subject) for one in comply(estate, waived, off).findings] == [(Outcome.WAIVED, "updates")]
     assert comply(estate, waived, off).code == 0
     assert comply(estate, waived, clean).code == 1
+
+
+def test_applications_ask_the_time_stamp_service_of_their_own_site(estate: Estate) -> None:
+    asking = {name: host_of(estate, machine).time_stamps_of for name, machine in estate.machines.items()}
+    assert {name: service for name, service in asking.items() if service} == {
+        "qhdc-app1": "time-stamp.qhdc.qhs.internal",
+        "qhdc-app2": "time-stamp.qhdc.qhs.internal",
+        "ndc-app1": "time-stamp.ndc.qhs.internal",
+    }
 
 
 def test_the_probe_answers_every_question_wherever_it_runs() -> None:

@@ -7,12 +7,18 @@ import time
 from typing import Any
 
 import pytest
+import requests
 
 from policies.verdicts import Outcome
+from qhs.bench.sign import query
 from qhs.inventory import nearest
+from qhs.signing.client import SigningError
+from qhs.twin.names import Twin
 from stacks.model import load
 from tests.twin.conftest import Run
 from tests.twin.hosts import Hosts
+from tests.twin.signing_service import asked
+from tests.twin.waiting import await_
 
 pytestmark = pytest.mark.live
 
@@ -20,6 +26,7 @@ SILENT = "ndc-edge1"
 CLOCKS_WITHIN = 120  # seconds
 ESTATE = load("twin")
 INFRA = f'"{ESTATE.places["hall.infra"].prefix.ipv4}"'
+STAMPING = "/usr/local/lib/qhs-signer/stamping.py && systemctl restart qhs-signer.service"
 SEEDED = {
     # C-HOST-01
     "hall-infra1": "sed -i 's/^PermitEmptyPasswords no/PermitEmptyPasswords yes/'"
@@ -39,14 +46,19 @@ SEEDED = {
     "qhdc-edge1": "systemctl stop qhs-public-edge.service",
     # C-NET-17: one tunnel is made anew by another name, and does all the same
     "hall-fw2": "sed -i s/own-ndc-carrier-b/other-ndc-carrier-b/ /etc/swanctl/swanctl.conf && swanctl --load-conns",
-    # C-HSM-01
-    "qhdc-hsm1": "sed -i s/libsofthsm2/libnone/ /etc/qhs/hsm/module.json",
+    # C-HSM-01; the other host of the site signs alone
+    "qhdc-hsm1": "sed -i s/libsofthsm2/libnone/ /etc/qhs/hsm/module.json && systemctl stop qhs-signer.service",
+    # C-TSA-01: it stamps something else than what it is asked for
+    "qhdc-hsm2": f'sed -i \'s/stamp(request."message_imprint"., /stamp(imprint_of(b""), /\' {STAMPING}',
+    # C-TSA-02
+    "ndc-hsm2": f"sed -i 's/^ACCURACY = 1 /ACCURACY = 2 /' {STAMPING}",
     # C-NET-10
     "qhdc-storage1": "systemctl stop qhs-malware-access.service",
     # C-NET-11
     "hall-fw1": "systemctl stop prometheus-node-exporter.service",
-    # C-NET-13
-    "ndc-hsm1": "sed -i '1i Defaults !syslog' /etc/sudoers.d/15-qhs-base",
+    # C-NET-13, and C-TSA-02 as on the other host
+    "ndc-hsm1": "sed -i '1i Defaults !syslog' /etc/sudoers.d/15-qhs-base"
+    f" && sed -i 's/^ACCURACY = 1 /ACCURACY = 2 /' {STAMPING}",
 }
 FOUND = {
     ("hall-infra1", "C-HOST-01", "sshd permitemptypasswords", "yes"),
@@ -61,6 +73,9 @@ FOUND = {
     ("hall-fw1", "C-NET-11", "watched", "prometheus-node-exporter.service not active"),
     ("ndc-hsm1", "C-NET-13", "root", "sudo told not to log in /etc/sudoers.d/15-qhs-base"),
     ("ndc-app1", "C-LOG-02", "tls", ", ".join(nearest(ESTATE, "ndc", "logs"))),
+    ("qhdc-app1", "C-TSA-01", "time-stamp", "none that OpenSSL takes"),
+    ("qhdc-app2", "C-TSA-01", "time-stamp", "none that OpenSSL takes"),
+    ("ndc-app1", "C-TSA-02", "accuracy", "2 s stated"),
 }
 
 
@@ -75,11 +90,12 @@ def comply(qhs: Run) -> tuple[int, dict[str, Any]]:
 
 
 def settled(qhs: Run) -> tuple[int, dict[str, Any]]:
-    """The report once every clock is synchronised again: chronyd needs a minute after a restart or a standstill."""
+    """The report once signers sign and clocks are right: after a restart or a standstill chronyd needs a minute."""
     end = time.monotonic() + CLOCKS_WITHIN
     while True:
         code, report = comply(qhs)
-        if not any(one[1] == "C-TIME-01" for one in violations(report)) or time.monotonic() > end:
+        late = {"C-TIME-01", "C-TSA-01"} & {control for _, control, _, _ in violations(report)}
+        if not late or time.monotonic() > end:
             return code, report
         time.sleep(5)
 
@@ -89,16 +105,25 @@ def violations(report: dict[str, Any]) -> set[tuple[str, str, str, str]]:
     return {(one["machine"], one["control"], one["subject"], one["found"]) for one in found}
 
 
+def stamps(twin: Twin, site: str) -> bool:
+    """Whether its signers are back, whatever they stamp."""
+    try:
+        return bool(asked(twin, site, lambda one: one.stamp(query(bytes(32))), "time-stamp"))
+    except (SigningError, requests.RequestException):
+        return False
+
+
 @pytest.fixture(scope="module")
 def before(qhs: Run, hosts: Hosts) -> tuple[int, dict[str, Any]]:
     return settled(qhs)
 
 
 @pytest.fixture(scope="module")
-def broken(qhs: Run, hosts: Hosts, before: object) -> tuple[int, dict[str, Any]]:
+def broken(qhs: Run, hosts: Hosts, twin: Twin, before: object) -> tuple[int, dict[str, Any]]:
     """The report while some machines are broken and one stands still."""
     for name, command in SEEDED.items():
         hosts.say(command, [name])
+    await_(lambda: stamps(twin, "qhdc") and stamps(twin, "ndc"))
     qhs("twin", "pause", SILENT)
     try:
         return comply(qhs)

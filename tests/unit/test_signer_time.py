@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import socket
+import ssl
 import struct
 import subprocess
 import threading
@@ -25,7 +27,12 @@ from cryptography.x509.oid import NameOID
 from stamping import POLICY, BadRequestError, asked, granted, imprint_of, refused
 from timing import clock_off
 
+from policies.live import probe
+from policies.live.answers import told
+from policies.live.facts import TimeStamp
 from qhs.pki import stand_in
+from tests.policies.machines import host
+from tests.unit.https import certify, server
 
 DATA = b"Luat"
 
@@ -121,6 +128,29 @@ def test_what_cannot_be_stamped_is_answered_so(body: bytes, failure: str, tmp_pa
 
 def test_its_own_policy_may_be_asked_for() -> None:
     assert asked(query(req_policy=POLICY))["req_policy"].native == POLICY
+
+
+@pytest.mark.parametrize(
+    ("what", "taken"), [("stamped", True), ("for another authority", False), ("replayed", False), ("refused", False)]
+)
+def test_a_machine_that_asks_says_what_it_got(
+    authority: tuple[Path, rsa.RSAPrivateKey, list[bytes]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+    taken: bool,
+) -> None:
+    """C-TSA-01 and C-TSA-02, by the probe's own words: OpenSSL reads them, and the rules are told."""
+    certify(tmp_path / "tls", "127.0.0.1")
+    monkeypatch.setattr(probe, "TLS", tmp_path / "tls")
+    stand_in.ensure(tmp_path)
+    answers = {"replayed": lambda _: answer(authority, query()), "refused": lambda _: b'{"error": {"code": "clock"}}'}
+    anchor = tmp_path / "stand-in.crt" if what == "for another authority" else authority[0]
+    shown = base64.b64encode(ssl.PEM_cert_to_DER_cert(anchor.read_text())).decode()
+    with server(tmp_path / "tls", "127.0.0.1", 0, answers.get(what, lambda given: answer(authority, given))) as port:
+        said = probe.stamped(f"127.0.0.1:{port}", shown)
+    found = told(host(), {"time-stamp": said})[0].time_stamp
+    assert found == TimeStamp(taken=taken, **({"accuracy_s": 1, "off_s": 0} if taken else {}))
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from qhs.twin import boot, inside
 from qhs.twin.names import Twin
 from stacks.model import Estate, signing
 from stacks.model.catalogue import Strict
+from stacks.model.estate import APPLICATION
 from stacks.provider.carried import Carried
 from stacks.provider.secret.stores import store
 from stacks.provider.signing.device import TALK, USER, Device
@@ -182,7 +183,7 @@ def query(digest: bytes) -> bytes:
 
 def _where(estate: Estate, twin: Twin, site: str, key: str) -> Where:
     own = pki.ensure(twin)
-    app = next(one for one in estate.machines.values() if one.site == site and "application" in one.roles)
+    app = next(one for one in estate.machines.values() if one.site == site and APPLICATION in one.roles)
     return Where(
         namespace=Path(f"/proc/{boot.group(twin, app.name).init()}/ns/net"),
         address={one.service: one.targets[0].texts()[0] for one in estate.served(site)},
