@@ -152,6 +152,47 @@ def test_a_key_that_somebody_made_by_hand_is_told_of_until_it_is_gone(estate: Es
     assert made(TokenHandler, at("qhdc"))["gaps"] == []
 
 
+def test_a_key_that_is_made_while_the_other_site_is_silent_is_told_of_there_and_comes_later(estate: Estate) -> None:
+    """T-E09: by the run that makes it, which ends with it, and by every one until that site has it."""
+    for site in SITES:
+        made(TokenHandler, at(site))
+    estate.silent = set(SITES["ndc"])
+    estate.again()
+    public = made(KeyHandler, at("qhdc", **KEY))["public"]
+    for _ in range(2):
+        assert "ndc/qlvb/qlvb: no device of the site has its token: ndc-hsm1: " in refused(KeyHandler, at("ndc", **KEY))
+    estate.silent = set()
+    estate.again()
+    assert KeyHandler(Settings()).read("", at("ndc", **KEY)) is None
+    brought = made(KeyHandler, at("ndc", **KEY))
+    assert (brought["public"], brought["gaps"]) == (public, [])
+    assert estate.token(Settings(), "ndc", "ndc-hsm1", "qlvb").ask("prove", label="qlvb") == {"verified": True}
+
+
+def test_a_destroyed_key_is_gone_from_the_tokens_of_both_sites_for_whoever_opens_one(
+    estate: Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T-E16: asked by processes that come later; and nothing is kept that it could come back from."""
+    monkeypatch.setattr(KeyHandler, "require_approval", lambda *_: None)  # tests/unit/test_approvals.py has those
+    for site in SITES:
+        made(TokenHandler, at(site))
+        public = made(KeyHandler, at(site, **KEY))["public"]
+    opened = [
+        (host, {"token": "qlvb", "pin": estate.stores[site].secrets[f"hsm/{machine}/qlvb"]["pin"]})
+        for site, machines in SITES.items()
+        for machine in machines
+        for host in [estate.hosts[machine]]
+    ]
+    assert all(host.done("prove", **pin, label="qlvb") == {"verified": True} for host, pin in opened)
+    for site in SITES:
+        KeyHandler(Settings()).remove("urn:x", at(site, **KEY))
+    for host, pin in opened:
+        assert "qlvb" not in {one["label"] for one in host.done("keys", **pin)["keys"]}
+        assert host.refused("prove", **pin, label="qlvb")[0] == "no-key"
+    assert not any("signing/qlvb/qlvb" in kept.secrets for kept in estate.stores.values())
+    assert made(KeyHandler, at("qhdc", **KEY))["public"] != public
+
+
 def test_a_connection_that_ended_meanwhile_is_opened_anew(estate: Estate) -> None:
     """As when a host was off between two questions."""
     made(TokenHandler, at("qhdc"))

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from qhs import pki, trust_access
+from qhs.hsm.keys import KeysReport
 from qhs.layout import topology
 from qhs.pki import stand_in
 from qhs.twin import boot, lifecycle
@@ -20,10 +21,13 @@ from qhs.twin.sshkey import make
 from tests.twin.conftest import Run, WatchedUp
 from tests.twin.hosts import Hosts
 from tests.twin.trust import DEVICES, ESTATE, SITE_OF, SOFTHSM, TOKENS, of_store, of_token, pins
+from tests.twin.waiting import await_
 
 pytestmark = pytest.mark.live
 
 KEYS = [(token.label, key.label) for token in TOKENS for key in token.keys]
+LOOKS = 75
+"""Seconds: a signer looks once a minute whether its device signs with every key."""
 STACK = "twin.{}.signing"
 
 
@@ -147,6 +151,31 @@ def test_a_device_that_is_off_is_a_gap_that_the_next_update_closes(twin: Twin, q
     assert "ndc-hsm2" not in pulumi(qhs, "ndc", "stack", "output", "gaps").stdout
 
 
+def test_a_key_that_one_centre_alone_has_is_told_of_by_the_other(twin: Twin, qhs: Run, hosts: Hosts) -> None:
+    """T-E09: as after it was made and not brought there. At once by who asks, and by what an alert looks at."""
+    for device in DEVICES["ndc"]:
+        of_token(twin, device, "ky-so", lambda one: one.ask("remove-key", label="nguoi-ky-03"))
+    assert lacking(qhs, "nguoi-ky-03") == set(DEVICES["ndc"])
+    metrics = "cat /var/lib/prometheus/node-exporter/qhs_signer.prom"
+    await_(lambda: all("keys_lacking 0001" in said for said in hosts.say(metrics, DEVICES["ndc"]).values()), LOOKS)
+    seen = pulumi(qhs, "ndc", "preview", "--refresh", "--diff").stdout
+    assert all(f"{device}: no such key" in seen for device in DEVICES["ndc"]), seen[-3000:]
+    done = pulumi(qhs, "ndc", "up", "--refresh", "--yes")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert lacking(qhs, "nguoi-ky-03") == set()
+
+
+def lacking(qhs: Run, label: str) -> set[str]:
+    """The devices of which `qhs hsm verify` says that they have no such key: it opens every token anew."""
+    done = qhs("hsm", "verify", "--json")
+    report = KeysReport.model_validate_json(done.stdout)
+    assert done.returncode == report.code
+    (key,) = (one for one in report.keys if one.label == label)
+    found = {one.device for one in key.devices if one.found == "no such key"}
+    assert report.code == (3 if found else 0)
+    return found
+
+
 def test_nothing_takes_a_key_away_without_an_approval(twin: Twin, qhs: Run) -> None:
     """T-A11: refused before anything is done."""
     done = pulumi(qhs, "ndc", "destroy", "--yes")
@@ -172,8 +201,7 @@ def test_a_key_is_destroyed_by_the_consent_of_two_and_not_without(twin: Twin, qh
         assert qhs("approve", "sign", file, "--as", name, "--key", str(key)).returncode == 0
     done = pulumi(qhs, "ndc", *destroy)
     assert done.returncode == 0, done.stdout[-3000:]
-    for device in DEVICES["ndc"]:
-        assert "nguoi-ky-03" not in of_token(twin, device, "ky-so", lambda one: one.keys())
+    assert lacking(qhs, "nguoi-ky-03") == set(DEVICES["ndc"]), "T-E16: nor for a process that opens the token anew"
     assert pulumi(qhs, "ndc", "up", "--yes").returncode == 0
     for device in DEVICES["ndc"]:
         proved = of_token(twin, device, "ky-so", lambda one: one.ask("prove", label="nguoi-ky-03"))
