@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from qhs.inventory import inventory, records
+from qhs.inventory import inventory
 from qhs.twin import outage
 from qhs.twin.names import Twin
 from stacks.model import load
+from tests.twin.clocks import marks
 from tests.twin.conftest import NAME, QHS, Run, WatchedUp
 from tests.twin.hosts import Hosts
 from tests.twin.waiting import await_
@@ -26,13 +27,6 @@ from tests.twin.waiting import await_
 pytestmark = pytest.mark.live
 
 ESTATE = load("twin")
-SERVERS = {
-    str(one.targets[0].ipv4.network_address): name
-    for name, machine in ESTATE.machines.items()
-    for one in machine.services
-    if one.service == "time"
-}
-"""Time servers by their address."""
 AHEAD, FURTHEST = 600, 0.1  # seconds
 VARIABLES: dict[str, dict[str, Any]] = inventory(ESTATE)["_meta"]["hostvars"]
 MACHINE, OTHER, INFRA = "ndc-app1", "ndc-db1", "ndc-infra1"
@@ -102,27 +96,6 @@ def ansible() -> list[bytes]:
     return found
 
 
-def test_a_site_lives_without_its_infrastructure_and_has_it_back(twin: Twin, hosts: Hosts) -> None:
-    """Names, time and certificates: the first two from other sites, the third once it is back; by itself."""
-    names = {one: f"getent ahostsv4 {one}.{ESTATE.inventory.domain}" for one in (MACHINE, "qhdc-db1")}
-    command = "; ".join(f"timeout 5 {one}" for one in names.values())
-    outage.power_off(twin, INFRA)
-    try:
-        said = hosts.say(command, [OTHER])[OTHER]
-        assert {line.split()[0] for line in said.splitlines()} == {records(ESTATE)[one][0] for one in names}
-        await_(lambda: INFRA not in following(hosts, OTHER), 200)
-        assert following(hosts, OTHER) - {OTHER}
-    finally:
-        outage.power_on(twin, INFRA)
-    hosts.say("systemctl is-system-running --wait", [INFRA])
-    known = hosts.say(
-        f"kdig @{VARIABLES[INFRA]['dns_resolver'][0]} +short {MACHINE}.{ESTATE.inventory.domain}", [OTHER]
-    )
-    assert known[OTHER].split() == [records(ESTATE)[MACHINE][0]]
-    hosts.say("qhs-pki renew --now", [OTHER])
-    await_(lambda: INFRA in following(hosts, OTHER), 200)
-
-
 @pytest.fixture
 def wrong_clock(hosts: Hosts) -> Iterator[str]:
     """A time server ten minutes ahead, for everybody who asks it: all clocks are one kernel's, so its chronyd lies."""
@@ -149,15 +122,3 @@ def test_a_wrong_clock_is_outvoted_everywhere(hosts: Hosts, wrong_clock: str) ->
         assert tracking[13] == "Normal", name
         assert abs(float(tracking[4])) < FURTHEST, name
         assert max(abs(float(row[7])) for row in sources) == pytest.approx(AHEAD, abs=5), name
-
-
-def marks(hosts: Hosts, machine: str) -> dict[str, str]:
-    """What a machine's chronyd thinks of each time server: `*` and `+` it follows, `x` is wrong."""
-    said = hosts.say("chronyc burst 1/1 >&2; chronyc -n -c sources", [machine])[machine]
-    rows = csv.reader(said.splitlines())
-    return {SERVERS[row[2]]: row[1] for row in rows}
-
-
-def following(hosts: Hosts, machine: str) -> set[str]:
-    """The time servers that a machine's chronyd takes into account."""
-    return {name for name, mark in marks(hosts, machine).items() if mark in "*+"}

@@ -1,12 +1,9 @@
-"""Each machine answers its stores and nobody else; what is wrong with one becomes an alert where its people look."""
+"""Each machine answers its stores and nobody else."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import shlex
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +14,8 @@ import yaml
 from qhs import alerts
 from qhs.inventory import inventory
 from stacks.model import load
-from tests.twin.conftest import Run
 from tests.twin.hosts import Hosts
+from tests.twin.metrics_store import OWN, asked, asking
 from tests.twin.waiting import await_
 
 pytestmark = pytest.mark.live
@@ -26,33 +23,8 @@ pytestmark = pytest.mark.live
 GIVEN = inventory(load("twin"))
 STORES: list[str] = GIVEN["service_metrics_store"]["hosts"]
 VARIABLES: dict[str, dict[str, Any]] = GIVEN["_meta"]["hostvars"]
-MACHINE, STORE, OTHER_STORE = "qhdc-edge1", "qhdc-soc1", "ndc-soc1"
+MACHINE, STORE = "qhdc-edge1", "qhdc-soc1"
 ROUND = 75  # seconds: a minute between two questions, and time for answers
-TOLD = 270
-"""Seconds from the loss of a machine to the line in the journal: two rounds, a judgement, and what is gathered into one
-message. What the rules state of themselves (`for`) is within it."""
-# Asks over TLS from the machine itself, with the certificate and key given, or with none.
-ASK = """
-import ssl, sys, urllib.request
-context = ssl.create_default_context(cafile="/etc/qhs/tls/ca.crt")
-context.check_hostname = False  # the loopback is in nobody's certificate
-if sys.argv[2:]:
-    context.load_cert_chain(*sys.argv[2:])
-try:
-    print(urllib.request.urlopen(sys.argv[1], context=context, timeout=10).read().decode())
-except OSError as error:
-    print("refused:", error)
-"""
-OWN = ("/etc/qhs/tls/machine.crt", "/etc/qhs/tls/machine.key")
-
-
-def asking(url: str, *shown: str) -> str:
-    return shlex.join(["python3", "-c", ASK, url, *shown])
-
-
-def asked(hosts: Hosts, store: str, path: str) -> Any:
-    """What the API of a store answers."""
-    return json.loads(hosts.say(asking(f"https://127.0.0.1:9090/api/v1/{path}", *OWN), [store])[store])["data"]
 
 
 def up(hosts: Hosts, store: str) -> dict[tuple[str, str], bool]:
@@ -70,13 +42,6 @@ def last_asked(hosts: Hosts, store: str, machine: str) -> datetime:
         if one["labels"]["instance"] == machine and one["labels"]["job"] == "machines"
     ]
     return datetime.fromisoformat(last)
-
-
-def firing(hosts: Hosts, store: str) -> set[tuple[str, str]]:
-    found = asked(hosts, store, "alerts")["alerts"]
-    return {
-        (one["labels"]["alertname"], one["labels"].get("instance", "-")) for one in found if one["state"] == "firing"
-    }
 
 
 def down(hosts: Hosts, store: str) -> list[tuple[str, str]]:
@@ -157,34 +122,3 @@ def test_a_renewed_certificate_is_shown_without_a_restart(hosts: Hosts) -> None:
     assert after[1] == after[2] != before[1]
     await_(lambda: last_asked(hosts, STORE, MACHINE) > renewed, ROUND)
     assert up(hosts, STORE)["machines", MACHINE]
-
-
-@pytest.fixture
-def without_two(qhs: Run, hosts: Hosts) -> Iterator[None]:
-    """A machine and the store of the other site have no power."""
-    for name in (MACHINE, OTHER_STORE):
-        assert qhs("twin", "power-off", name).returncode == 0
-    yield
-    for name in (MACHINE, OTHER_STORE):
-        assert qhs("twin", "power-on", name).returncode == 0
-
-
-JOURNAL = "journalctl --no-pager --output=cat --identifier=qhs-alerts"
-
-
-def test_a_machine_and_a_store_that_are_gone_are_told_of_until_they_are_back(
-    hosts: Hosts, qhs: Run, without_two: None
-) -> None:
-    gone = {("MachineDown", MACHINE), ("StoreDown", OTHER_STORE)}
-    since = int(time.time()) - 1
-
-    def told(state: str) -> bool:
-        said = hosts.say(f"{JOURNAL} --since=@{since}", [STORE])[STORE]
-        return all(f"{state} {alert} {machine} critical: " in said for alert, machine in gone)
-
-    await_(lambda: told("firing"), TOLD)
-    assert gone <= firing(hosts, STORE)
-    assert MACHINE in hosts.say("amtool alert query alertname=MachineDown", [STORE])[STORE]
-    for name in (MACHINE, OTHER_STORE):
-        assert qhs("twin", "power-on", name).returncode == 0
-    await_(lambda: told("resolved"), TOLD)

@@ -112,17 +112,18 @@ def test_a_machine_taken_out_of_the_estate_does_not_block_a_refresh(qhs: Run, tw
 
 
 def test_check_mode_tells_the_truth_and_changes_nothing(qhs: Run, twin: Twin, second_up: WatchedUp) -> None:
-    playbook = ["ansible-playbook", "scripts/playbooks/site.yml", "--check", "--diff", "--limit", "qhdc-fw1"]
-    assert "changed=0" in qhs("shell", "--", *playbook).stdout
+    playbook = ["ansible-playbook", "scripts/playbooks/site.yml", "--limit", "qhdc-fw1"]
+    check = [*playbook, "--check", "--diff"]
+    assert "changed=0" in qhs("shell", "--", *check).stdout
     operator(
         twin,
         "qhdc-fw1",
         "sudo sed -i 's/^net.ipv4.ip_forward = 1/net.ipv4.ip_forward = 0/' /etc/sysctl.d/70-qhs-forward.conf",
     )
-    told = qhs("shell", "--", *playbook).stdout
+    told = qhs("shell", "--", *check).stdout
     assert "+net.ipv4.ip_forward = 1" in told, told
     assert "ip_forward = 0" in operator(twin, "qhdc-fw1", "cat /etc/sysctl.d/70-qhs-forward.conf")
-    assert qhs("up").returncode == 0
+    assert qhs("shell", "--", *playbook).returncode == 0
     assert "ip_forward = 1" in operator(twin, "qhdc-fw1", "cat /etc/sysctl.d/70-qhs-forward.conf")
 
 

@@ -35,9 +35,9 @@ def pulumi(qhs: Run, site: str, *words: str) -> subprocess.CompletedProcess[str]
     return qhs("shell", "--", "pulumi", *words, "-s", STACK.format(site), "--non-interactive", "--color=never")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def standing(qhs: Run, second_up: WatchedUp) -> Iterator[None]:
-    """Whatever a test did, both stacks are as declared after it."""
+    """Whatever these tests did, both stacks are as declared after them."""
     yield
     for site in DEVICES:
         done = pulumi(qhs, site, "preview", "--refresh", "--expect-no-changes")
