@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, Field
-from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
 from policies.baseline import Baseline
 from policies.facts import PlanFacts
@@ -127,18 +125,23 @@ def host_of(estate: Estate, machine: Machine) -> Host:
     )
 
 
-def table(done: ComplyReport) -> Group:
-    """The report for a terminal: counts, then what did not pass, the worst first."""
+def table(done: ComplyReport) -> Table:
+    """The report for a terminal: by control how many have which outcome."""
     counts = Table("control", *Outcome, title=f"{done.environment}: {done.machines} machines")
     for control, by in done.judged.items():
         counts.add_row(control, *(str(by.get(outcome, "")) for outcome in Outcome))
-    lines = list(done.errors)
+    return counts
+
+
+def lines(done: ComplyReport) -> list[str]:
+    """What did not pass, the worst first; then the limits of the environment."""
+    found = list(done.errors)
     for outcome in (Outcome.VIOLATION, Outcome.UNDECIDED, Outcome.WAIVED, Outcome.LIMIT):
-        lines += _lines([one for one in done.findings if one.outcome is outcome])
-    lines += [
+        found += _lines([one for one in done.findings if one.outcome is outcome])
+    found += [
         f"incomplete, {name} did not say: {'; '.join(map(': '.join, why.items()))}" for name, why in done.gaps.items()
     ]
-    return Group(counts, *map(Text, lines), *map(Text, done.limits))
+    return [*found, *done.limits]
 
 
 def _time_stamps_of(estate: Estate, machine: Machine) -> str:

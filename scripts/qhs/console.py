@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 import time
 
-from rich.console import Console
+import typer
+from pydantic import BaseModel
+from rich.console import Console, RenderableType
 from rich.markup import escape
 
 _started = time.monotonic()
@@ -17,6 +19,16 @@ _side = Console(stderr=True, highlight=False, emoji=False)
 def progress(line: str) -> None:
     """One line of progress, with the seconds since the command began."""
     _side.print(f"[dim]{time.monotonic() - _started:6.1f} s[/dim]  {escape(line)}", soft_wrap=True)
+
+
+def show(report: BaseModel, as_json: bool, people: RenderableType, *lines: str) -> None:
+    """A command's result on standard output: as JSON, or for people, what does not fit a table in lines below it."""
+    if as_json:
+        typer.echo(report.model_dump_json(indent=1))
+        return
+    screen.print(people, markup=False)
+    for line in lines:
+        screen.print(line, markup=False, soft_wrap=True)
 
 
 def complain(text: str) -> None:

@@ -16,7 +16,7 @@ from qhs import comply as complying
 from qhs import up as ups
 from qhs.approve.cli import app as approve
 from qhs.bench.cli import app as bench
-from qhs.console import complain, progress, screen
+from qhs.console import complain, progress, screen, show
 from qhs.environments import Environment
 from qhs.errors import UserError, explained
 from qhs.folders import CLONE
@@ -94,10 +94,7 @@ def comply(as_json: AsJson = False) -> None:
     Exit code 2: a rule says no; 3: a machine could not be asked everything.
     """
     report = complying.comply(load(Environment.TWIN), Twin.here(), baseline.load())
-    if as_json:
-        typer.echo(report.model_dump_json(indent=1))
-    else:
-        screen.print(complying.table(report), soft_wrap=True)
+    show(report, as_json, complying.table(report), *complying.lines(report))
     raise typer.Exit(report.code)
 
 

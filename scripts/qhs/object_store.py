@@ -6,7 +6,7 @@ from typing import Any
 
 from stacks.model import Estate
 from stacks.model.estate import Machine
-from stacks.model.objects import STORE
+from stacks.model.objects import IDENTITIES, STORE, way_in
 from stacks.model.signing import stores
 
 
@@ -16,4 +16,6 @@ def variables(estate: Estate, machine: Machine) -> dict[str, Any]:
     return {
         "object_store_addresses": [text for one in held for text in one.targets[0].texts()],
         "object_store_secrets": list(stores(estate)[machine.site].values()),
+        "object_store_way_in": way_in(machine.name),
+        "object_store_identities": IDENTITIES,
     }

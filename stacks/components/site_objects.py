@@ -6,11 +6,11 @@ import pulumi
 
 from stacks.components.declared import Declarations, Declared
 from stacks.components.site_secrets import LET_IN
-from stacks.model.objects import COPIES, STATE_KEY, STATE_USER, STATES, ObjectStore
+from stacks.model.objects import COPIES, IDENTITIES, STATE_KEY, STATE_USER, STATES, ObjectStore, way_in
 from stacks.provider.secret.client import SECRETS, TRANSIT
 from stacks.provider.secret.resources import Auth, Mount, Policy, TransitKey
 from stacks.provider.storage.resources import Bucket, Identity
-from stacks.provider.storage.stores import IDENTITIES, PROVISIONER
+from stacks.provider.storage.stores import PROVISIONER
 
 
 class SiteObjects(Declared):
@@ -27,7 +27,7 @@ class SiteObjects(Declared):
         engine = Mount(f"{site}-{TRANSIT}", inside, site=site, path=TRANSIT, kind="transit", **declared)
         after = pulumi.ResourceOptions(parent=self, depends_on=[engine])
         TransitKey(f"{site}-{STATE_KEY}", after, site=site, name=STATE_KEY, **declared)
-        name = f"objects-{store.machine}"
+        name = way_in(store.machine)
         rules = {f"{SECRETS}/data/{IDENTITIES}/+": ["read"], f"{SECRETS}/metadata/{IDENTITIES}/": ["list"]}
         policy = Policy(name, inside, site=site, name=name, rules=rules, **declared)
         makes = Identity(f"{site}-{PROVISIONER}", inside, site=site, name=PROVISIONER, rights=["Admin"], **declared)

@@ -14,6 +14,8 @@ STATE_KEY = "pulumi"
 """What the secret store of a site calls the key that the secrets in both are encrypted with."""
 STATE_USER = "pulumi"
 """Who reads and writes both."""
+IDENTITIES = "objects"
+"""Below which path the secret store of a site has who may come in."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,11 @@ class ObjectStore:
     address: str
     name: str
     """What its certificate is for."""
+
+
+def way_in(machine: str) -> str:
+    """What the secret store of a site calls the way in of a machine of the object store, for these identities alone."""
+    return f"objects-{machine}"
 
 
 def object_stores(estate: Estate) -> dict[str, ObjectStore]:

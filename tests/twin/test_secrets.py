@@ -16,8 +16,7 @@ from qhs import names_access, pki, ruleset_access
 from qhs.pki.credentials import PROVISIONER, PROVISIONERS
 from qhs.twin import endpoint
 from qhs.twin.names import Twin
-from stacks.model.objects import STATE_USER, object_stores
-from stacks.provider.storage.stores import IDENTITIES
+from stacks.model.objects import IDENTITIES, STATE_USER, object_stores
 from stacks.provider.storage.stores import PROVISIONER as PROVISIONER_OF_BUCKETS
 from tests.twin.conftest import WatchedUp
 from tests.twin.hosts import Hosts

@@ -15,18 +15,17 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from qhs.applied import stack_names
-from qhs.engine import prepare, run_pulumi
+from qhs.engine import locks, prepare, run_pulumi
 from qhs.engine.stack import backend_folder
 from qhs.state import homes, moves
-from qhs.state.through import LOCKS
 from qhs.twin import inside
 from qhs.twin.names import Twin
 from stacks.model import load
-from stacks.model.objects import COPIES, STATE_USER, STATES, object_stores
+from stacks.model.objects import COPIES, IDENTITIES, STATE_USER, STATES, object_stores
 from stacks.provider.access import TrustAccess
 from stacks.provider.doors import opened
 from stacks.provider.storage.client import PORT, client
-from stacks.provider.storage.stores import IDENTITIES, door, objects
+from stacks.provider.storage.stores import door, objects
 from tests.twin.conftest import Run, WatchedUp
 from tests.twin.hosts import Hosts
 from tests.twin.trust import of_store, settings
@@ -179,7 +178,7 @@ def test_no_other_port_of_the_store_is_there(hosts: Hosts) -> None:
 
 def test_a_lock_of_an_engine_that_was_killed_is_taken_away(twin: Twin, qhs: Run) -> None:
     nobody = {"pid": 2**22 + 1, "username": "x", "hostname": socket.gethostname(), "timestamp": "2026-01-01T00:00:00Z"}
-    lock = {"Key": f"{LOCKS}/qhs/twin.ndc.network/dead.json", "Body": json.dumps(nobody).encode()}
+    lock = {"Key": f"{locks('twin.ndc.network')}/dead.json", "Body": json.dumps(nobody).encode()}
     key = key_of(twin, "ndc", STATE_USER)
     s3(twin, "ndc", lambda one: one.put_object(Bucket=STATES, **lock), STATE_USER, key)
     done = qhs("shell", "--", "pulumi", "preview", "-s", "twin.ndc.network", "--expect-no-changes", "--non-interactive")

@@ -10,7 +10,7 @@ import pytest
 import qhs_objects
 import secret_store
 
-SETTINGS = {"way_in": "objects-here", "nodes": ["first", "second"]}
+SETTINGS = {"way_in": "objects-here", "nodes": ["first", "second"], "identities": "objects"}
 
 
 class Node:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from qhs.engine import Engine, Home
+from qhs.errors import UserError
 from qhs.state import homes
 from qhs.state.pulumi import named
 from qhs.twin.names import Twin
@@ -31,6 +33,13 @@ def test_a_state_belongs_to_its_own_site_or_to_the_first_that_can_keep_it() -> N
     estate = load("twin")
     stacks = ["twin.qhdc.network", "twin.ndc.signing", "twin.hall.network"]
     assert [homes.own(estate, stack) for stack in stacks] == ["qhdc", "ndc", "qhdc"]
+
+
+def test_an_estate_that_can_keep_no_state_is_told_what_it_lacks() -> None:
+    estate = load("twin")
+    bare = replace(estate, inventory=estate.inventory.model_copy(update={"sites": {}}))
+    with pytest.raises(UserError, match="found no site with an object store; wanted one for the state of"):
+        homes.own(bare, "twin.ndc.signing")
 
 
 def test_settings_that_a_site_encrypted_are_kept_apart(tmp_path: Path) -> None:

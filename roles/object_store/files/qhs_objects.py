@@ -27,15 +27,15 @@ DISKS, SETTLED = "http://127.0.0.1:9333/dir/status", 60
 """What disks the store knows of, and seconds in which it finds its own; it answers before, and takes nothing."""
 FIRST = 50
 """Seconds for which it asks for the first keys: a site that is being made lets it in some time."""
-NAMES = "objects"
-"""Below which path the secret store has them."""
 
 
 def fetched(settings: dict[str, Any]) -> list[dict[str, Any]]:
     """As the store wants them, by name. Raises AbsentError."""
 
+    at = settings["identities"]
+
     def identities(asking: Asking) -> list[dict[str, Any]]:
-        return [identity(name, asking.secret(f"{NAMES}/{name}")) for name in asking.names(NAMES)]
+        return [identity(name, asking.secret(f"{at}/{name}")) for name in asking.names(at)]
 
     return of_any(settings["nodes"], settings["way_in"], identities)
 

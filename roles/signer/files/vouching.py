@@ -94,7 +94,7 @@ class Authority:
 
     def _signed(self, found: x509.CertificateRevocationList) -> bool:
         with suppress(TypeError):  # a key that signs no lists
-            return found.is_signature_valid(self._certificate.public_key())  # type: ignore[arg-type]  # see above
+            return found.is_signature_valid(self._certificate.public_key())  # type: ignore[arg-type]  # of any kind
         return False
 
 

@@ -8,7 +8,7 @@ import typer
 
 from policies import baseline
 from qhs.bench import sign as signing
-from qhs.console import complain, progress, screen
+from qhs.console import complain, progress, show
 from qhs.environments import Environment
 from qhs.twin.names import Twin
 from stacks.model import load
@@ -28,10 +28,7 @@ def sign(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = Fal
     Exit code 2: it is less than the baseline wants (C-SIG-03).
     """
     report = signing.bench(load(Environment.TWIN), Twin.here(), progress, baseline.load())
-    if as_json:
-        typer.echo(report.model_dump_json(indent=1))
-    else:
-        screen.print(signing.table(report))
+    show(report, as_json, signing.table(report))
     for text in report.short:
         complain(f"{signing.CONTROL}: {text}")
     raise typer.Exit(2 if report.short else 0)

@@ -3,7 +3,7 @@
 from qhs.engine.environment import Engine, Home, prepare
 from qhs.engine.run import EngineError, run_pulumi
 from qhs.engine.said import Said, heard
-from qhs.engine.stack import abandoned, configure, ensure_stack, forget, make_stack
+from qhs.engine.stack import abandoned, configure, ensure_stack, forget, locks, make_stack
 
 __all__ = [
     "Engine",
@@ -15,6 +15,7 @@ __all__ = [
     "ensure_stack",
     "forget",
     "heard",
+    "locks",
     "make_stack",
     "prepare",
     "run_pulumi",

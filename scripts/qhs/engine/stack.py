@@ -22,12 +22,10 @@ def ensure_stack(engine: Engine, stack: str, project: Path = CLONE, on_line: Pro
     """
     if stack in engine.homes:
         return
-    name = _name(project)
-    backend = backend_folder(engine) / ".pulumi"
-    for lock in (backend / "locks" / "organization" / name / stack).glob("*.json"):
+    for lock in (backend_folder(engine) / locks(stack, project)).glob("*.json"):
         _release(lock, on_line)
     own = engine.settings(stack)
-    if _deployed(backend / "stacks" / name / f"{stack}.json"):
+    if _deployed(_checkpoint(engine, stack, project)):
         if not own.exists():
             run_pulumi(engine, ["config", "refresh", "--force"], stack=stack, cwd=project, on_line=on_line)
         return
@@ -50,7 +48,12 @@ def make_stack(
 def forget(engine: Engine, stack: str, project: Path = CLONE) -> None:
     """Have no state of a stack in the state folder, and no settings for one."""
     replace(engine, homes={}).settings(stack).unlink(missing_ok=True)
-    (backend_folder(engine) / ".pulumi" / "stacks" / _name(project) / f"{stack}.json").unlink(missing_ok=True)
+    _checkpoint(engine, stack, project).unlink(missing_ok=True)
+
+
+def _checkpoint(engine: Engine, stack: str, project: Path) -> Path:
+    """The state of a stack in the state folder."""
+    return backend_folder(engine) / ".pulumi" / "stacks" / _name(project) / f"{stack}.json"
 
 
 def _name(project: Path) -> str:
@@ -74,6 +77,11 @@ def configure(engine: Engine, stack: str, key: str, value: str) -> None:
 def _deployed(checkpoint: Path) -> bool:
     """Whether there is something to keep: a stack that was made and never applied can be made again."""
     return checkpoint.exists() and json.loads(checkpoint.read_text())["checkpoint"].get("latest") is not None
+
+
+def locks(stack: str, project: Path = CLONE) -> str:
+    """Below which path a backend of the engine has the locks of a stack."""
+    return f".pulumi/locks/organization/{_name(project)}/{stack}"
 
 
 def backend_folder(engine: Engine) -> Path:

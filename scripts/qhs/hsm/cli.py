@@ -10,7 +10,7 @@ import typer
 from pydantic import BaseModel, Field
 from rich.table import Table
 
-from qhs.console import progress, screen
+from qhs.console import progress, show
 from qhs.environments import Environment
 from qhs.errors import UserError
 from qhs.hsm import keys
@@ -60,12 +60,7 @@ class HsmReport(BaseModel):
 def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """Every device of the running twin and its tokens. Needs no PIN. Exit code 3: one does not answer."""
     report = look(load(Environment.TWIN), Twin.here())
-    if as_json:
-        typer.echo(report.model_dump_json(indent=1))
-    else:
-        screen.print(table(report))
-        for line in report.limits:
-            screen.print(line, markup=False, soft_wrap=True)
+    show(report, as_json, table(report), *report.limits)
     raise typer.Exit(report.code)
 
 
@@ -83,10 +78,7 @@ def rotate(token: Annotated[str, typer.Argument(help="Its label, as `qhs hsm sta
 def list_keys(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """Every key with its certificate, and which devices have it. Exit codes: 2 a device has another, 3 one lacks it."""
     report = keys.look(load(Environment.TWIN), Twin.here())
-    if as_json:
-        typer.echo(report.model_dump_json(indent=1))
-    else:
-        screen.print(keys.table(report))
+    show(report, as_json, keys.table(report))
     raise typer.Exit(report.code)
 
 
@@ -94,10 +86,7 @@ def list_keys(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] 
 def verify(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """Have every key of every device sign, and verify that. Exit codes: 2 one does not, 3 a device does not answer."""
     report = keys.look(load(Environment.TWIN), Twin.here(), prove=True)
-    if as_json:
-        typer.echo(report.model_dump_json(indent=1))
-    else:
-        screen.print(keys.table(report))
+    show(report, as_json, keys.table(report))
     raise typer.Exit(report.code)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from policies import baseline
-from qhs.console import screen
+from qhs.console import show
 from qhs.environments import Environment
 from qhs.errors import UserError
 from qhs.net import docs as documents
@@ -52,10 +52,7 @@ def prove(
     estate = load(env, now)
     proof = prove_live(estate, Twin.here(), now) if live else prove_plan(estate, now)
     done = report(proof, estate, now)
-    if as_json:
-        typer.echo(done.model_dump_json(indent=1))
-    else:
-        screen.print(table(done), markup=False)
+    show(done, as_json, table(done))
     raise typer.Exit(done.code)
 
 
@@ -78,10 +75,7 @@ def probe(
     results = run(twin, chosen)
     sent = probe_report.Sent(results, time.monotonic() - started, sample)
     done = probe_report.report(estate, now, sent, paper(estate, twin, now))
-    if as_json:
-        typer.echo(done.model_dump_json(indent=1))
-    else:
-        screen.print(probe_report.table(done), markup=False)
+    show(done, as_json, probe_report.table(done))
     raise typer.Exit(done.code)
 
 
@@ -101,10 +95,7 @@ def report_(env: Env = Environment.TWIN, live: Live = False, as_json: AsJson = F
         done = upkeep.upkeep(estate, listings, now, {name: answer.booted for name, answer in told.items()})
     else:
         done = upkeep.upkeep(estate, planned(estate), now)
-    if as_json:
-        typer.echo(done.model_dump_json(indent=1))
-    else:
-        screen.print(upkeep.table(done), markup=False)
+    show(done, as_json, upkeep.table(done))
     raise typer.Exit(done.code)
 
 

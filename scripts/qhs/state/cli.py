@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from rich.table import Table
 
 from qhs.applied import stack_names
-from qhs.console import complain, progress, screen
+from qhs.console import complain, progress, show
 from qhs.engine import Engine
 from qhs.environments import Environment
 from qhs.errors import UserError
@@ -86,10 +86,7 @@ def copy() -> None:
 def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """Where every state is, and whether its copies are the same. Exit code 2: one is not; 3: a state cannot be read."""
     report = look(load(Environment.TWIN), Twin.here())
-    if as_json:
-        typer.echo(report.model_dump_json(indent=1))
-    else:
-        screen.print(table(report))
+    show(report, as_json, table(report))
     raise typer.Exit(report.code)
 
 

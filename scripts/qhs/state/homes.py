@@ -10,11 +10,12 @@ from pathlib import Path
 
 from qhs import whole
 from qhs.engine import Engine, Home, prepare
+from qhs.errors import UserError
 from qhs.progress import Progress
 from qhs.twin import inside
 from qhs.twin.names import Twin
 from stacks.model import Estate
-from stacks.model.objects import STATES, object_stores
+from stacks.model.objects import STATES, STORE, object_stores
 from stacks.name import StackName
 
 
@@ -64,8 +65,16 @@ def at(engine: Engine, twin: Twin, sites: Mapping[str, str], bucket: str = STATE
 
 
 def own(estate: Estate, stack: str) -> str:
-    """The site at which the state of a stack belongs: the stack's own; where that has no store, the first that has."""
+    """The site at which the state of a stack belongs: the stack's own; where that has no store, the first that has.
+
+    Raises UserError where no site has one.
+    """
     stores, site = list(object_stores(estate)), StackName.parse(stack).site
+    if not stores:
+        raise UserError(
+            f"{estate.inventory.environment}: found no site with an object store; wanted one for the state of {stack}",
+            f"a machine with the role that serves `{STORE}` in inventories/{estate.inventory.environment}/estate.yaml",
+        )
     return site if site in stores else stores[0]
 
 

@@ -40,7 +40,10 @@ def adopt(engine: Engine, twin: Twin, estate: Estate, progress: Progress, at: st
         state = exported(source, stack)
         _bring(state, target, stack)
         if resources(exported(target, stack)) != resources(state):
-            raise UserError(f"{stack}: found another state at {moving[stack]} than was written there", "again")
+            raise UserError(
+                f"{stack}: found another state at {moving[stack]} than was written there; wanted the same",
+                "`qhs state adopt` again: the state is still where it was, and counts there",
+            )
 
     for stack, _ in _side_by_side(moving, moved):
         _configure_alike(was.settings(stack), target.settings(stack))
@@ -113,7 +116,8 @@ def _bring(state: str, target: Engine, stack: str) -> None:
         run_pulumi(target, ["stack", "import"], stack=stack, cwd=settings, given=given)
     except EngineError as error:
         raise UserError(
-            f"{stack}: its state cannot be written: {error}", "put right what it names, then again"
+            f"{stack}: its state cannot be written: {error}",
+            "put right what it names, then the same command again; the state is where it was",
         ) from None
 
 

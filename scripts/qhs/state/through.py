@@ -18,7 +18,7 @@ from functools import partial
 
 from qhs import ruleset_access, trust_access
 from qhs.child import mortal
-from qhs.engine import abandoned
+from qhs.engine import abandoned, locks
 from qhs.twin.names import Twin
 from stacks.model.objects import STATE_USER
 from stacks.provider.access import TrustAccess
@@ -34,7 +34,6 @@ from stacks.provider.storage.stores import door, identity_key
 SIGNALLED = 128
 """As shells have it: what is above is the signal that ended a command."""
 KEY = "aws_access_key_id = {}\naws_secret_access_key = {}\n"
-LOCKS = ".pulumi/locks/organization"
 FOREIGN = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy", "VAULT_NAMESPACE")
 """What would lead a client of ours elsewhere."""
 
@@ -87,7 +86,7 @@ def _in_memory(text: str) -> str:
 
 def _take_over(objects: Objects, bucket: str, stack: str) -> None:
     """From an engine of this machine that was killed."""
-    for lock in objects.names(bucket, f"{LOCKS}/qhs/{stack}/"):
+    for lock in objects.names(bucket, f"{locks(stack)}/"):
         if holder := abandoned(objects.read(bucket, lock)):
             print(f"taking over from pid {holder}, which ended without releasing {stack}", file=sys.stderr)
             objects.delete(bucket, lock)

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from stacks.model.objects import IDENTITIES
 from stacks.provider.access import TrustAccess
 from stacks.provider.base import ProviderError, Standing
 from stacks.provider.secret.client import Store
@@ -13,7 +14,7 @@ from stacks.provider.secret.handlers import StoreHandler
 from stacks.provider.specified import SpecifiedHandler
 from stacks.provider.storage.client import Objects, ObjectsError
 from stacks.provider.storage.spec import BucketSpec, IdentitySpec
-from stacks.provider.storage.stores import IDENTITIES, objects
+from stacks.provider.storage.stores import objects
 from stacks.provider.values import Plain
 
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from stacks.model.objects import IDENTITIES
 from stacks.provider.access import TrustAccess
 from stacks.provider.base import ProviderError, Settings
 from stacks.provider.carried import Carried
@@ -18,8 +19,6 @@ from stacks.provider.storage.client import PORT, Objects, client
 from stacks.provider.storage.spec import ObjectStoreAccess
 
 USER = "qhs-buckets"
-IDENTITIES = "objects"
-"""Below which path the secret store has who may come in."""
 PROVISIONER = "provisioner"
 """Who makes buckets."""
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from rich.table import Table
 
 from qhs import lock, trust_access, whole
-from qhs.console import complain, progress, screen
+from qhs.console import complain, progress, show
 from qhs.environments import Environment
 from qhs.errors import UserError
 from qhs.hsm import keys
@@ -59,12 +59,7 @@ def plan(file: File, as_json: AsJson = False) -> None:
         approvers=sorted(name for name, _ in signatures.known(approvers.signers)),
         approve=f"qhs approve new {ACTION} '{script.subject}' --reason WHY",
     )
-    if as_json:
-        typer.echo(found.model_dump_json(indent=1))
-        return
-    screen.print(_table(script))
-    for line in _consent(found):
-        screen.print(line, markup=False, soft_wrap=True)
+    show(found, as_json, _table(script), *_consent(found))
 
 
 @app.command()
@@ -132,10 +127,10 @@ def verify(
         found.script.fit(estate)
         bench = _bench(found.script, estate, twin, rehearsal=False)
         report.faults, report.gaps = keys.within(twin, lambda: replay.on_devices(found, bench.tokens))
-    if as_json:
-        typer.echo(report.model_dump_json(indent=1))
-    else:
-        _say(report)
+    head, *lines = _told(report)
+    show(report, as_json, head, *lines)
+    for line in () if as_json else (*report.faults, *report.gaps):
+        complain(line)
     raise typer.Exit(report.code)
 
 
@@ -204,12 +199,10 @@ def _consent(found: Plan) -> list[str]:
     ]
 
 
-def _say(report: replay.Replayed) -> None:
+def _told(report: replay.Replayed) -> list[str]:
     what = "rehearsal of" if report.rehearsal else "ceremony"
-    screen.print(f"{what} {report.ceremony}, token {report.token}", markup=False)
-    lines = [f"script sha256:{report.digest}", f"transcript sha256:{report.head}"]
-    lines += [f"approved by {', '.join(report.approved)}", f"witnessed by {', '.join(report.witnessed)}"]
-    for line in lines if not report.rehearsal else lines[:2]:
-        screen.print(line, markup=False, soft_wrap=True)
-    for line in (*report.faults, *report.gaps):
-        complain(line)
+    lines = [f"{what} {report.ceremony}, token {report.token}"]
+    lines += [f"script sha256:{report.digest}", f"transcript sha256:{report.head}"]
+    if not report.rehearsal:
+        lines += [f"approved by {', '.join(report.approved)}", f"witnessed by {', '.join(report.witnessed)}"]
+    return lines
