@@ -25,6 +25,7 @@ from qhs.image.cli import app as image
 from qhs.net.cli import app as net
 from qhs.net.docs import write
 from qhs.pki.cli import app as pki
+from qhs.secret_stores.cli import app as secrets
 from qhs.state.cli import app as state
 from qhs.tools.cli import app as tools
 from qhs.twin.cli import app as twin
@@ -41,6 +42,7 @@ app.add_typer(pki, name="pki")
 app.add_typer(hsm, name="hsm")
 app.add_typer(approve, name="approve")
 app.add_typer(state, name="state")
+app.add_typer(secrets, name="secrets")
 app.add_typer(bench, name="bench")
 app.add_typer(tools, name="tools")
 

@@ -27,6 +27,7 @@ from qhs.net.probe.vantage import vantages
 from qhs.pki.certify import certify
 from qhs.playbooks import groups_of
 from qhs.progress import Progress
+from qhs.secret_stores import snapshots
 from qhs.state import homes, moves
 from qhs.twin import inside, lifecycle
 from qhs.twin.names import Twin
@@ -189,6 +190,11 @@ def _trust(report: Report, estate: Estate, twin: Twin, progress: Progress, descr
         takes_part = {machine for group in groups_of("trust.yml") for machine in by_name[group]}
         due = takes_part & described.keys()
         done = ansible.play(twin, estate, "trust.yml", due, progress, described=described)
+        if done and (lost := snapshots.lost(estate, twin)):
+            raise UserError(
+                f"{', '.join(lost)}: found a secret store that holds nothing; wanted what its stack has declared there",
+                f"`qhs secrets restore {lost[0]}` gives it what the old one held; then `qhs up` goes on",
+            )
     report.changes += sum(done.values())
     for machine, number in done.items():
         report.configured[machine] += number
@@ -227,11 +233,13 @@ def _sign(report: Report, estate: Estate, twin: Twin, progress: Progress, ways: 
 
 
 def _keep(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
-    """Every state at its own site, and copies at the others of those that changed."""
+    """Every state at its own site, and at the others copies of what changed."""
     with report.phase("state"):
         engine = homes.engine(twin, progress)
         moves.adopt(engine, twin, estate, progress)
-        report.warnings += moves.copy(engine, twin, estate, homes.uncopied(twin), progress)
+        if changed := homes.uncopied(twin):
+            report.warnings += moves.copy(engine, twin, estate, changed, progress)
+            report.warnings += snapshots.take(estate, twin, progress)
 
 
 def _side_by_side(report: Report, engine: Engine, twin: Twin, progress: Progress, ways: Mapping[str, Way]) -> None:

@@ -6,7 +6,7 @@ import pulumi
 
 from stacks.components.declared import Declarations, Declared
 from stacks.components.site_secrets import LET_IN
-from stacks.model.objects import COPIES, IDENTITIES, STATE_KEY, STATE_USER, STATES, ObjectStore, way_in
+from stacks.model.objects import COPIES, IDENTITIES, SNAPSHOTS, STATE_KEY, STATE_USER, STATES, ObjectStore, way_in
 from stacks.provider.secret.client import SECRETS, TRANSIT
 from stacks.provider.secret.resources import Auth, Mount, Policy, TransitKey
 from stacks.provider.storage.resources import Bucket, Identity
@@ -14,7 +14,7 @@ from stacks.provider.storage.stores import PROVISIONER
 
 
 class SiteObjects(Declared):
-    """A key, two buckets, who may use them, and the store's own way to those who may come in (C-BAK-03, S-066).
+    """A key, buckets, who may use them, and the store's own way to those who may come in (C-BAK-03, S-066).
 
     The key of a site is in its own secret store, so that no state is of use to whoever has the objects alone.
     """
@@ -45,5 +45,5 @@ class SiteObjects(Declared):
             **declared,
         )
         reached = pulumi.ResourceOptions(parent=self, depends_on=[admits])
-        for bucket in (STATES, COPIES):
+        for bucket in (STATES, COPIES, SNAPSHOTS):
             Bucket(f"{site}-{bucket}", reached, site=site, name=bucket, versioned=True, **declared)

@@ -10,6 +10,8 @@ STORE = "object-store"
 """The service."""
 STATES, COPIES = "pulumi-states", "pulumi-copies"
 """The buckets of a site: the states of its own stacks, and copies of those of others."""
+SNAPSHOTS = "secret-snapshots"
+"""The bucket of what the secret stores of other sites are restored from."""
 STATE_KEY = "pulumi"
 """What the secret store of a site calls the key that the secrets in both are encrypted with."""
 STATE_USER = "pulumi"
@@ -42,3 +44,8 @@ def object_stores(estate: Estate) -> dict[str, ObjectStore]:
         for one in machine.services
         if one.service == STORE
     }
+
+
+def others(estate: Estate, home: str) -> list[str]:
+    """The sites that have copies of what is at `home`."""
+    return [site for site in object_stores(estate) if site != home]

@@ -161,6 +161,7 @@ def test_a_machine_that_stands_still_is_never_clean(broken: tuple[int, dict[str,
 
 def test_ansible_puts_it_back(qhs: Run, broken: object, before: tuple[int, dict[str, Any]]) -> None:
     limit = ",".join(SEEDED)
-    done = qhs("shell", "--", "ansible-playbook", "scripts/playbooks/site.yml", "--limit", limit)
-    assert done.returncode == 0, done.stdout
+    for playbook in ("site", "signers"):
+        done = qhs("shell", "--", "ansible-playbook", f"scripts/playbooks/{playbook}.yml", "--limit", limit)
+        assert done.returncode == 0, done.stdout
     assert violations(settled(qhs)[1]) == violations(before[1])

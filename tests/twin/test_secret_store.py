@@ -13,12 +13,15 @@ import pytest
 
 from qhs import pki
 from qhs.pki.credentials import PROVISIONER, PROVISIONERS
+from qhs.secret_stores import snapshots
 from qhs.twin import boot, inside
 from qhs.twin.names import Twin
 from stacks.model import load
 from stacks.model.estate import HSM, SECRETS
-from tests.twin.conftest import WatchedUp
+from stacks.provider.secret.client import StoreError
+from tests.twin.conftest import Run, WatchedUp
 from tests.twin.hosts import Hosts
+from tests.twin.trust import of_store
 from tests.twin.waiting import await_
 
 pytestmark = pytest.mark.live
@@ -146,6 +149,27 @@ def test_one_hsm_is_enough_to_start_and_none_is_told(hosts: Hosts) -> None:
     await_(lambda: reported(hosts, node) == "qhs_secret_store_serves 1", 90)
     assert f"no HSM of the site gives the seal key out: {OPENERS[0]}: " in said
     assert f"; {OPENERS[1]}: " in said
+
+
+def test_a_store_that_lost_every_disk_is_restored_and_opened_by_the_hsm(twin: Twin, qhs: Run, hosts: Hosts) -> None:
+    """T-B14: nobody types a key; what another seal closed is refused before it is restored, and so is any, into use."""
+    site, secret = "ndc", "hsm/ndc-hsm1/qlvb"
+    nodes = [one.name for one in NODES[site]]
+    before = of_store(twin, site, lambda one: one.secret(secret))
+    assert qhs("secrets", "snapshot").returncode == 0
+    foreign = of_store(twin, "qhdc", lambda one: one.snapshot())
+    in_use = qhs("secrets", "restore", site)
+    assert (in_use.returncode, "found a secret store in use" in in_use.stderr) == (1, True), in_use.stderr
+    hosts.say("systemctl stop qhs-openbao.service && find /var/lib/qhs-openbao -mindepth 1 -delete", nodes)
+    anew = qhs("shell", "--", "ansible-playbook", "scripts/playbooks/trust.yml", "--limit", ",".join(nodes))
+    assert anew.returncode == 0, anew.stdout[-3000:]
+    assert snapshots.lost(ESTATE, twin) == [site]
+    with pytest.raises(StoreError, match="autoseal key"):
+        of_store(twin, site, lambda one: one.restore(foreign))
+    assert of_store(twin, site, lambda one: one.names("sys/policies/acl")) == ["default", "provisioner", "root"]
+    restored = qhs("secrets", "restore", site)
+    assert restored.returncode == 0, restored.stderr
+    assert of_store(twin, site, lambda one: one.secret(secret)) == before
 
 
 def reported(hosts: Hosts, node: str) -> str:

@@ -18,9 +18,9 @@ from rich.table import Table
 
 from policies.baseline import Baseline
 from qhs import pki, ruleset_access
-from qhs.hsm.keys import settings
 from qhs.pki.credentials import SIGNATORIES
 from qhs.progress import Progress
+from qhs.reaching import settings
 from qhs.signing.client import Credential, SigningService
 from qhs.twin import boot, inside
 from qhs.twin.names import Twin

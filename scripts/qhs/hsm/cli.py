@@ -10,12 +10,13 @@ import typer
 from pydantic import BaseModel, Field
 from rich.table import Table
 
-from qhs.console import progress, show
+from qhs.console import complain, progress, show
 from qhs.environments import Environment
 from qhs.errors import UserError
 from qhs.hsm import keys
 from qhs.hsm.ceremony.cli import app as ceremony
 from qhs.hsm.device import DeviceError, ask
+from qhs.secret_stores import snapshots
 from qhs.twin.names import Twin
 from stacks.model import Estate, load, signing
 from stacks.model.estate import HSM
@@ -66,12 +67,19 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = F
 
 @app.command()
 def rotate(token: Annotated[str, typer.Argument(help="Its label, as `qhs hsm status` shows it.")]) -> None:
-    """Give a token another PIN on every device. Who has it open goes on; an interrupted run is gone on with."""
+    """Give a token another PIN on every device. Who has it open goes on; an interrupted run is gone on with.
+
+    Exit code 3: a snapshot of a secret store, which has the new ones, is not at every other site.
+    """
     estate, twin = load(Environment.TWIN), Twin.here()
     if token not in (known := [one.label for one in signing.tokens(estate)]):
         raise UserError(f"found the token {token}; wanted one of {', '.join(known)}", "`qhs hsm status` shows them")
     for device in keys.rotated(estate, twin, token):
         progress(f"{device}: {token} has another PIN")
+    lacking = snapshots.take(estate, twin, progress)  # an older one has the PINs of before
+    for text in lacking:
+        complain(text)
+    raise typer.Exit(3 if lacking else 0)
 
 
 @app.command("list")

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 
 from cryptography import x509
 from pydantic import BaseModel
 from rich.table import Table
 
-from qhs import names_access, ruleset_access, trust_access
-from qhs.errors import UserError
-from qhs.twin import inside
+from qhs.reaching import settings, within
 from qhs.twin.names import Twin
 from stacks.model import Estate, signing
-from stacks.provider.base import ProviderError, Settings
-from stacks.provider.secret.client import StoreError
 from stacks.provider.signing import devices
 from stacks.provider.signing.device import DeviceError
 
@@ -84,19 +80,6 @@ def rotated(estate: Estate, twin: Twin, label: str) -> Iterator[str]:
             token = devices.token(settings(estate, twin), site, machine, label)
             within(twin, token.rotate)
             yield machine
-
-
-def settings(estate: Estate, twin: Twin) -> Settings:
-    """As the plugin has them."""
-    return Settings(ruleset_access.write(twin), names_access.file(twin), trust_access.write(twin, estate))
-
-
-def within[T](twin: Twin, ask: Callable[[], T]) -> T:
-    """Where machines are reached; a fault is one message."""
-    try:
-        return inside.call(twin.netns_path(), ask)
-    except (DeviceError, StoreError, ProviderError) as error:
-        raise UserError(str(error), "put right what it names, then run it again") from None
 
 
 def _told(token: devices.Token, site: str, label: str, prove: bool) -> tuple[KeyOnDevice, str, str]:

@@ -18,7 +18,7 @@ from qhs.state import homes, moves
 from qhs.twin.names import Twin
 from qhs.up import alone
 from stacks.model import Estate, load
-from stacks.model.objects import COPIES, object_stores
+from stacks.model.objects import COPIES, object_stores, others
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
@@ -104,7 +104,7 @@ def _state(engine: Engine, twin: Twin, estate: Estate, stack: str, site: str) ->
         found = moves.resources(moves.exported(engine, stack))
     except UserError as error:
         return State(stack=stack, site=site, missing=str(error))
-    copies = [_copy(engine, twin, stack, other, found) for other in moves.others(estate, site)] if site else []
+    copies = [_copy(engine, twin, stack, other, found) for other in others(estate, site)] if site else []
     return State(stack=stack, site=site, resources=len(found), copies=copies)
 
 

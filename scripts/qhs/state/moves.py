@@ -17,7 +17,7 @@ from qhs.progress import Progress
 from qhs.state import homes
 from qhs.twin.names import Twin
 from stacks.model import Estate
-from stacks.model.objects import COPIES, STATE_KEY, object_stores
+from stacks.model.objects import COPIES, STATE_KEY, others
 
 ENCRYPTED = f"hashivault://{STATE_KEY}"
 """By whichever secret store the engine is let into."""
@@ -82,11 +82,6 @@ def copy(engine: Engine, twin: Twin, estate: Estate, stacks: Iterable[str], prog
         if not lacking:
             homes.copied(twin, stack)
     return found
-
-
-def others(estate: Estate, home: str) -> list[str]:
-    """The sites that have copies of what is at `home`."""
-    return [site for site in object_stores(estate) if site != home]
 
 
 def exported(engine: Engine, stack: str) -> str:

@@ -90,6 +90,14 @@ class Store:
         """A secret with every version of it. Raises StoreError."""
         self.delete(f"{SECRETS}/metadata/{path}")
 
+    def snapshot(self) -> bytes:
+        """All that the store holds, encrypted as it lies on its disks. Raises StoreError."""
+        return bytes(self._asked("take a snapshot", lambda client: _snapshots(client).take_raft_snapshot().content))
+
+    def restore(self, snapshot: bytes) -> None:
+        """Hold what a snapshot has, and nothing else. Raises StoreError; nothing changed where its seal is another."""
+        self._asked("restore a snapshot", lambda client: _snapshots(client).restore_raft_snapshot(snapshot))
+
     def _asked(self, what: str, ask: Callable[[hvac.Client], Any]) -> Any:
         """One question at a time, and every fault as one message."""
         with self._turn:
@@ -121,7 +129,7 @@ class Store:
         raise StoreError(
             f"the secret store of {self._site} lets nobody in: {'; '.join(said)}; wanted a node that is unsealed. "
             "Way out: see `journalctl -u qhs-openbao` there: it says what it lacks; it opens by itself once an HSM of "
-            "the site answers"
+            f"the site answers; where all nodes have lost their disks, `qhs secrets restore {self._site}`"
         )
 
     def _tried(self) -> list[str]:
@@ -144,6 +152,11 @@ class Store:
             f"the secret store of {self._site}, asked to {what}: found {_said(error)}; wanted {wanted}. "
             "Way out: `qhs up`, which sets it up, or see `journalctl -u qhs-openbao` at its nodes"
         )
+
+
+def _snapshots(client: hvac.Client) -> Any:
+    """The library says nothing of their types."""
+    return client.sys
 
 
 def _said(error: Exception) -> str:

@@ -81,6 +81,10 @@ class Objects:
         found = self._asked(f"read {name} in {bucket}", self._s3.get_object, Bucket=bucket, Key=name)
         return bytes(found["Body"].read())
 
+    def write(self, bucket: str, name: str, content: bytes) -> None:
+        """Raises ObjectsError."""
+        self._asked(f"write {name} in {bucket}", self._s3.put_object, Bucket=bucket, Key=name, Body=content)
+
     def delete(self, bucket: str, name: str) -> None:
         """Raises ObjectsError."""
         self._asked(f"delete {name} in {bucket}", self._s3.delete_object, Bucket=bucket, Key=name)

@@ -14,11 +14,11 @@ from qhs import lock, trust_access, whole
 from qhs.console import complain, progress, show
 from qhs.environments import Environment
 from qhs.errors import UserError
-from qhs.hsm import keys
 from qhs.hsm.ceremony import conduct, replay
 from qhs.hsm.ceremony.script import ACTION, Ceremony, Script
 from qhs.hsm.ceremony.steps import Bench
 from qhs.hsm.ceremony.transcript import Transcript, TranscriptError
+from qhs.reaching import settings, within
 from qhs.twin.names import Twin
 from stacks import signatures
 from stacks.model import Estate, load
@@ -126,7 +126,7 @@ def verify(
             )
         found.script.fit(estate)
         bench = _bench(found.script, estate, twin, rehearsal=False)
-        report.faults, report.gaps = keys.within(twin, lambda: replay.on_devices(found, bench.tokens))
+        report.faults, report.gaps = within(twin, lambda: replay.on_devices(found, bench.tokens))
     head, *lines = _told(report)
     show(report, as_json, head, *lines)
     for line in () if as_json else (*report.faults, *report.gaps):
@@ -138,7 +138,7 @@ def _conducted(twin: Twin, hold: Callable[[], Path]) -> None:
     _at(twin).mkdir(parents=True, exist_ok=True, mode=0o700)
     with lock.alone(_at(twin) / "lock", "a ceremony"):
         try:
-            typer.echo(str(keys.within(twin, hold)))
+            typer.echo(str(within(twin, hold)))
         except conduct.StoppedError as error:
             complain(f"{error}\n  way out: put right what it names, then run the same command again")
             raise typer.Exit(2) from None
@@ -158,7 +158,7 @@ def _fitting(file: Path) -> tuple[Script, Estate, Twin]:
 
 
 def _bench(script: Script, estate: Estate, twin: Twin, *, rehearsal: bool) -> Bench:
-    own, label = keys.settings(estate, twin), script.token(rehearsal=rehearsal)
+    own, label = settings(estate, twin), script.token(rehearsal=rehearsal)
     site_of = {one: estate.machines[one].site for one in script.ceremony.devices}
     tokens = [devices.token(own, site, one, label) for one, site in site_of.items()]
     return Bench(label, tokens, [store(own, site) for site in dict.fromkeys(site_of.values())])
