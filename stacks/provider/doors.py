@@ -26,23 +26,36 @@ type Door = Callable[[], Carried]
 @contextmanager
 def opened(doors: Mapping[str, Door]) -> Iterator[str]:
     """The proxy's address while the block runs; `doors` opens a stream to each `name:port`, and there is no other."""
+    with _started(doors) as server:
+        try:
+            yield server.url
+        finally:
+            server.shutdown()
 
+
+def always_open(doors: Mapping[str, Door]) -> str:
+    """As `opened`, as long as the process lives: nothing is waited for when it ends."""
+    return _started(doors).url
+
+
+def _started(doors: Mapping[str, Door]) -> _Server:
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             _serve(self.request, doors)
 
-    with _Server(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
+    server = _Server(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
+    return server
 
 
 class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
     """What hangs in a connection ends with the process."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
 
 
 def _serve(asking: socket.socket, doors: Mapping[str, Door]) -> None:

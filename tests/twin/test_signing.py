@@ -156,10 +156,10 @@ def test_a_key_that_one_centre_alone_has_is_told_of_by_the_other(twin: Twin, qhs
     for device in DEVICES["ndc"]:
         of_token(twin, device, "ky-so", lambda one: one.ask("remove-key", label="nguoi-ky-03"))
     assert lacking(qhs, "nguoi-ky-03") == set(DEVICES["ndc"])
-    metrics = "cat /var/lib/prometheus/node-exporter/qhs_signer.prom"
-    await_(lambda: all("keys_lacking 0001" in said for said in hosts.say(metrics, DEVICES["ndc"]).values()), LOOKS)
     seen = pulumi(qhs, "ndc", "preview", "--refresh", "--diff").stdout
     assert all(f"{device}: no such key" in seen for device in DEVICES["ndc"]), seen[-3000:]
+    metrics = "cat /var/lib/prometheus/node-exporter/qhs_signer.prom"
+    await_(lambda: all("keys_lacking 0001" in said for said in hosts.say(metrics, DEVICES["ndc"]).values()), LOOKS)
     done = pulumi(qhs, "ndc", "up", "--refresh", "--yes")
     assert done.returncode == 0, done.stdout[-3000:]
     assert lacking(qhs, "nguoi-ky-03") == set()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
@@ -75,3 +77,10 @@ def test_a_stream_that_ends_ends_on_both_sides() -> None:
             assert b" 200 " in stream.recv(1024)
             theirs.close()
             assert stream.recv(1) == b""
+
+
+def test_a_process_ends_though_its_proxy_is_open() -> None:
+    """Nothing of it is waited for by then: the thread that serves is gone before what it served."""
+    ends = "from stacks.provider.doors import always_open; print(always_open({}))"
+    done = subprocess.run([sys.executable, "-c", ends], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.startswith("http://127.0.0.1:")

@@ -162,5 +162,5 @@ def _snapshots(client: hvac.Client) -> Any:
 def _said(error: Exception) -> str:
     """Without what was sent: a message of the library may show it."""
     if isinstance(error, VaultError):
-        return "; ".join(error.errors or ()) or type(error).__name__
+        return " ".join("; ".join(error.errors or ()).split()) or type(error).__name__
     return f"no connection ({type(error).__name__})"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from stacks.model.objects import IDENTITIES
 from stacks.provider.access import TrustAccess
 from stacks.provider.base import ProviderError, Settings
 from stacks.provider.carried import Carried
-from stacks.provider.doors import opened
+from stacks.provider.doors import always_open
 from stacks.provider.secret.client import StoreError
 from stacks.provider.secret.stores import store
 from stacks.provider.storage.client import PORT, Objects, client
@@ -24,8 +23,6 @@ PROVISIONER = "provisioner"
 
 _STORES: dict[tuple[Path, str], Objects] = {}
 _MAKING = threading.Lock()
-_OPEN = ExitStack()
-"""Proxies, as long as this process lives."""
 
 
 def objects(settings: Settings, site: str) -> Objects:
@@ -39,7 +36,7 @@ def objects(settings: Settings, site: str) -> Objects:
         )
     with _MAKING:
         if (config, site) not in _STORES:
-            proxy = _OPEN.enter_context(opened({f"{there.name}:{PORT}": door(config, there)}))
+            proxy = always_open({f"{there.name}:{PORT}": door(config, there)})
             key = identity_key(settings, site, PROVISIONER)
             _STORES[config, site] = Objects(site, client(there.name, proxy, access.root, PROVISIONER, key))
         return _STORES[config, site]
