@@ -46,6 +46,7 @@ def restore(estate: Estate, twin: Twin, site: str, progress: Progress) -> None:
     own = settings(estate, twin)
     ansible.play(twin, estate, "trust.yml", set(known[site]), progress)
     within(twin, lambda: _restore(estate, own, site, progress))
+    ansible.play(twin, estate, "reopened.yml", set(known[site]), progress)
 
 
 def lost(estate: Estate, twin: Twin) -> list[str]:
