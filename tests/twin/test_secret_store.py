@@ -170,6 +170,7 @@ def test_a_store_that_lost_every_disk_is_restored_and_opened_by_the_hsm(twin: Tw
     restored = qhs("secrets", "restore", site)
     assert restored.returncode == 0, restored.stderr
     assert of_store(twin, site, lambda one: one.secret(secret)) == before
+    await_(lambda: all(one["voter"] for one in members(twin, nodes[0])))
     leader = next(one["node_id"] for one in members(twin, nodes[0]) if one["leader"])
     hosts.say("systemctl kill --signal=KILL qhs-openbao.service", [leader])
     assert of_store(twin, site, lambda one: one.secret(secret)) == before, "the others have the keys of before"

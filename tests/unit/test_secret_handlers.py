@@ -119,6 +119,24 @@ def test_while_nodes_elect_one_that_leads_it_is_asked_again(monkeypatch: pytest.
     assert answers == []
 
 
+def test_while_nodes_take_one_that_is_gone_for_their_leader_they_are_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    gone = ["https://10.0.0.1:8200/v1/auth/cert/login"] * 2
+
+    class SentOn(Nodes):
+        def request(self, method: Any, url: Any, *_: Any, **__: Any) -> requests.Response:
+            if gone:
+                raise requests.ConnectionError(request=requests.Request("POST", gone.pop()))
+            return super().request(method, url)
+
+    assert Store("qhdc", ["a"], lambda: SentOn([FOUND])).secret("x") == {"key": "k"}
+    gone.append("https://a:8200/v1/auth/cert/login")
+    with pytest.raises(StoreError, match="lets nobody in: a: no connection"):
+        Store("qhdc", ["a"], lambda: SentOn([FOUND])).secret("x")
+
+
 def test_nodes_that_elect_none_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stacks.provider.secret.client.ELECTS", 0)
     with pytest.raises(StoreError, match="active cluster node not found"):

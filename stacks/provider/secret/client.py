@@ -20,6 +20,8 @@ FRESH = 900
 """Seconds for which a login is used; the store lets a provisioner in for twice as long."""
 LEADERLESS, ELECTS = "active cluster node not found", 30
 """What a node says while the nodes elect one that leads, and seconds for which that may take."""
+SENT_ON = "it sends on to a node that does not answer"
+"""What it means by it until it knows that the one that led is gone."""
 SECRETS = "secret"
 """The path of the one engine for secrets of a site."""
 TRANSIT = "transit"
@@ -123,7 +125,7 @@ class Store:
             said = self._tried()
             if self._client:
                 return self._client
-            if not any(LEADERLESS in one for one in said) or time.monotonic() > end:
+            if not any(LEADERLESS in one or SENT_ON in one for one in said) or time.monotonic() > end:
                 break
             time.sleep(1)
         raise StoreError(
@@ -140,7 +142,7 @@ class Store:
             try:
                 client.auth.cert.login(name="provisioner")
             except (VaultError, requests.RequestException) as error:
-                said.append(f"{node}: {_said(error)}")
+                said.append(f"{node}: {SENT_ON if _sent_on(error, node) else _said(error)}")
                 continue
             self._client, self._since = client, time.monotonic()
             break
@@ -152,6 +154,12 @@ class Store:
             f"the secret store of {self._site}, asked to {what}: found {_said(error)}; wanted {wanted}. "
             "Way out: `qhs up`, which sets it up, or see `journalctl -u qhs-openbao` at its nodes"
         )
+
+
+def _sent_on(error: Exception, node: str) -> bool:
+    """Whether who does not answer is another than the node that was asked."""
+    asked = error.request if isinstance(error, requests.ConnectionError) else None
+    return asked is not None and urlsplit(str(asked.url)).hostname != node
 
 
 def _snapshots(client: hvac.Client) -> Any:
