@@ -38,9 +38,9 @@ lint: env ## ruff, mypy --strict, yamllint, ansible-lint
 unit: env $(if $(ROOT),host) ## unit, policy, role and meta tests; without root also without the network
 	@$(NO_SKIP) .venv/bin/pytest -q -n 2 tests/unit tests/policies tests/roles tests/meta
 
-live: env $(if $(ROOT),host-tests) ## the engine's tests; as root on Linux also the live suite, on a twin of its own
-	@$(NO_SKIP) .venv/bin/pytest -q -n 2 --dist loadfile tests/engine $(if $(ROOT),tests/kernel)
-	$(if $(ROOT),@$(NO_SKIP) .venv/bin/pytest -q tests/twin,@echo "skipped: tests/kernel and tests/twin need root on Linux")
+live: env $(if $(ROOT),host-tests) ## the engine's tests; as root on Linux the live suite, on a twin of its own, and those while it waits
+	$(if $(ROOT),@$(NO_SKIP) .venv/bin/pytest -q tests/twin --beside "tests/engine tests/kernel",@.venv/bin/pytest -q -n 2 --dist loadfile tests/engine)
+	$(if $(ROOT),,@echo "skipped: tests/kernel and tests/twin need root on Linux")
 
 soak: env ## rows that take longer, with the figures that are kept of them; ROW=T-A16 for one (root)
 	@scripts/host.sh soak

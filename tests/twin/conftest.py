@@ -33,6 +33,26 @@ LOOKS = 20
 type Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--beside", default="", help="suites to run while this one waits for minutes")
+
+
+@pytest.fixture(scope="module")
+def beside(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Those suites run from here on, on both processors; that they passed is judged when the module has ended."""
+    suites = str(pytestconfig.getoption("--beside")).split()
+    if not suites:
+        yield
+        return
+    log = tmp_path_factory.mktemp("beside") / "log"
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-n", "2", "--dist", "loadfile", *suites]
+    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT) as running:
+        yield
+    said = log.read_text()
+    assert running.returncode == 0, said[-8000:]
+    MEASURED.extend(f"beside: {line}" for line in said.splitlines() if line.startswith("SKIPPED") or " passed" in line)
+
+
 @pytest.fixture(scope="session")
 def twin() -> Twin:
     """The suite's twin; QHS_TWIN of whoever runs the tests is left alone."""

@@ -1,7 +1,7 @@
 """Machines lose their power: people are told, a site lives without its infrastructure, and has it back by itself.
 
-All at once, as most of it is waiting: who is to be told of at qhdc, the store of the other site, and what ndc's names,
-time and certificates come from.
+All at once, as most of it is waiting, and other suites run meanwhile (`beside`): who is told of at qhdc, the store
+of the other site, and what ndc's names, time and certificates come from.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ JOURNAL = "journalctl --no-pager --output=cat --identifier=qhs-alerts"
 
 
 @pytest.fixture(scope="module")
-def gone(twin: Twin, second_up: WatchedUp) -> Iterator[int]:
+def gone(twin: Twin, second_up: WatchedUp, beside: None) -> Iterator[int]:
     """Since when; seconds since the epoch."""
     since = int(time.time()) - 1
     each(partial(outage.power_off, twin))

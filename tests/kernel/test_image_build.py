@@ -13,8 +13,6 @@ from qhs import folders
 from qhs.errors import UserError
 from qhs.image import ensure, recipe
 
-pytestmark = pytest.mark.live
-
 BUILD = "from qhs.image import ensure; ensure(lambda line: print(line, flush=True))"
 
 
