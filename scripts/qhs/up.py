@@ -122,10 +122,9 @@ def up(environment: str, progress: Progress, *, changed: bool = False) -> Report
             one: Way.EXPECT if one in same.stacks and not booted else Way.BELIEVE if one in believed else Way.LOOK
             for one in stacks
         }
-        together = not played and set(ways.values()) <= {Way.EXPECT}  # no stack waits for what another one changes
-        _apply(report, estate, twin, progress, ways if together else of_layer(ways, "network"))
+        _apply(report, estate, twin, progress, of_layer(ways, "network"))
         _trust(report, estate, twin, progress, {one: wanted.machines[one] for one in played})
-        _sign(report, estate, twin, progress, {} if together else of_layer(ways, "signing"))
+        _sign(report, estate, twin, progress, of_layer(ways, "signing"))
         _keep(report, estate, twin, progress)
         wanted.write(twin.applied)
         _probe(report, estate, twin, progress)
@@ -207,7 +206,7 @@ def of_layer(ways: Mapping[str, Way], layer: str) -> dict[str, Way]:
 
 
 def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress, ways: Mapping[str, Way]) -> None:
-    """Stacks that need no other, side by side: those of networks, and where nothing is new all."""
+    """The network stacks of some sites, side by side: none needs another."""
     with report.phase("pulumi"):
         engine = homes.engine(twin, progress)
         names_access.write(twin, estate)
@@ -219,6 +218,8 @@ def _apply(report: Report, estate: Estate, twin: Twin, progress: Progress, ways:
 
 def _sign(report: Report, estate: Estate, twin: Twin, progress: Progress, ways: Mapping[str, Way]) -> None:
     """The signing stacks; where something is new, that of the site that makes keys first, then with certificates."""
+    if not ways:
+        return
     with report.phase("signing"):
         engine = homes.engine(twin, progress)
         founder = str(StackName(estate.inventory.environment, estate.inventory.signing.founds, "signing"))

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -20,7 +21,7 @@ from policies.baseline import Baseline
 from qhs import pki, ruleset_access
 from qhs.pki.credentials import SIGNATORIES
 from qhs.progress import Progress
-from qhs.reaching import settings
+from qhs.reaching import settings, within
 from qhs.signing.client import Credential, SigningService
 from qhs.twin import boot, inside
 from qhs.twin.names import Twin
@@ -29,10 +30,12 @@ from stacks.model.catalogue import Strict
 from stacks.model.estate import APPLICATION
 from stacks.provider.carried import Carried
 from stacks.provider.secret.stores import store
-from stacks.provider.signing.device import TALK, USER, Device
+from stacks.provider.signing.device import TALK, USER, Device, SilentError
 from stacks.provider.signing.devices import pins_at
 
 SECONDS = 5
+TRIES = 5
+"""Of a connection to the device's host: its sshd drops some of many that come at once."""
 CLIENTS = (1, 8, 16)
 FORMS = ("raw", "cades", "time-stamp")
 DOCUMENTS = "cades"
@@ -122,18 +125,25 @@ def bare(estate: Estate, twin: Twin, site: str, key: str, clients: int) -> Measu
     """The device alone, asked by as many processes on its host."""
     host, config = signing.devices(estate, site)[0], ruleset_access.write(twin)
     own = settings(estate, twin)
-    pins = inside.call(twin.netns_path(), lambda: store(own, site).secret(pins_at(host, signing.USERS))) or {}
+    pins = within(twin, lambda: store(own, site).secret(pins_at(host, signing.USERS))) or {}
+    given = {"token": signing.USERS, "pin": str(pins["pin"]), "label": key, "seconds": str(SECONDS)}
 
-    def ask(_: int) -> int:
+    def asked() -> int:
         carried = Carried.talking(config, USER, host, TALK, inside.command(twin, []))
-        given = {"token": signing.USERS, "pin": str(pins["pin"]), "label": key, "seconds": str(SECONDS)}
         try:
             return int(Device(host, lambda: carried).ask("measure", **given)["signatures"])
         finally:
             carried.close()
 
+    def ask(_: int) -> int:
+        for _ in range(TRIES - 1):
+            with suppress(SilentError):
+                return asked()
+        return asked()
+
     with ThreadPoolExecutor(clients) as pool:
-        return Measured(what="device", clients=clients, rate=round(sum(pool.map(ask, range(clients))) / SECONDS, 1))
+        made = within(twin, lambda: sum(pool.map(ask, range(clients))))
+    return Measured(what="device", clients=clients, rate=round(made / SECONDS, 1))
 
 
 def through_service(where: Where, form: str, clients: int) -> Measured:
