@@ -33,8 +33,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def releases(own: Path) -> Releases:
-    return Releases(believing(own))
+def releases(own: Path, tmp_path: Path) -> Releases:
+    return Releases(believing(own), tmp_path / "used")
 
 
 @pytest.fixture
@@ -75,10 +75,21 @@ def test_it_is_good_again_where_nothing_was_signed(releases: Releases, credentia
     assert refused(releases, statement) == "replay"
 
 
-def test_it_is_forgotten_no_sooner_than_it_is_too_old(own: Path, credential: Credential) -> None:
+def test_it_is_good_once_also_where_the_service_starts_anew(own: Path, credential: Credential, tmp_path: Path) -> None:
+    used, other, kept = released(credential), released(credential), tmp_path / "used"
+    with Releases(believing(own), kept).used(used, ASKED):
+        pass
+    kept.write_text(kept.read_text() + kept.read_text()[:12])  # it died while it wrote the next
+    for _ in range(2):
+        assert refused(Releases(believing(own), kept), used) == "replay"
+        with Releases(believing(own), kept).used(other, ASKED):
+            other = released(credential)
+
+
+def test_it_is_forgotten_no_sooner_than_it_is_too_old(own: Path, credential: Credential, tmp_path: Path) -> None:
     began = time.time()
     now = [began]
-    releases = Releases(believing(own), lambda: now[0])
+    releases = Releases(believing(own), tmp_path / "used", lambda: now[0])
     statement = released(credential, seconds=30)
     with releases.used(statement, ASKED):
         pass
@@ -87,15 +98,15 @@ def test_it_is_forgotten_no_sooner_than_it_is_too_old(own: Path, credential: Cre
         assert refused(releases, statement) == code
 
 
-def test_what_is_too_old_is_not_remembered(own: Path, credential: Credential) -> None:
-    now = [time.time()]
-    releases = Releases(believing(own), lambda: now[0])
+def test_what_is_too_old_is_not_remembered(own: Path, credential: Credential, tmp_path: Path) -> None:
+    now, kept = [time.time()], tmp_path / "used"
+    releases = Releases(believing(own), kept, lambda: now[0])
     for _ in range(3):
         with releases.used(released(credential, seconds=30), ASKED):
             pass
     now[0] += 30 + LATE + 1
     with releases.used(released(credential, seconds=60), ASKED):
-        assert len(releases._used) == 1
+        assert len(releases._used) == len(kept.read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -131,10 +142,13 @@ def test_a_credential_that_has_ended_is_not_believed(releases: Releases, tmp_pat
     assert refused(releases, released(old)) == "credential-expired"
 
 
-def test_a_credential_that_was_revoked_releases_nothing(own: Path) -> None:
+def test_a_credential_that_was_revoked_releases_nothing(own: Path, tmp_path: Path) -> None:
     stolen = Credential.read(SIGNATORIES.current(own, "nguoi-ky-09"))
     SIGNATORIES.revoke(own, stolen.certificate)
-    assert refused(Releases(believing(own)), released(stolen, key="nguoi-ky-09")) == "credential-revoked"
+    assert (
+        refused(Releases(believing(own), tmp_path / "used"), released(stolen, key="nguoi-ky-09"))
+        == "credential-revoked"
+    )
 
 
 def by_hand(credential: Credential, by: Any, algorithm: str, **claims: Any) -> str:

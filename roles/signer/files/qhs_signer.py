@@ -66,7 +66,7 @@ class Service:
         self._log = Chained(STATE / "log.jsonl")
         self._issuer = _authority(ISSUER, "certificate")
         signatories = _authority(SIGNATORIES, "credential")
-        self._releases = Releases(signatories)
+        self._releases = Releases(signatories, STATE / "used")
         self._lists_end = min(one.until for one in (signatories, self._issuer))
         self._away = "it has not signed yet"
         self._lacking: dict[str, str] = {}

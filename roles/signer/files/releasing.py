@@ -4,9 +4,12 @@ It is a JSON Web Signature with the certificate of the signatory in it; whoever 
 """
 
 import base64
+import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -23,11 +26,12 @@ BOUND = ("key", "digest", "algorithm", "form")
 
 
 class Releases:
-    """Remembers what was used, for as long as it could be used again."""
+    """Remembers what was used, for as long as it could be used again: also in a file, for the service's next start."""
 
-    def __init__(self, authority: Authority, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, authority: Authority, kept: Path, clock: Callable[[], float] = time.time) -> None:
         self._authority, self._clock = authority, clock
-        self._used: dict[str, float] = {}
+        self._kept = os.open(kept, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._used = _read(self._kept)
         self._swept = 0.0
 
     @contextmanager
@@ -46,9 +50,11 @@ class Releases:
         if name != asked["key"]:
             raise NoSignatureError(403, "other-signatory", f"the release is of {name}, and the key is not")
         self._sweep(now)
-        if (number := str(claims["jti"])) in self._used:
+        number = hashlib.sha256(str(claims["jti"]).encode()).hexdigest()
+        if number in self._used:
             raise NoSignatureError(403, "replay", "the release was used before")
         self._used[number] = float(claims["exp"]) + LATE
+        os.write(self._kept, f"{self._used[number]} {number}\n".encode())
         try:
             yield name
         except BaseException:
@@ -60,6 +66,8 @@ class Releases:
         if now >= self._swept + 1:
             self._used = {one: end for one, end in self._used.items() if end > now}
             self._swept = now
+            if not self._used:
+                os.ftruncate(self._kept, 0)
 
     def _credential(self, statement: str) -> x509.Certificate:
         """The certificate of whoever made the statement."""
@@ -68,6 +76,19 @@ class Releases:
         except Exception:  # whatever is wrong with what a stranger sent, it is not believed
             raise NoSignatureError(403, "credential-unknown", "the release has no credential in it") from None
         return self._authority.vouched(shown)
+
+
+def _read(kept: int) -> dict[str, float]:
+    """What was used, and until when it could be again. Where a service died at a line, nothing was signed by it."""
+    text = os.pread(kept, os.fstat(kept).st_size, 0).decode()
+    if text and not text.endswith("\n"):
+        os.write(kept, b"\n")
+    used = {}
+    for line in text.splitlines():
+        match line.split():
+            case [end, number]:
+                used[number] = float(end)
+    return used
 
 
 def _claims(statement: str, credential: x509.Certificate) -> dict[str, Any]:
