@@ -85,6 +85,18 @@ def test_every_key_is_protected_and_has_one_use(pair: tuple[HsmHost, HsmHost]) -
     assert not keys(second)["kek"]["modifiable"]
 
 
+def test_who_is_measured_signs_from_the_moment_that_was_named(pair: tuple[HsmHost, HsmHost]) -> None:
+    """So that processes that log in one after the other are measured side by side."""
+    first, _ = pair
+    first.done("make-key", **TOKEN, **KEY)
+    given = {**TOKEN, "label": KEY["label"], "seconds": "1"}
+    begin = time.time() + 2
+    assert first.done("measure", **given, begin=str(begin))["signatures"] > 0
+    assert time.time() >= begin + 1
+    for off in (-1, 60):
+        assert first.refused("measure", **given, begin=str(time.time() + off))[0] == "moment"
+
+
 CKR_ACTION_PROHIBITED = "0x1b"  # of PKCS#11 2.40; the library's names are of before
 
 

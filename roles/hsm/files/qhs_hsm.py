@@ -23,6 +23,8 @@ from opened import Opened
 from refused import RefusedError
 
 LARGEST = 64 * 1024
+SOON = 30
+"""Seconds for which who is measured waits for the others."""
 REHEARSAL = "rehearsal-"
 """How the label of a token begins that may be taken away again: it is of a rehearsal, and nobody's."""
 _LABEL, _PIN, _HEX = r"[a-z0-9][a-z0-9.-]{0,31}", r"[!-~]{16,64}", r"([0-9a-f]{2})+"
@@ -32,6 +34,7 @@ FIELDS = {
     **dict.fromkeys(("public", "wrapped", "certificate"), _HEX),
     "subject": r"[^\x00-\x1f/=]{1,64}(/[^\x00-\x1f/=]{1,64}){0,2}",
     "algorithm": "|".join((*CURVES, *SIZES)),
+    "begin": r"[0-9]{10}(\.[0-9]{1,7})?",
     "seconds": r"[1-9]|[12][0-9]|30",
     "use": "|".join(USES),
 }
@@ -132,10 +135,14 @@ def change_pin(device: Device, token: str, pin: str, new_pin: str) -> dict[str, 
     return {"changed": True}
 
 
-def measure(device: Device, token: str, pin: str, label: str, seconds: str) -> dict[str, Any]:
-    """How many signatures of a key this process gets in that time, beside whoever else signs."""
+def measure(device: Device, token: str, pin: str, label: str, *, begin: str, seconds: str) -> dict[str, Any]:
+    """How many signatures of a key this process gets in that time; `begin`: when, as others that are measured too."""
     opened = device.kept_open(token, pin)
-    pair, count, end = opened.pair(label), 0, time.monotonic() + int(seconds)
+    pair, count = opened.pair(label), 0
+    if not 0 <= (ahead := float(begin) - time.time()) <= SOON:
+        raise RefusedError("moment", f"found a moment {ahead:+.1f} s from now; wanted one in the next {SOON} s")
+    time.sleep(ahead)
+    end = time.monotonic() + int(seconds)
     while time.monotonic() < end:
         opened.sign(pair, "sha256", os.urandom(32))
         count += 1
@@ -179,7 +186,7 @@ VERBS: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
     "make-token": (("token", "so_pin", "pin"), make_token),
     "remove-token": (("token", "so_pin"), remove_token),
     "change-pin": (("token", "pin", "new_pin"), change_pin),
-    "measure": (("token", "pin", "label", "seconds"), measure),
+    "measure": (("token", "pin", "label", "begin", "seconds"), measure),
     "trust": (("token", "so_pin", "device_name", "public"), trust),
     **{
         verb: (("token", "pin", *takes), _user(act))

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -30,12 +30,12 @@ from stacks.model.catalogue import Strict
 from stacks.model.estate import APPLICATION
 from stacks.provider.carried import Carried
 from stacks.provider.secret.stores import store
-from stacks.provider.signing.device import TALK, USER, Device, SilentError
+from stacks.provider.signing.device import TALK, USER, Device
 from stacks.provider.signing.devices import pins_at
 
 SECONDS = 5
-TRIES = 5
-"""Of a connection to the device's host: its sshd drops some of many that come at once."""
+LOGIN = 0.5
+"""Seconds for a process to log in to the device: one at a time can, and all are to sign at the same time."""
 CLIENTS = (1, 8, 16)
 FORMS = ("raw", "cades", "time-stamp")
 DOCUMENTS = "cades"
@@ -127,22 +127,23 @@ def bare(estate: Estate, twin: Twin, site: str, key: str, clients: int) -> Measu
     own = settings(estate, twin)
     pins = within(twin, lambda: store(own, site).secret(pins_at(host, signing.USERS))) or {}
     given = {"token": signing.USERS, "pin": str(pins["pin"]), "label": key, "seconds": str(SECONDS)}
+    with ExitStack() as connections:
 
-    def asked() -> int:
-        carried = Carried.talking(config, USER, host, TALK, inside.command(twin, []))
-        try:
-            return int(Device(host, lambda: carried).ask("measure", **given)["signatures"])
-        finally:
-            carried.close()
+        def connect() -> Carried:
+            carried = Carried.talking(config, USER, host, TALK, inside.command(twin, []))
+            connections.callback(carried.close)
+            return carried
 
-    def ask(_: int) -> int:
-        for _ in range(TRIES - 1):
-            with suppress(SilentError):
-                return asked()
-        return asked()
+        processes = [Device(host, connect) for _ in range(clients)]
 
-    with ThreadPoolExecutor(clients) as pool:
-        made = within(twin, lambda: sum(pool.map(ask, range(clients))))
+        def measured() -> int:
+            for one in processes:  # one after the other: sshd drops some of many that come at once
+                one.ask("tokens")
+            begin = str(time.time() + LOGIN * clients)
+            with ThreadPoolExecutor(clients) as pool:
+                return sum(pool.map(lambda one: int(one.ask("measure", begin=begin, **given)["signatures"]), processes))
+
+        made = within(twin, measured)
     return Measured(what="device", clients=clients, rate=round(made / SECONDS, 1))
 
 
