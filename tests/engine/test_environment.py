@@ -28,7 +28,7 @@ def test_settings_of_the_caller_do_not_leak_in(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://theirs")
     environ = prepare(tmp_path / "state").environ
     assert "PULUMI_CONFIG_PASSPHRASE" not in environ
-    assert environ["PULUMI_BACKEND_URL"] == f"file://{tmp_path}/state/pulumi"
+    assert environ["PULUMI_BACKEND_URL"] == f"file://{tmp_path}/state/pulumi?metadata=skip"
     assert environ["PULUMI_OPTION_POLICY_PACK"].endswith("/policies/pack")
 
 

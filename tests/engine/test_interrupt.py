@@ -145,3 +145,13 @@ def test_ended_caller(
     if number == signal.SIGINT:
         assert "probe:index:File" in project.resources(), "the engine ended in good order"
     _next_up_works(project, tmp_path, halfway)
+
+
+def test_no_file_stands_beside_a_state_that_is_not_written_in_one_piece(
+    project: Project, halfway: Callable[[float], None]
+) -> None:
+    """An engine that was killed at one of metadata has left it empty, and every later one failed on it."""
+    halfway(0.0)
+    project.up()
+    stacks = project.engine.folder / ".pulumi" / "stacks"
+    assert {path.suffix for path in stacks.rglob("*") if path.is_file()} == {".json", ".bak"}

@@ -16,7 +16,6 @@ from botocore.exceptions import ClientError
 
 from qhs.applied import stack_names
 from qhs.engine import locks, prepare, run_pulumi
-from qhs.engine.stack import backend_folder
 from qhs.state import homes, moves
 from qhs.twin import inside
 from qhs.twin.names import Twin
@@ -90,7 +89,7 @@ def test_every_state_is_at_its_own_site_and_copied_to_the_other(twin: Twin, qhs:
         stack: homes.own(ESTATE, stack) for stack in STACKS
     }
     assert all([copy["found"] for copy in one["copies"]] == ["same"] for one in states.values())
-    left = backend_folder(prepare(twin.state)) / ".pulumi" / "stacks" / "qhs"
+    left = prepare(twin.state).folder / ".pulumi" / "stacks" / "qhs"
     assert [path.name for path in left.glob("*.json")] == []
 
 

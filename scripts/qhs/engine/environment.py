@@ -34,6 +34,11 @@ class Engine:
     homes: Mapping[str, Home] = field(default_factory=dict)
     """Of the stacks whose states have left the state folder."""
 
+    @property
+    def folder(self) -> Path:
+        """Where it keeps the states of stacks that have no home of their own."""
+        return self.state / "pulumi"
+
     def settings(self, stack: str) -> Path:
         """The settings file of a stack: never in the tree, since it belongs to this state."""
         home = self.homes.get(stack)
@@ -50,20 +55,22 @@ def prepare(state: Path, progress: Progress = silent, policy_pack: Path | None =
     # The Python of this project comes before any other: an installed engine looks for it on PATH.
     folders = [home, Path(sys.executable).parent]
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    backend = state / "pulumi"
-    backend.mkdir(exist_ok=True, mode=0o700)
     (state / "settings").mkdir(exist_ok=True, mode=0o700)
     environ = _inherited() | {
         "PATH": os.pathsep.join([*map(str, folders), installed.foreign_path()]),
         "PULUMI_HOME": str(state / "pulumi-home"),
-        "PULUMI_BACKEND_URL": f"file://{backend}",
+        # A file of metadata beside each state is not written in one piece: an engine killed at it left an empty one, by
+        # which no other could read the state.
+        "PULUMI_BACKEND_URL": f"file://{state / 'pulumi'}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(_passphrase(state)),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
     }
     if policy_pack:
         environ["PULUMI_OPTION_POLICY_PACK"] = str(policy_pack)
-    return Engine(home / "pulumi", state, environ)
+    engine = Engine(home / "pulumi", state, environ)
+    engine.folder.mkdir(exist_ok=True, mode=0o700)
+    return engine
 
 
 def _inherited() -> dict[str, str]:

@@ -22,7 +22,7 @@ def ensure_stack(engine: Engine, stack: str, project: Path = CLONE, on_line: Pro
     """
     if stack in engine.homes:
         return
-    for lock in (backend_folder(engine) / locks(stack, project)).glob("*.json"):
+    for lock in (engine.folder / locks(stack, project)).glob("*.json"):
         _release(lock, on_line)
     own = engine.settings(stack)
     if _deployed(_checkpoint(engine, stack, project)):
@@ -53,7 +53,7 @@ def forget(engine: Engine, stack: str, project: Path = CLONE) -> None:
 
 def _checkpoint(engine: Engine, stack: str, project: Path) -> Path:
     """The state of a stack in the state folder."""
-    return backend_folder(engine) / ".pulumi" / "stacks" / _name(project) / f"{stack}.json"
+    return engine.folder / ".pulumi" / "stacks" / _name(project) / f"{stack}.json"
 
 
 def _name(project: Path) -> str:
@@ -82,11 +82,6 @@ def _deployed(checkpoint: Path) -> bool:
 def locks(stack: str, project: Path = CLONE) -> str:
     """Below which path a backend of the engine has the locks of a stack."""
     return f".pulumi/locks/organization/{_name(project)}/{stack}"
-
-
-def backend_folder(engine: Engine) -> Path:
-    """Where the engine keeps the states of its stacks."""
-    return Path(engine.environ["PULUMI_BACKEND_URL"].removeprefix("file://"))
 
 
 def _release(lock: Path, on_line: Progress | None) -> None:
