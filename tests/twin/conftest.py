@@ -49,7 +49,7 @@ def beside(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
     with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT) as running:
         yield
     said = log.read_text()
-    assert running.returncode == 0, said[-8000:]
+    assert running.returncode == 0, said[said.find("= FAILURES =") :][:8000]
     MEASURED.extend(f"beside: {line}" for line in said.splitlines() if line.startswith("SKIPPED") or " passed" in line)
 
 
