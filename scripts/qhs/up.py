@@ -238,8 +238,9 @@ def _keep(report: Report, estate: Estate, twin: Twin, progress: Progress) -> Non
         engine = homes.engine(twin, progress)
         moves.adopt(engine, twin, estate, progress)
         if changed := homes.uncopied(twin):
-            report.warnings += moves.copy(engine, twin, estate, changed, progress)
+            # Before the copies, with which the note of what changed goes: a run that dies here is gone on with.
             report.warnings += snapshots.take(estate, twin, progress)
+            report.warnings += moves.copy(engine, twin, estate, changed, progress)
 
 
 def _side_by_side(report: Report, engine: Engine, twin: Twin, progress: Progress, ways: Mapping[str, Way]) -> None:

@@ -49,7 +49,8 @@ def beside(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
     with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT) as running:
         yield
     said = log.read_text()
-    assert running.returncode == 0, said[said.find("= FAILURES =") :][:8000]
+    failures = said.partition("= FAILURES =")[2]
+    assert running.returncode == 0, failures[:8000] or said[-8000:]
     MEASURED.extend(f"beside: {line}" for line in said.splitlines() if line.startswith("SKIPPED") or " passed" in line)
 
 

@@ -14,9 +14,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from refusing import NoSignatureError
 
+SIGNING = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+"""Keys of authorities; others sign no list."""
 MOST = 4096  # certificates that are remembered
 
 
@@ -93,9 +96,8 @@ class Authority:
         return None
 
     def _signed(self, found: x509.CertificateRevocationList) -> bool:
-        with suppress(TypeError):  # a key that signs no lists
-            return found.is_signature_valid(self._certificate.public_key())  # type: ignore[arg-type]  # of any kind
-        return False
+        key = self._certificate.public_key()
+        return isinstance(key, SIGNING) and found.is_signature_valid(key)
 
 
 def _name(of: x509.Certificate) -> str:

@@ -72,7 +72,8 @@ def _restore(estate: Estate, own: Settings, site: str, progress: Progress) -> No
     if _in_use(there):
         raise ProviderError(
             f"{site}: found a secret store in use; wanted a new one, which holds nothing. "
-            "Way out: one that is to be given up loses the disks of all its nodes first"
+            "Way out: one that is to be given up loses the disks of all its nodes first; where a restore was cut off, "
+            "`ansible-playbook scripts/playbooks/reopened.yml` in `qhs shell` does what was left of it"
         )
     other, snapshot = _newest(estate, own, site)
     there.restore(snapshot)
