@@ -8,9 +8,11 @@ import pulumi
 
 from stacks.components.signing_site import SigningSite
 from stacks.components.signing_token import SigningToken
+from stacks.components.site_authority import SiteAuthority
 from stacks.components.site_objects import SiteObjects
 from stacks.components.site_secrets import SiteSecrets
 from stacks.model import Estate
+from stacks.model.certificates import came, own
 from stacks.model.objects import object_stores
 from stacks.model.signing import tokens
 
@@ -21,6 +23,8 @@ def declare(estate: Estate, site: str, certificates: Path | None) -> None:
     inside = pulumi.ResourceOptions(parent=signing)
     secrets = SiteSecrets(estate, site, inside)
     after = pulumi.ResourceOptions(parent=signing, depends_on=[secrets])
+    authority = SiteAuthority(estate, site, came(certificates, own(site)), after)
+    pulumi.export("authority", authority.request)
     if store := object_stores(estate).get(site):
         SiteObjects(site, store, after)
     declared = [SigningToken(estate, site, one, certificates, after) for one in tokens(estate)]

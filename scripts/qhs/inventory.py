@@ -8,12 +8,12 @@ from typing import Any
 
 from qhs import borders, keepalive, metrics, names_access, object_store, secret_store, signing_service, wan
 from qhs.playbooks import runs_on
-from stacks.model import Estate, ModelError, load
+from stacks.model import Estate, ModelError, certificates, load
 from stacks.model.addresses import Pair, with_length
 from stacks.model.estate import BASTION, FIREWALL, HSM, PEER_PORT, SECRETS, SYNC, TRACKING_PORT, Interface, Machine
 from stacks.model.objects import STORE
+from stacks.model.signing import nearest_stores
 
-PKI = "pki"
 SOFT_HSM = "soft-hsm"
 LOGS = "logs"
 # The own site's and another one's (C-LOG-02).
@@ -99,7 +99,7 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
     if BASTION in machine.roles:
         common["bastion_machines"] = _managed(estate, machine)
     names = _names(estate, machine) if names_access.AUTHORITY in held else {}
-    authority = _authority(estate, machine) if PKI in held else {}
+    authority = _authority(estate, machine) if certificates.AUTHORITY in held else {}
     logs = _log_store(estate, machine) if LOGS in held else {}
     watched = metrics.store(estate, machine) if metrics.STORE in held else {}
     pair = _pair_member(estate, machine) if FIREWALL in machine.roles else {}
@@ -141,18 +141,11 @@ def _names(estate: Estate, machine: Machine) -> dict[str, Any]:
 
 def _certificates(estate: Estate, machine: Machine) -> dict[str, Any]:
     """The names of a machine's certificates, its own first, and the authority of its site that signs them."""
-    domain = estate.inventory.domain
     addresses = [port.address for port in machine.interfaces] + [one.targets[0] for one in machine.services]
-    services = [f"{one.service}.{machine.site}.{domain}" for one in machine.services]
-    services += [wan.identity(estate, machine.site)] if FIREWALL in machine.roles else []
-    holder, service = next(
-        (other, one)
-        for other in estate.machines.values()
-        for one in other.services
-        if other.site == machine.site and one.service == PKI
-    )
+    holder = certificates.holder(estate, machine.site)
+    service = next(one for one in holder.services if one.service == certificates.AUTHORITY)
     return {
-        "pki_names": [machine.name, f"{machine.name}.{domain}", *services, *(t for a in addresses for t in a.texts())],
+        "pki_names": [*certificates.names(estate, machine), *(text for one in addresses for text in one.texts())],
         "pki_machine": holder.name,
         "pki_address": service.targets[0].texts()[0],
     }
@@ -160,12 +153,13 @@ def _certificates(estate: Estate, machine: Machine) -> dict[str, Any]:
 
 def _authority(estate: Estate, machine: Machine) -> dict[str, Any]:
     """What the authority of a site listens on, and the networks whose addresses it may put into certificates."""
-    site = estate.inventory.sites[machine.site]
-    networks = [Pair(site.ipv4, site.ipv6), *(estate.network(name) for name in (*site.externals, *site.carriers))]
-    service = next(one for one in machine.services if one.service == PKI)
+    service = next(one for one in machine.services if one.service == certificates.AUTHORITY)
     return {
         "pki_authority_addresses": service.targets[0].texts(),
-        "pki_authority_networks": [str(one) for network in networks for one in network.both],
+        "pki_authority_networks": certificates.networks(estate, machine.site),
+        "pki_authority_secrets": nearest_stores(estate, machine),
+        "pki_authority_way_in": certificates.way_in(machine.name),
+        "pki_authority_role": f"{certificates.ENGINE}/sign/{certificates.ROLE}",
     }
 
 

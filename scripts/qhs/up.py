@@ -24,7 +24,7 @@ from qhs.look import look
 from qhs.net.probe.cells import probes
 from qhs.net.probe.run import run
 from qhs.net.probe.vantage import vantages
-from qhs.pki.certify import certify
+from qhs.pki.certify import certify, certify_authorities
 from qhs.playbooks import groups_of
 from qhs.progress import Progress
 from qhs.secret_stores import snapshots
@@ -222,6 +222,7 @@ def _sign(report: Report, estate: Estate, twin: Twin, progress: Progress, ways: 
         return
     with report.phase("signing"):
         engine = homes.engine(twin, progress)
+        every = list(ways)
         founder = str(StackName(estate.inventory.environment, estate.inventory.signing.founds, "signing"))
         if founder in ways and set(ways.values()) != {Way.EXPECT}:
             _side_by_side(report, engine, twin, progress, {founder: ways[founder]})
@@ -230,6 +231,9 @@ def _sign(report: Report, estate: Estate, twin: Twin, progress: Progress, ways: 
             progress(f"signing: the stand-in authority gave certificates for {', '.join(certified)}")
             ways = {founder: Way.BELIEVE, **ways}
         _side_by_side(report, engine, twin, progress, ways)
+        if answered := certify_authorities(engine, twin, estate, every):
+            progress(f"signing: the root signed what the secret stores sign certificates by: {', '.join(answered)}")
+            _side_by_side(report, engine, twin, progress, dict.fromkeys(answered, Way.BELIEVE))
 
 
 def _keep(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:

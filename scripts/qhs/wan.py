@@ -6,12 +6,8 @@ from typing import Any
 
 from stacks.model import Estate
 from stacks.model.addresses import GATEWAY, Pair, text
+from stacks.model.certificates import pair
 from stacks.model.estate import INTER_SITE, TUNNEL, Machine
-
-
-def identity(estate: Estate, site: str) -> str:
-    """The name by which both members of a pair are known to others: a tunnel ends at whichever holds the address."""
-    return f"{estate.pair_name(site)}.{estate.inventory.domain}"
 
 
 def member(estate: Estate, machine: Machine) -> dict[str, Any]:
@@ -20,7 +16,7 @@ def member(estate: Estate, machine: Machine) -> dict[str, Any]:
     carriers = estate.inventory.sites[machine.site].carriers
     others = dict.fromkeys(peer for carrier in carriers for peer in estate.peers(machine.site, carrier))
     return {
-        "wan_identity": identity(estate, machine.site),
+        "wan_identity": pair(estate, machine.site),
         "wan_interface": TUNNEL,
         "wan_addresses": list(ports[TUNNEL].cidrs),
         "wan_networks": _networks(estate, machine.site),
@@ -50,7 +46,7 @@ def _peer(estate: Estate, site: str, peer: str) -> dict[str, Any]:
     sites = estate.inventory.sites
     return {
         "site": peer,
-        "identity": identity(estate, peer),
+        "identity": pair(estate, peer),
         "networks": _networks(estate, peer),
         "firewalls": estate.ends(peer, INTER_SITE).texts(),
         "starts": sites[site].index < sites[peer].index,

@@ -8,6 +8,7 @@ import pulumi
 
 from stacks.components.declared import Declarations, Declared
 from stacks.model import Estate, signing
+from stacks.model.certificates import came
 from stacks.model.signing import ALGORITHM, SigningKey, devices, signing_sites
 from stacks.provider.signing.resources import Certificate, Key, OnDevices, Request, Shared, Token
 
@@ -64,7 +65,7 @@ class SigningToken(Declared):
             asked = Request(title, then, **self._where, **self._declared, label=key.label, subject=key.subject)
             self.requests[key.label] = asked.pem
         authority = self._estate.inventory.signing.authority
-        if (chain := self._came(key.label)) and (anchor := self._came(authority)):
+        if (chain := came(self._certificates, key.label)) and (anchor := came(self._certificates, authority)):
             Certificate(
                 title,
                 then,
@@ -76,8 +77,3 @@ class SigningToken(Declared):
                 anchor=anchor,
                 chain=chain,
             )
-
-    def _came(self, name: str) -> str | None:
-        """What came back from outside under a name."""
-        path = self._certificates / f"{name}.pem" if self._certificates else None
-        return path.read_text() if path and path.is_file() else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stacks.model.estate import HSM, SECRETS, Estate
+from stacks.model.estate import HSM, SECRETS, Estate, Machine
 
 TIME_STAMP = "time-stamp"
 USERS = "ky-so"
@@ -74,6 +74,12 @@ def stores(estate: Estate) -> dict[str, dict[str, str]]:
     """By site the nodes of its secret store, and the address of each."""
     found = {site: estate.with_role(site, SECRETS) for site in estate.active_sites}
     return {site: {one.name: one.addresses[0] for one in nodes} for site, nodes in found.items() if nodes}
+
+
+def nearest_stores(estate: Estate, machine: Machine) -> list[str]:
+    """The addresses of the nodes of a machine's site, its own first; none where the site has no store."""
+    nodes = stores(estate).get(machine.site, {})
+    return [nodes[name] for name in sorted(nodes, key=lambda one: one != machine.name)]
 
 
 def _short(title: str) -> str:

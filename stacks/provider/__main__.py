@@ -9,7 +9,8 @@ from stacks.provider.record.resource import Record
 from stacks.provider.ruleset.handler import RulesetHandler
 from stacks.provider.ruleset.resource import Ruleset
 from stacks.provider.secret.handlers import AuthHandler, MountHandler, PolicyHandler, TransitKeyHandler
-from stacks.provider.secret.resources import Auth, Mount, Policy, TransitKey
+from stacks.provider.secret.pki import PkiAuthorityHandler, PkiRoleHandler
+from stacks.provider.secret.resources import Auth, Mount, PkiAuthority, PkiRole, Policy, TransitKey
 from stacks.provider.server import serve
 from stacks.provider.signing.installed import CertificateHandler
 from stacks.provider.signing.keys import KeyHandler
@@ -26,6 +27,8 @@ KINDS: dict[str, type[Handler]] = {
     Policy.TYPE: PolicyHandler,
     Auth.TYPE: AuthHandler,
     TransitKey.TYPE: TransitKeyHandler,
+    PkiAuthority.TYPE: PkiAuthorityHandler,
+    PkiRole.TYPE: PkiRoleHandler,
     Identity.TYPE: IdentityHandler,
     Bucket.TYPE: BucketHandler,
     Token.TYPE: TokenHandler,

@@ -17,13 +17,16 @@ from qhs.twin import access, inside
 from qhs.twin.names import Twin
 from qhs.twin.sshkey import make
 from stacks.model import load
+from stacks.model.signing import stores
 from tests.twin.conftest import Run, WatchedUp
 from tests.twin.hosts import Hosts
+from tests.twin.waiting import await_
 
 pytestmark = pytest.mark.live
 
 VARIABLES = inventory(load("twin"))["_meta"]["hostvars"]
 MACHINE, OTHER, FAR = "qhdc-app2", "qhdc-app1", "hall-fw1"
+SITES = ("qhdc", "ndc", "hall")
 CRT = "/etc/qhs/tls/machine.crt"
 VERIFY = f"openssl verify -x509_strict -CAfile /etc/qhs/tls/ca.crt -untrusted {CRT} {CRT}"
 SERIAL = f"openssl x509 -in {CRT} -noout -serial"
@@ -84,6 +87,36 @@ def test_a_renewal_is_a_new_serial_and_no_session_ends(hosts: Hosts, twin: Twin)
     host = inside.run(twin, [*ssh(twin, OTHER, "-v"), "true"]).stderr
     key = hosts.say("ssh-keygen -L -f /etc/ssh/ssh_host_ed25519_key-cert.pub", [OTHER])[OTHER]
     assert f"serial {key.partition('Serial: ')[2].split()[0]}" in host, "sshd shows the new host certificate"
+
+
+ISSUER = f"tail -n +2 {CRT} | sed -n '/BEGIN/,$p'"
+"""The second certificate of the file: what has signed the first."""
+BOOTSTRAP = "cat /var/lib/qhs-pki/authority.crt"
+
+
+def test_the_store_of_a_centre_signs_what_its_machines_renew_and_the_house_has_none(hosts: Hosts) -> None:
+    """Both authorities have one name and one root, so that nobody who trusts either sees the other come."""
+    hosts.say("qhs-pki renew --now", [OTHER, "ndc-app1", FAR])
+    issuers = hosts.say(f"{VERIFY} >&2; {ISSUER}", [OTHER, "ndc-app1", FAR])
+    first = {one.partition("-")[0]: pem for one, pem in hosts.say(BOOTSTRAP, [f"{s}-infra1" for s in SITES]).items()}
+    by_store = {name: pem.strip() != first[name.partition("-")[0]].strip() for name, pem in issuers.items()}
+    assert by_store == {OTHER: True, "ndc-app1": True, FAR: False}
+
+
+def test_while_its_store_is_down_nothing_is_renewed_and_nothing_lost(hosts: Hosts) -> None:
+    """Nor does the authority of the beginning sign again."""
+    nodes = list(stores(load("twin"))["ndc"])
+    hosts.say("qhs-pki renew --now", ["ndc-app1"])
+    before = hosts.say(SERIAL, ["ndc-app1"])
+    hosts.say("systemctl stop qhs-openbao.service", nodes)
+    try:
+        said = hosts.say("qhs-pki renew --now 2>&1 || true", ["ndc-app1"])["ndc-app1"]
+    finally:
+        hosts.say("systemctl start qhs-openbao.service", nodes)
+    assert "the secret store does not tell" in said, said
+    assert "wanted its signature, as it has signed before" in said
+    assert hosts.say(SERIAL, ["ndc-app1"]) == before
+    await_(lambda: "renewed" in hosts.say("qhs-pki renew --now 2>&1 || true", ["ndc-app1"])["ndc-app1"])
 
 
 def test_a_machine_gets_no_names_but_its_own_and_only_at_its_own_site(hosts: Hosts) -> None:

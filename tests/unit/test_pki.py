@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from issuing import Authority, RefusedError, entitled, pem
+from renewing import Renewals
 
 from qhs.errors import UserError
 from qhs.pki import root, sign_authority
@@ -256,12 +257,13 @@ def service(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[serving.S
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(folder))
     signer = authority(folder)
     context = serving.speaking(signer.server(NAMES, datetime.now(UTC)), folder / "root.crt")
-    with serving.Service(socket.create_server(("127.0.0.1", 0)), context, signer) as listening:
+    renewals = Renewals(signer, {"nodes": []}, folder / "taken-over")
+    with serving.Service(socket.create_server(("127.0.0.1", 0)), context, renewals) as listening:
         yield listening
 
 
 def test_a_client_that_is_still_sending_reads_why_it_is_refused(machine: Path, service: serving.Service) -> None:
-    expired = service.authority.issue(qhs_pki.request(NAMES), NAMES, datetime.now(UTC) - timedelta(days=8))
+    expired = service.renewals.authority.issue(qhs_pki.request(NAMES), NAMES, datetime.now(UTC) - timedelta(days=8))
     (machine / "crt").write_text(expired["certificate"])
     client = ssl.create_default_context(cafile=str(machine / "root.crt"))
     client.load_cert_chain(machine / "crt", machine / "key")

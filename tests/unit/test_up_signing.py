@@ -18,25 +18,32 @@ FOUNDER, OTHER = "twin.qhdc.signing", "twin.ndc.signing"
 
 
 @pytest.mark.parametrize(
-    ("ways", "certified", "order"),
+    ("ways", "certified", "answered", "order"),
     [
         (
             {FOUNDER: Way.LOOK, OTHER: Way.LOOK},
             ["qlvb"],
-            [{FOUNDER: Way.LOOK}, {FOUNDER: Way.BELIEVE, OTHER: Way.LOOK}],
+            [FOUNDER, OTHER],
+            [
+                {FOUNDER: Way.LOOK},
+                {FOUNDER: Way.BELIEVE, OTHER: Way.LOOK},
+                {FOUNDER: Way.BELIEVE, OTHER: Way.BELIEVE},
+            ],
         ),
-        ({FOUNDER: Way.LOOK, OTHER: Way.LOOK}, [], [{FOUNDER: Way.LOOK}, {OTHER: Way.LOOK}]),
-        ({FOUNDER: Way.EXPECT, OTHER: Way.EXPECT}, [], [{FOUNDER: Way.EXPECT, OTHER: Way.EXPECT}]),
-        ({OTHER: Way.LOOK}, [], [{OTHER: Way.LOOK}]),
-        ({}, [], []),
+        ({FOUNDER: Way.LOOK, OTHER: Way.LOOK}, [], [], [{FOUNDER: Way.LOOK}, {OTHER: Way.LOOK}]),
+        ({FOUNDER: Way.EXPECT, OTHER: Way.EXPECT}, [], [], [{FOUNDER: Way.EXPECT, OTHER: Way.EXPECT}]),
+        ({OTHER: Way.LOOK}, [], [], [{OTHER: Way.LOOK}]),
+        ({}, [], [], []),
     ],
     ids=["from nothing", "certified before", "nothing new", "the other alone", "none"],
 )
 def test_the_site_that_makes_keys_comes_before_those_that_get_them(
     estate: Estate,
     monkeypatch: pytest.MonkeyPatch,
+    *,
     ways: dict[str, Way],
     certified: list[str],
+    answered: list[str],
     order: list[dict[str, Way]],
 ) -> None:
     applied: list[dict[str, Way]] = []
@@ -48,6 +55,7 @@ def test_the_site_that_makes_keys_comes_before_those_that_get_them(
     monkeypatch.setattr(up.homes, "engine", lambda *_: None)
     monkeypatch.setattr(up.trust_access, "write", lambda *_: Path("unused"))
     monkeypatch.setattr(up, "certify", lambda *_: certified)
+    monkeypatch.setattr(up, "certify_authorities", lambda *_: answered)
     monkeypatch.setattr(up, "_side_by_side", side_by_side)
     up._sign(up.Report("twin"), estate, Twin("one"), silent, ways)
     assert applied == order

@@ -43,6 +43,11 @@ class Asking:
         except NothingError:
             return []
 
+    def signed(self, at: str, request: str) -> dict[str, Any]:
+        """What an engine for certificates answers at a path to a request, in PEM."""
+        answer: dict[str, Any] = self._answer("POST", at, json.dumps({"csr": request}))["data"]
+        return answer
+
     def close(self) -> None:
         """The connection, whatever was asked."""
         self._connection.close()

@@ -43,9 +43,9 @@ class Authority:
 
     def issue(self, request: dict[str, str], names: Sequence[str], now: datetime) -> dict[str, str]:
         """Both certificates of a machine called `names`, the first of them its own. Raises RefusedError."""
-        csr = _checked(request, names)
+        csr = checked(request, names)
         leaf = self._leaf(csr.public_key(), names, now, MACHINE_FOR)
-        host = self._host_certificate(request["ssh"], names, now)
+        host = self.host_certificate(request["ssh"], names, now)
         return {"certificate": pem(leaf) + pem(self.certificate), "ssh": host}
 
     def server(self, names: Sequence[str], now: datetime) -> bytes:
@@ -80,7 +80,8 @@ class Authority:
         audit("issued", kind="x509", serial=f"{leaf.serial_number:x}", names=",".join(names), until=until)
         return leaf
 
-    def _host_certificate(self, public: str, names: Sequence[str], now: datetime) -> str:
+    def host_certificate(self, public: str, names: Sequence[str], now: datetime) -> str:
+        """For a host key, in OpenSSH's format."""
         serial, until = secrets.randbits(63), now + HOST_FOR
         certificate = (
             SSHCertificateBuilder()
@@ -97,8 +98,8 @@ class Authority:
         return certificate.public_bytes().decode()
 
 
-def _checked(request: dict[str, str], names: Sequence[str]) -> x509.CertificateSigningRequest:
-    """The request in it, where nothing is asked for but these names and a key of the right kind."""
+def checked(request: dict[str, str], names: Sequence[str]) -> x509.CertificateSigningRequest:
+    """The request in it, where it is for these names and a key of the right kind alone. Raises RefusedError."""
     try:
         csr = x509.load_pem_x509_csr(request["csr"].encode())
         host = load_ssh_public_key(request["ssh"].encode())

@@ -36,7 +36,6 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 from issuing import Authority, RefusedError, audit, private
-from serving import serve
 
 USER = "qhs-pki"
 FOLDER = Path("/var/lib/qhs-pki")
@@ -53,7 +52,7 @@ def load() -> Authority:
 
 
 def configuration() -> Any:
-    """`title`, the name of the authority; `names`, those of the service."""
+    """`title`, the name of the authority; `names`, those of the service; `store`, as `Renewals` has it."""
     return json.loads(CONFIGURATION.read_text())
 
 
@@ -123,7 +122,12 @@ def main() -> None:
         os.setuid(own.pw_uid)
     match sys.argv[1:]:
         case ["serve"]:
-            serve(load(), configuration()["names"], ROOT)
+            # What role `pki` brings is there once machines have certificates, so for nothing that comes before.
+            from renewing import Renewals  # noqa: PLC0415
+            from serving import serve  # noqa: PLC0415
+
+            known = configuration()
+            serve(Renewals(load(), known["store"], FOLDER / "taken-over"), known["names"], ROOT)
         case ["request"]:
             request()
         case ["install"]:

@@ -17,7 +17,8 @@ from socketserver import ThreadingMixIn
 from typing import Any, cast
 
 from cryptography import x509
-from issuing import SERVER_FOR, Authority, RefusedError, audit, entitled
+from issuing import SERVER_FOR, RefusedError, audit, entitled
+from renewing import Renewals
 
 LARGEST = 16_384  # bytes of a request
 PATIENCE = 10  # seconds for a connection's next word
@@ -27,10 +28,10 @@ IDLE = 120  # seconds without a request after which the service ends; the socket
 class Service(ThreadingMixIn, HTTPServer):
     """On a socket that systemd holds. A slow client holds up nobody: handshakes are in threads too."""
 
-    def __init__(self, listening: socket.socket, context: ssl.SSLContext, authority: Authority) -> None:
+    def __init__(self, listening: socket.socket, context: ssl.SSLContext, renewals: Renewals) -> None:
         super().__init__(listening.getsockname(), Handler, bind_and_activate=False)
         self.socket.close()
-        self.socket, self.context, self.authority = listening, context, authority
+        self.socket, self.context, self.renewals = listening, context, renewals
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """In the thread of the request."""
@@ -66,11 +67,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer with the certificates, or with why not."""
-        authority = self.server.authority
+        renewals = self.server.renewals
         shown = x509.load_der_x509_certificate(self.connection.getpeercert(binary_form=True))
         try:
-            names = entitled(shown, authority.certificate.subject)
-            self._answer(200, authority.issue(self._request(), names, datetime.now(UTC)))
+            names = entitled(shown, renewals.authority.certificate.subject)
+            self._answer(200, renewals.issue(self._request(), names, datetime.now(UTC)))
         except RefusedError as error:
             audit("refused", client=self.client_address[0], shown=shown.subject.rfc4514_string(), reason=error)
             self._answer(403, {"error": str(error)})
@@ -110,14 +111,14 @@ def speaking(certificate: bytes, root: Path) -> ssl.SSLContext:
     return context
 
 
-def serve(authority: Authority, names: Sequence[str], root: Path) -> None:
+def serve(renewals: Renewals, names: Sequence[str], root: Path) -> None:
     """On the sockets that systemd passes, until nobody asks any more or the certificate is half over."""
     now = datetime.now(UTC)
-    context = speaking(authority.server(names, now), root)
+    context = speaking(renewals.authority.server(names, now), root)
     with selectors.DefaultSelector() as waiting:
         for number in range(int(os.environ["LISTEN_FDS"])):
             listening = socket.socket(fileno=3 + number)
-            waiting.register(listening, selectors.EVENT_READ, Service(listening, context, authority))
+            waiting.register(listening, selectors.EVENT_READ, Service(listening, context, renewals))
         while datetime.now(UTC) < now + SERVER_FOR / 2 and (ready := waiting.select(IDLE)):
             for key, _ in ready:
                 key.data.handle_request()

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from qhs.errors import UserError
+from stacks.model.certificates import title
 
 ROOT_FOR = timedelta(days=3652)
 AUTHORITY_FOR = timedelta(days=365)
@@ -39,11 +40,6 @@ def made(now: datetime | None = None, title: str = TITLE, *, path_length: int = 
     signed = signed.add_extension(x509.SubjectKeyIdentifier.from_public_key(private.public_key()), critical=False)
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return pem, signed.sign(private, hashes.SHA384()).public_bytes(Encoding.PEM)
-
-
-def title(site: str) -> str:
-    """The name of a site's authority, which it must ask for and no other may have."""
-    return f"QHS machines of {site}"
 
 
 def sign_authority(own: Path, csr: str, site: str, networks: Sequence[str], now: datetime | None = None) -> str:

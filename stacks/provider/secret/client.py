@@ -56,9 +56,10 @@ class Store:
         answer = self._asked(f"list {path}", lambda client: client.list(path))
         return list(answer["data"]["keys"]) if answer else []
 
-    def write(self, path: str, **fields: Any) -> None:
-        """Raises StoreError."""
-        self._asked(f"write {path}", lambda client: client.write_data(path, data=fields))
+    def write(self, path: str, **fields: Any) -> Fields:
+        """What the store says to it, if anything. Raises StoreError."""
+        answer = self._asked(f"write {path}", lambda client: client.write_data(path, data=fields))
+        return dict(answer.get("data") or {}) if isinstance(answer, dict) else {}
 
     def delete(self, path: str) -> None:
         """Raises StoreError."""

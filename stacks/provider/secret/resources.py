@@ -22,7 +22,7 @@ class MountInputs(StoreInputs):
 
     path: str
     kind: str
-    """`kv` or `transit`."""
+    """`kv`, `transit` or `pki`."""
 
 
 class PolicyInputs(StoreInputs):
@@ -48,6 +48,25 @@ class TransitKeyInputs(StoreInputs):
     """Everything that a TransitKey takes."""
 
     name: str
+
+
+class PkiAuthorityInputs(StoreInputs):
+    """Everything that a PkiAuthority takes."""
+
+    subject: str
+    """Its name in certificates."""
+    certificate: str
+    """Of the authority above, in PEM; empty until it has answered."""
+
+
+class PkiRoleInputs(StoreInputs):
+    """Everything that a PkiRole takes."""
+
+    name: str
+    names: Sequence[str]
+    """The host names that certificates may be for, with `*` for any part of one; addresses besides."""
+    hours: int
+    """For which one is good."""
 
 
 class Mount(pulumi.CustomResource):
@@ -97,3 +116,29 @@ class TransitKey(pulumi.CustomResource):
 
     exportable: pulumi.Output[bool]
     """Whether somebody made it one that leaves."""
+
+
+class PkiAuthority(pulumi.CustomResource):
+    """An authority whose key the store has made and never gives out."""
+
+    TYPE: ClassVar[str] = "qhs:secrets:PkiAuthority"
+
+    request: pulumi.Output[str]
+    """What the authority above signs, in PEM."""
+
+    def __init__(
+        self, title: str, opts: pulumi.ResourceOptions | None = None, **inputs: Unpack[PkiAuthorityInputs]
+    ) -> None:
+        super().__init__(self.TYPE, title, {**inputs, "request": None}, opts)
+
+
+class PkiRole(pulumi.CustomResource):
+    """What certificates the authority of a site's store signs."""
+
+    TYPE: ClassVar[str] = "qhs:secrets:PkiRole"
+
+    odd: pulumi.Output[Sequence[str]]
+    """What somebody made otherwise than every role of ours is."""
+
+    def __init__(self, title: str, opts: pulumi.ResourceOptions | None = None, **inputs: Unpack[PkiRoleInputs]) -> None:
+        super().__init__(self.TYPE, title, {**inputs, "odd": None}, opts)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import AfterValidator, Field
 
 from stacks.provider.inputs import Input
@@ -12,6 +14,8 @@ from stacks.provider.values import Plain
 
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 Path = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_/+*.-]*$", max_length=200)]
+HostNames = Annotated[str, Field(pattern=r"^[a-z0-9*][a-z0-9.*-]{0,252}$")]
+"""A host name, or several: `*` is any part of one."""
 Right = Literal["create", "read", "update", "delete", "list"]
 
 WRITER = "# written by "
@@ -21,6 +25,14 @@ _RULE = re.compile(r'^path "([^"]+)" \{ capabilities = \[([^\]]*)\] \}$')
 def ordered(names: list[Any]) -> list[Any]:
     """In one order, each once: what differs in that alone is no difference."""
     return sorted(set(names))
+
+
+def one_certificate(pem: str) -> str:
+    """In its one form."""
+    if not pem.strip():
+        return ""
+    (found,) = x509.load_pem_x509_certificates(pem.encode())
+    return found.public_bytes(Encoding.PEM).decode()
 
 
 class StoreInput(Input):
@@ -36,7 +48,7 @@ class MountSpec(StoreInput):
     """An engine of a store at a path of its own."""
 
     path: Word
-    kind: Literal["kv", "transit"]
+    kind: Literal["kv", "transit", "pki"]
 
 
 class PolicySpec(StoreInput):
@@ -59,6 +71,23 @@ class TransitKeySpec(StoreInput):
     """A key of the engine for them."""
 
     name: Word
+
+
+class PkiAuthoritySpec(StoreInput):
+    """An authority of the engine for certificates: its key is made there and never leaves."""
+
+    subject: Annotated[str, Field(pattern=r"^[A-Za-z0-9 .-]{1,64}$")]
+    certificate: Annotated[str, AfterValidator(one_certificate)] = Field(
+        description="of the authority above, in PEM; empty: it has not answered yet"
+    )
+
+
+class PkiRoleSpec(StoreInput):
+    """What certificates the authority signs for whoever may ask by this name."""
+
+    name: Word
+    names: Annotated[list[HostNames], AfterValidator(ordered), Field(min_length=1)]
+    hours: int = Field(ge=1, le=2160, description="for which one is good")
 
 
 def policy_text(rules: dict[str, list[str]], writer: str) -> str:

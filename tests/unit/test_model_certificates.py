@@ -1,0 +1,19 @@
+"""The names that a site's authority signs certificates for."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+
+import pytest
+
+from stacks.model import load
+from stacks.model.certificates import names, patterns
+
+
+@pytest.mark.parametrize("environment", ["twin", "prod"])
+def test_every_name_of_a_machine_is_of_its_own_site_and_of_no_other(environment: str) -> None:
+    estate = load(environment)
+    allowed = {site: patterns(estate, site) for site in estate.inventory.sites}
+    for machine in estate.machines.values():
+        for name in names(estate, machine):
+            assert [site for site, some in allowed.items() if any(fnmatch(name, one) for one in some)] == [machine.site]
