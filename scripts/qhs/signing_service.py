@@ -20,4 +20,5 @@ def variables(estate: Estate, machine: Machine) -> dict[str, Any]:
         "signer_store": nearest_stores(estate, machine),
         "signer_keys": {key.label: token.label for token in tokens(estate) for key in token.keys},
         "signer_services": at,
+        "qhs_signing_authority": estate.inventory.signing.authority,
     }
