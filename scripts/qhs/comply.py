@@ -106,7 +106,7 @@ def judge(estate: Estate, hosts: tuple[Host, ...], gaps: Gaps, baseline: Baselin
 def host_of(estate: Estate, machine: Machine) -> Host:
     """What the estate says of a machine; all that it says of itself is UNKNOWN."""
     zones = [estate.places.get(port.place) for port in machine.interfaces if port is not machine.management]
-    pairs = [port.address for port in machine.interfaces] + [pair for one in machine.services for pair in one.targets]
+    pairs = [*(port.address for port in machine.interfaces), *machine.answers_at]
     held = [estate.catalogue.services[one.service] for one in machine.services]
     return Host(
         urn=urn(estate.inventory.environment, machine.name),

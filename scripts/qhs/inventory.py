@@ -20,6 +20,9 @@ LOGS = "logs"
 LOG_STORES = 2
 LOGS_IN = "qhs-ssh"
 TAKES_FILES = "takes_files"
+SHARES = "shares_addresses"
+SERVED = "/run/qhs-served"
+"""What whoever serves behind an address that moves says so by."""
 # Not the name of its service: that stands in a domain which it answers for.
 AUTHORITY = ".ns"
 ALL = "all"
@@ -41,7 +44,9 @@ def groups(estate: Estate) -> dict[str, list[str]]:
         held = (f"service_{one.service}" for one in machine.services)
         scans = [TAKES_FILES] if _incoming(estate, machine) else []
         soft = [SOFT_HSM] if HSM in machine.roles and estate.inventory.hsm.soft_tokens else []
-        for group in (f"site_{machine.site}", *(f"role_{role}" for role in machine.roles), *held, *scans, *soft):
+        shares = [SHARES] if machine.moving else []
+        own = (f"site_{machine.site}", *(f"role_{role}" for role in machine.roles))
+        for group in (*own, *held, *scans, *soft, *shares):
             found.setdefault(group.replace("-", "_"), []).append(machine.name)
     return found
 
@@ -103,7 +108,8 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
     logs = _log_store(estate, machine) if LOGS in held else {}
     watched = metrics.store(estate, machine) if metrics.STORE in held else {}
     pair = _pair_member(estate, machine) if FIREWALL in machine.roles else {}
-    return {**common, **names, **authority, **logs, **watched, **pair}
+    shared = _sharer(estate, machine) if machine.moving else {}
+    return {**common, **names, **authority, **logs, **watched, **pair, **shared}
 
 
 def _people(estate: Estate, machine: Machine) -> dict[str, list[str]]:
@@ -141,7 +147,7 @@ def _names(estate: Estate, machine: Machine) -> dict[str, Any]:
 
 def _certificates(estate: Estate, machine: Machine) -> dict[str, Any]:
     """The names of a machine's certificates, its own first, and the authority of its site that signs them."""
-    addresses = [port.address for port in machine.interfaces] + [one.targets[0] for one in machine.services]
+    addresses = [*(port.address for port in machine.interfaces), *machine.answers_at]
     holder = certificates.holder(estate, machine.site)
     service = next(one for one in holder.services if one.service == certificates.AUTHORITY)
     return {
@@ -227,6 +233,15 @@ def _pair_member(estate: Estate, machine: Machine) -> dict[str, Any]:
             if port.gateway is not None
         ],
         **wan.member(estate, machine),
+    }
+
+
+def _sharer(estate: Estate, machine: Machine) -> dict[str, Any]:
+    return {
+        "shared_address_group": {one.name: one.addresses[0] for one in estate.sharers(machine)},
+        "shared_address_interface": machine.interfaces[0].name,
+        "shared_address_addresses": [text for one in machine.moving for text in one.targets[0].texts()],
+        "qhs_served": SERVED,
     }
 
 

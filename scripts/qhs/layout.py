@@ -92,9 +92,9 @@ def _islander(estate: Estate, one: Islander) -> Machine:
 
 
 def _held(host: Host, port: Interface) -> Iterator[str]:
-    """Service addresses that the machine holds on this port."""
+    """Service addresses that the machine has for good on this port."""
     for service in host.services:
-        if service.place == port.place:
+        if service.place == port.place and service not in host.moving:
             for target in service.targets:
                 yield from map(str, target.both)
 

@@ -115,6 +115,7 @@ class Service(Declared):
         description="address: one service address; machines: each carrier; everyone: the whole place",
     )
     role: Name | None = Field(None, description="the machine role that carries it")
+    moves: bool = Field(False, description="its address is with the first machine of its group that can serve it")
     public: bool = Field(False, description="meant to be reached from the Internet (C-NET-07)")
     takes_files: bool = Field(False, description="files of others come in by it, and are scanned (C-NET-10)")
     leads_out: bool = Field(False, description="leads on to the destinations that a flow to it names (C-NET-15)")
@@ -129,6 +130,8 @@ class Service(Declared):
             raise ValueError("a number with on: address, and none otherwise")
         if self.on == "machines" and self.role is None:
             raise ValueError("a role with on: machines")
+        if self.moves and self.on != "address":
+            raise ValueError("on: address with moves, which an address does")
         return self
 
 

@@ -39,7 +39,8 @@ def way_in(machine: str) -> str:
 def names(estate: Estate, machine: Machine) -> list[str]:
     """The host names in a machine's certificate, its own first."""
     domain = estate.inventory.domain
-    services = [f"{one.service}.{machine.site}.{domain}" for one in machine.services]
+    at = dict.fromkeys((*machine.services, *machine.moving))
+    services = [f"{one.service}.{machine.site}.{domain}" for one in at]
     services += [pair(estate, machine.site)] if FIREWALL in machine.roles else []
     return [machine.name, f"{machine.name}.{domain}", *services]
 

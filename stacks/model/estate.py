@@ -73,7 +73,9 @@ class Machine:
     rack: str
     interfaces: tuple[Interface, ...]
     services: tuple[ServiceAt, ...] = ()
-    """Services whose address this machine holds."""
+    """Services whose address this machine holds when all is well."""
+    moving: tuple[ServiceAt, ...] = ()
+    """Services whose address is with whichever machine of its group can serve them, this one among them."""
 
     @property
     def management(self) -> Interface:
@@ -84,6 +86,11 @@ class Machine:
     def addresses(self) -> list[str]:
         """On the segment of its zone, IPv4 first."""
         return self.interfaces[0].address.texts()
+
+    @property
+    def answers_at(self) -> tuple[Pair, ...]:
+        """The addresses of services that are this machine's, or come to be when another one dies."""
+        return tuple(dict.fromkeys(pair for one in (*self.services, *self.moving) for pair in one.targets))
 
     def interface(self, name: str) -> Interface:
         """The port of this name."""
@@ -252,17 +259,8 @@ class Estate:
         else:
             zones = [group.zone, MANAGEMENT_PORTS] if group.zone else [MANAGEMENT_PORTS]
             ports = tuple(self._host_port(site, zone, group.number + position) for zone in zones)
-        held = set(group.services) if position == 0 else set()
-        services = tuple(
-            ServiceAt(
-                key,
-                f"{site}.{group.zone}",
-                (self._service_address(site, group.zone, self.catalogue.services[key]),),
-                tuple(self.catalogue.services[key].ports),
-            )
-            for key in sorted(held)
-            if group.zone
-        )
+        at = tuple(self._at(site, group.zone, key) for key in sorted(set(group.services)) if group.zone)
+        moving = tuple(one for one in at if group.count > 1 and self.catalogue.services[one.service].moves)
         return Machine(
             name,
             site,
@@ -270,8 +268,14 @@ class Estate:
             tuple(group.roles),
             group.racks[position % len(group.racks)],
             ports,
-            services,
+            at if position == 0 else (),
+            moving,
         )
+
+    def sharers(self, machine: Machine) -> tuple[Machine, ...]:
+        """The machines of its group, itself among them, in the order in which they take the addresses that move."""
+        group = (machine.site, machine.group)
+        return tuple(one for one in self.machines.values() if one.moving and (one.site, one.group) == group)
 
     def _host_port(self, site: str, zone: str, number: int) -> Interface:
         place = self.places[f"{site}.{zone}"]
@@ -319,8 +323,10 @@ class Estate:
         """What both members of a site's firewall pair are together."""
         return f"{site}-fw"
 
-    def _service_address(self, site: str, zone: str, service: Service) -> Pair:
-        return addresses.host(self.places[f"{site}.{zone}"].prefix, addresses.SERVICE + (service.number or 0))
+    def _at(self, site: str, zone: str, key: str) -> ServiceAt:
+        service, place = self.catalogue.services[key], self.places[f"{site}.{zone}"]
+        address = addresses.host(place.prefix, addresses.SERVICE + (service.number or 0))
+        return ServiceAt(key, place.name, (address,), tuple(service.ports))
 
     def _targets(self, service: Service, place: Place) -> tuple[Pair, ...]:
         if service.on == "everyone":

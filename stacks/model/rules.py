@@ -141,7 +141,8 @@ def rulesets(estate: Estate, site: str) -> list[Ruleset]:
 
 def _of_machine(estate: Estate, machine: Machine) -> Ruleset:
     onwards = _onward_guards(estate, machine) if BASTION in machine.roles else ()
-    guards = (*_common_guards(estate, machine.site), *_output_guards(), *onwards)
+    shared = _shared_guards(estate, machine) if machine.moving else ()
+    guards = (*_common_guards(estate, machine.site), *_output_guards(), *onwards, *shared)
     flows = _by_flow(estate, lambda c: _machine_rules(c, machine))
     return Ruleset(machine.name, machine.site, "machine", (machine.name,), guards, flows)
 
@@ -226,7 +227,7 @@ def _legs(estate: Estate, source: Place, destination: Place, site: str) -> tuple
 def _machine_rules(conversation: Conversation, machine: Machine) -> Iterator[Rule]:
     for port in machine.interfaces:
         if conversation.target.place == port.place:
-            own = {port.address, *(one.targets[0] for one in machine.services)}
+            own = {port.address, *machine.answers_at}
             targets = _own_targets(conversation.target.targets, own)
             if targets:
                 target = replace(conversation.target, targets=targets)
@@ -328,6 +329,15 @@ def _onward_guards(estate: Estate, bastion: Machine) -> Iterator[tuple[str, Rule
             "own-management",
             Rule("output", oif=MANAGEMENT_PORTS, family=family, destinations=to, protocol="tcp", ports=("22",)),
         )
+
+
+def _shared_guards(estate: Estate, machine: Machine) -> Iterator[tuple[str, Rule]]:
+    """Who shares addresses agrees with the others that do who has them: by VRRP over IPv4."""
+    port = machine.interfaces[0].name
+    others = _matched([one.interfaces[0].address for one in estate.sharers(machine) if one != machine], 0)
+    rule = Rule("input", family="ip", protocol="vrrp")
+    yield "vrrp", replace(rule, iif=port, sources=others)
+    yield "own-vrrp", replace(rule, chain="output", oif=port, destinations=others)
 
 
 _PEER: tuple[tuple[str, dict[str, Any]], ...] = (

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,12 @@ from chained import broken
 from qhs import pki, trust_access, whole
 from qhs.pki import stand_in
 from qhs.signing.client import Credential, SigningError, SigningService
-from qhs.twin import boot, inside
+from qhs.twin import boot, inside, outage
 from qhs.twin.names import Twin
 from stacks.provider.signing.devices import pins_at
+from tests.pace import Pace
 from tests.signed_pdf import judged, with_signature
-from tests.twin.conftest import Run, WatchedUp
+from tests.twin.conftest import MEASURED, Run, WatchedUp
 from tests.twin.hosts import Hosts
 from tests.twin.signing_service import SIGNATORY, asked, credential, file_of
 from tests.twin.trust import DEVICES, ESTATE, SITE_OF, of_store, of_token, pins
@@ -276,6 +278,8 @@ def after(done: list[float], count: int = 50) -> None:
 
 SOFTHSM = "sudo -u qhs-hsm env SOFTHSM2_CONF=/etc/qhs/hsm/softhsm2.conf softhsm2-util"
 METRIC = "/var/lib/prometheus/node-exporter/qhs_signer.prom"
+PAUSE = 5
+"""Seconds without a signature when a host dies: adverts of a second that do not come, and a SYN that is sent anew."""
 GONE, BACK = "mv {0} {0}.gone", "mv {0}.gone {0}"
 
 
@@ -294,6 +298,52 @@ def test_one_device_of_two_that_dies_under_load_costs_no_request(twin: Twin, hos
         hosts.say("systemctl kill --signal=KILL qhs-signer.service", [device])
         after(done, 200)
     assert faults == []
+
+
+def moving(host: str) -> set[str]:
+    """The addresses that a host shares with the other of its site."""
+    return {text for one in ESTATE.machines[host].moving for text in one.targets[0].texts()}
+
+
+def holding(hosts: Hosts, host: str) -> set[str]:
+    """Those of them that it has."""
+    found = json.loads(hosts.say("ip -json address", [host])[host])
+    return moving(host) & {one["local"] for port in found for one in port["addr_info"]}
+
+
+def holds_all(hosts: Hosts, host: str) -> bool:
+    return holding(hosts, host) == moving(host)
+
+
+def test_a_host_that_is_cut_off_leaves_its_addresses_to_the_other(twin: Twin, hosts: Hosts) -> None:
+    """What it had not answered yet is lost with it, which whoever asked hears; nothing else is."""
+    first, second = DEVICES["qhdc"]
+    pace = Pace()
+    with load(twin, "qhdc") as (done, faults):
+        after(done)
+        outage.cut(twin, f"{first}:signing")
+        after(done, 200)
+        lost, longest = len(faults), max(later - one for one, later in pairwise(sorted(done)))
+        assert holds_all(hosts, second)
+        outage.heal(twin, f"{first}:signing")
+        await_(lambda: holds_all(hosts, first))
+        after(done, 200)
+    MEASURED.append(f"{first} cut off under {CLIENTS} clients: {lost} requests lost, pause {longest:.2f} s")
+    assert lost <= CLIENTS
+    assert len(faults) <= 2 * CLIENTS, "and those that were on their way when it came back"
+    assert longest <= pace.limit(PAUSE)
+
+
+def test_what_stands_before_the_signers_ends_and_its_addresses_are_with_the_other(twin: Twin, hosts: Hosts) -> None:
+    first, second = DEVICES["ndc"]
+    hosts.say("systemctl stop qhs-signer-front.service qhs-signer-front.socket", [first])
+    try:
+        await_(lambda: holds_all(hosts, second))
+        assert healthy(twin, "ndc")
+    finally:
+        hosts.say("systemctl start qhs-signer-front.socket qhs-signer-front.service", [first])
+    await_(lambda: holds_all(hosts, first))
+    assert holding(hosts, second) == set()
 
 
 def test_a_pin_changes_under_load_and_costs_no_request(twin: Twin, qhs: Run, hosts: Hosts) -> None:

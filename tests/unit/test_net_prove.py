@@ -99,6 +99,7 @@ DROP: Listing = {"drop": None}
 FLOW = "app-to-postgres"
 # It expires, and nothing else lets a vendor in.
 BRIEF, ENDED, BASTION = "vendor-to-bastion", "expired:vendor-to-bastion", "qhdc-bastion1"
+SHARER = "qhdc-hsm2"
 MUTANTS: dict[str, tuple[str, Callable[[Listing], None]]] = {
     "a flow's rule deleted": (FIREWALL, delete(FLOW)),
     "a source forgotten": (FIREWALL, drop_match(FLOW, "saddr")),
@@ -125,6 +126,8 @@ MUTANTS: dict[str, tuple[str, Callable[[Listing], None]]] = {
     "no neighbours": (HOST, delete("guard:neighbours", "input")),
     "no loopback": (HOST, delete("guard:loopback", "input")),
     "no VRRP": (FIREWALL, delete("guard:vrrp", "input")),
+    "nobody agrees who has an address": (SHARER, delete("guard:own-vrrp", "output")),
+    "anybody may say who has an address": (SHARER, drop_match("guard:vrrp", "saddr", "input")),
     "nothing heard of what the peer tracks": (FIREWALL, delete("guard:tracking", "input")),
     "no ruleset from the peer": (FIREWALL, delete("guard:own-peer", "output")),
     "a ruleset for everyone on the leg": (FIREWALL, drop_match("guard:peer", "saddr", "input")),

@@ -9,7 +9,7 @@ from ipaddress import ip_network
 import pytest
 
 from stacks.model import Estate, load
-from stacks.model.estate import BASTION, MANAGEMENT_PORTS, SYNC, TUNNEL, Conversation, Place
+from stacks.model.estate import BASTION, HSM, MANAGEMENT_PORTS, SYNC, TUNNEL, Conversation, Machine, Place
 from stacks.model.rules import FlowRules, Rule, Ruleset, rulesets
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
@@ -154,7 +154,7 @@ def test_a_machine_lets_in_what_it_serves_and_nothing_else(estate: Estate, every
         if rule.chain == "input":
             machines = [estate.machines[name] for name in ruleset.members]
             own = {text for one in machines for port in one.interfaces for text in port.address.texts()}
-            own |= {t for one in machines for held in one.services for to in held.targets for t in to.texts()}
+            own |= {text for one in machines for to in one.answers_at for text in to.texts()}
             # Another site speaks to a segment behind the wire that it comes by.
             places = flow.destinations if rule.iif == TUNNEL else [f"{ruleset.site}.{rule.iif}"]
             served = {text for place in places for text in targets[flow.flow, place]}
@@ -203,7 +203,8 @@ def test_guards_come_in_their_order(estate: Estate, everything: dict[str, Rulese
     for ruleset in everything.values():
         names = list(dict.fromkeys(name for name, _ in ruleset.guards))
         onwards = ["own-management"] if ruleset.members[0] in bastions else []
-        assert names == GUARDS[ruleset.kind] + onwards, ruleset.target
+        shared = ["vrrp", "own-vrrp"] if estate.machines[ruleset.members[0]].moving else []
+        assert names == GUARDS[ruleset.kind] + onwards + shared, ruleset.target
 
 
 def test_guards_let_in_nothing_new_but_management_and_the_link_itself(
@@ -221,6 +222,8 @@ def test_guards_let_in_nothing_new_but_management_and_the_link_itself(
                 managed = estate.places[f"{ruleset.site}.{MANAGEMENT_PORTS}"].prefix
                 assert rule.destinations
                 assert set(rule.destinations) <= set(managed.texts())
+            elif name.endswith("vrrp") and ruleset.kind == "machine":
+                _between_those_who_share(estate, estate.machines[ruleset.target], rule)
             elif name.endswith("vrrp"):
                 assert SYNC in (rule.iif, rule.oif)
                 assert rule.protocol == "vrrp"
@@ -235,6 +238,12 @@ def test_guards_let_in_nothing_new_but_management_and_the_link_itself(
             else:
                 new = not rule.states and "lo" not in (rule.iif, rule.oif)
                 assert not new or rule.icmp_types == ("nd-neighbor-solicit", "nd-neighbor-advert"), (name, rule)
+
+
+def _between_those_who_share(estate: Estate, machine: Machine, rule: Rule) -> None:
+    assert (rule.family, rule.protocol, rule.iif or rule.oif) == ("ip", "vrrp", "signing")
+    others = {one.addresses[0] for one in estate.machines.values() if HSM in one.roles and one.site == machine.site}
+    assert others - {machine.addresses[0]} == set(rule.sources if rule.chain == "input" else rule.destinations)
 
 
 def _between_the_pairs(estate: Estate, site: str, rule: Rule) -> None:

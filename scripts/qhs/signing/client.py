@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import base64
+import socket
 import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import jwt
 import requests
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
 
 GOOD_FOR = 60
 """Seconds for which a release is good."""
 PATIENCE = 30
 """Seconds for an answer."""
+ALIVE = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *((socket.IPPROTO_TCP, one, 1) for one in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL)),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+]
 
 
 class SigningError(Exception):
@@ -51,6 +59,15 @@ class Credential:
         return jwt.encode({**claims, **moment}, self.key, algorithm="ES256", headers={"x5c": [shown]})
 
 
+class _Watched(HTTPAdapter):
+    """Whoever answered may be gone without a word, and its address be with another host: that is asked every second."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """With connections that are watched."""
+        options = [*HTTPConnection.default_socket_options, *ALIVE]
+        super().init_poolmanager(*args, socket_options=options, **kwargs)
+
+
 class SigningService:
     """A site's. Connections are kept, so one is for one thread."""
 
@@ -58,6 +75,7 @@ class SigningService:
         """`name`: of the service, as its certificate has it; `caller`: whose certificate is shown."""
         self._at = f"https://{address}"
         self._session = requests.Session()
+        self._session.mount("https://", _Watched())
         self._session.trust_env = False
         self._session.verify = str(root)
         self._session.cert = (str(caller[0]), str(caller[1])) if isinstance(caller, tuple) else str(caller)

@@ -34,6 +34,7 @@ from stacks.model.estate import (
     PEER_PORT,
     SYNC,
     TRACKING_PORT,
+    Interface,
     Machine,
     Place,
 )
@@ -203,7 +204,8 @@ def _routes(estate: Estate, areas: dict[str, Area]) -> dict[str, ByFamily[Spans]
 def _node(machine: Machine, forwards: set[str]) -> Node:
     legs = []
     for port in machine.interfaces:
-        held = [target for one in machine.services if one.place == port.place for target in one.targets]
+        at = (*machine.services, *machine.moving)
+        held = [target for one in at if one.place == port.place for target in one.targets]
         legs.append(Leg(port.name, port.place, spans_of([port.address, *held])))
     firewall = FIREWALL in machine.roles
     return Node(machine.name, machine.site, firewall, firewall or machine.name in forwards, tuple(legs))
@@ -248,6 +250,18 @@ def _locals(estate: Estate, machine: Machine) -> Iterator[Local]:
                     yield Local("vrrp", machine.name, hook, port.name, family, box)
             if FIREWALL in machine.roles and port.name == SYNC and family == FAMILIES[0]:
                 yield from _between_members(estate, machine)
+            if family == FAMILIES[0] and any(one.place == port.place for one in machine.moving):
+                yield from _between_sharers(estate, machine, port)
+
+
+def _between_sharers(estate: Estate, machine: Machine, port: Interface) -> Iterator[Local]:
+    """What the machines of a group tell each other of the addresses that are with one of them."""
+    family = FAMILIES[0]
+    group = [one for one in estate.machines.values() if (one.site, one.group) == (machine.site, machine.group)]
+    legs = [leg.address for one in group if one != machine for leg in one.interfaces if leg.place == port.place]
+    others, vrrp = spans_of(legs)[family], service(PROTOCOLS["vrrp"])
+    yield Local("vrrp", machine.name, "input", port.name, family, Box(others, ANY_ADDRESS[family], vrrp))
+    yield Local("vrrp", machine.name, "output", port.name, family, Box(ANY_ADDRESS[family], others, vrrp))
 
 
 def _between_members(estate: Estate, machine: Machine) -> Iterator[Local]:
