@@ -12,7 +12,7 @@ from qhs.ansible import beside
 from qhs.applied import Applied
 from qhs.errors import UserError
 from qhs.playbooks import PLAYBOOKS
-from stacks.model import Estate
+from stacks.model import Estate, load
 from tests.unit.catalogue_copy import Copy
 
 
@@ -23,10 +23,11 @@ def looked_up() -> set[tuple[str, str, str]]:
     """
     lookup = re.compile(r"(?:'ansible.builtin.env', '(\w+)'\)|package_mirror_files)(?: ~ '(/[\w.-]+)/?')?")
     plays = [play for path in PLAYBOOKS.glob("*.yml") for play in yaml.safe_load(path.read_text()) if "hosts" in play]
+    authority = "' ~ qhs_signing_authority ~ '", load("twin").inventory.signing.authority
     return {
         (play["hosts"], variable or "QHS_PACKAGES", file)
         for play in plays
-        for variable, file in lookup.findall(yaml.safe_dump(play, width=10_000).replace("''", "'"))
+        for variable, file in lookup.findall(yaml.safe_dump(play, width=10_000).replace("''", "'").replace(*authority))
         if file or variable in {"QHS_RULESET_KEY", "QHS_NAMES_KEY_FILE"}
         if file != "/hosts"
     }
