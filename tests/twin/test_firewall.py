@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -35,6 +36,7 @@ DATABASE = next(one for one in ESTATE.machines[SERVER].services if one.service =
 EACH = 100  # streams in a family
 LONGEST = 3  # seconds that a stream may wait on a quiet machine
 INSIDE = "inside a site"
+HELD_UP = 2  # seconds in which a member hears nothing of the other, so that it takes the gateways
 CONFIRMED = "sha256sum /etc/qhs/ruleset.nft"
 # In the order in which a boot must end them; a unit that is running has ended its start.
 ORDER = ("qhs-ruleset.service", "qhs-pair.service", "keepalived.service")
@@ -82,6 +84,17 @@ def test_streams_outlive_both_members_and_who_returns_has_what_was_written_meanw
     cut_off(twin, streams, second, LONGEST, INSIDE)
     outage.power_on(twin, second)
     assert holder(hosts, PAIR) == (first, second)
+
+
+def test_a_holder_that_is_held_up_for_a_moment_ends_no_stream(hosts: Hosts, twin: Twin, streams: Streams) -> None:
+    """Until it goes on both members have the gateways; the one with the higher address keeps them."""
+    for _ in PAIR:
+        first, _ = holder(hosts, PAIR)
+        hosts.say(f"pkill --signal STOP keepalived; sleep {HELD_UP}; pkill --signal CONT keepalived", [first])
+        time.sleep(HELD_UP)  # until both have agreed again
+        since = time.monotonic()
+        await_(lambda since=since: streams.broken != [] or streams.all_heard_since(since))
+        assert streams.broken == []
 
 
 def test_two_members_that_return_at_once_never_stand_open(hosts: Hosts, twin: Twin, second_up: WatchedUp) -> None:
