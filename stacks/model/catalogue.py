@@ -131,7 +131,7 @@ class Service(Declared):
         if self.on == "machines" and self.role is None:
             raise ValueError("a role with on: machines")
         if self.moves and self.on != "address":
-            raise ValueError("on: address with moves, which an address does")
+            raise ValueError("on: address where it moves")
         return self
 
 

@@ -38,16 +38,15 @@ def way_in(machine: str) -> str:
 
 def names(estate: Estate, machine: Machine) -> list[str]:
     """The host names in a machine's certificate, its own first."""
-    domain = estate.inventory.domain
     at = dict.fromkeys((*machine.services, *machine.moving))
-    services = [f"{one.service}.{machine.site}.{domain}" for one in at]
+    services = [f"{one.service}.{estate.domain(machine.site)}" for one in at]
     services += [pair(estate, machine.site)] if FIREWALL in machine.roles else []
-    return [machine.name, f"{machine.name}.{domain}", *services]
+    return [machine.name, f"{machine.name}.{estate.inventory.domain}", *services]
 
 
 def patterns(estate: Estate, site: str) -> list[str]:
     """What the host names in certificates of a site's machines look like, and those of no other site's."""
-    return [f"*.{site}.{estate.inventory.domain}", f"{site}-*"]
+    return [f"*.{estate.domain(site)}", f"{site}-*"]
 
 
 def pair(estate: Estate, site: str) -> str:

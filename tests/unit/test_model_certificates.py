@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from fnmatch import fnmatch
 
 import pytest
+from issuing import MACHINE_FOR
 
 from stacks.model import load
-from stacks.model.certificates import names, patterns
+from stacks.model.certificates import HOURS, names, patterns
 
 
 @pytest.mark.parametrize("environment", ["twin", "prod"])
@@ -17,3 +19,7 @@ def test_every_name_of_a_machine_is_of_its_own_site_and_of_no_other(environment:
     for machine in estate.machines.values():
         for name in names(estate, machine):
             assert [site for site, some in allowed.items() if any(fnmatch(name, one) for one in some)] == [machine.site]
+
+
+def test_the_store_signs_for_as_long_as_the_authority_of_the_beginning() -> None:
+    assert timedelta(hours=HOURS) == MACHINE_FOR

@@ -86,6 +86,10 @@ CASES = {
         "services.yaml", "hsm:", "on: machines", "number: 9\n  on: machines", "hsm:",
         "wanted a number with on: address, and none otherwise",
     ),
+    "what moves without an address": Case(
+        "services.yaml", "hsm:", "on: machines", "on: machines\n  moves: true", "hsm:",
+        "wanted on: address where it moves",
+    ),
     # --- names ---
     "a key twice": Case(
         "zones.yaml", "gpu:", "gpu:", "app:", "app:", "app twice (first catalogue/zones.yaml:70); wanted it once",

@@ -123,8 +123,8 @@ def main() -> None:
     match sys.argv[1:]:
         case ["serve"]:
             # What role `pki` brings is there once machines have certificates, so for nothing that comes before.
-            from renewing import Renewals  # noqa: PLC0415
-            from serving import serve  # noqa: PLC0415
+            from renewing import Renewals  # noqa: PLC0415 - it needs what role `pki` brings
+            from serving import serve  # noqa: PLC0415 - as above
 
             known = configuration()
             serve(Renewals(load(), known["store"], FOLDER / "taken-over"), known["names"], ROOT)

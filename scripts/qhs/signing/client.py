@@ -27,6 +27,7 @@ ALIVE = [
     *((socket.IPPROTO_TCP, one, 1) for one in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL)),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 ]
+"""Options of a connection: after a second of silence its other end is asked each second, and given up after three."""
 
 
 class SigningError(Exception):
