@@ -17,7 +17,7 @@ from qhs.applied import stack_names
 from qhs.plan import ALONE
 from stacks.model import load
 from stacks.model.rules import rulesets
-from tests.pace import Pace
+from tests.pace import Pace, of_others
 
 QHS = Path(sys.executable).with_name("qhs")
 
@@ -29,10 +29,11 @@ needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="strace is 
 
 
 def test_a_full_plan_of_prod_is_accepted_within_20_seconds() -> None:
-    pace = Pace()
+    pace, others = Pace(), of_others()
     started = time.monotonic()
     done = subprocess.run([QHS, "plan", "prod", "--json"], capture_output=True, text=True, check=False)
-    seconds = time.monotonic() - started
+    # The engine's other tests, and a twin, may be at work beside it.
+    seconds = time.monotonic() - started - (of_others() - others)
     limit = pace.limit(20)
     assert done.returncode == 0, done.stdout + done.stderr
     plans = {one["stack"]: one for one in json.loads(done.stdout)["plans"]}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
+import yaml
 
 from stacks.model import load
 from tests.twin.conftest import Run, WatchedUp
@@ -12,9 +14,11 @@ from tests.twin.hosts import Hosts
 
 pytestmark = pytest.mark.live
 
+FIREWALL = Path(__file__).parents[2] / "roles" / "firewall" / "vars" / "main.yml"
+
 MACHINE = "hall-fw1"
 FILE = "/etc/sysctl.d/70-qhs-forward.conf"
-FORWARDING = "sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.netfilter.nf_conntrack_tcp_loose"
+FORWARDING = " ".join(["sysctl", *sorted(yaml.safe_load(FIREWALL.read_text())["firewall_kernel"])])
 
 
 def test_a_file_a_unit_and_a_state_of_the_kernel_are_found_and_put_right(
