@@ -6,11 +6,23 @@ import json
 import sys
 from typing import Any
 
-from qhs import borders, keepalive, metrics, names_access, object_store, secret_store, signing_service, wan
+from qhs import borders, database, keepalive, metrics, names_access, object_store, secret_store, signing_service, wan
 from qhs.playbooks import runs_on
 from stacks.model import Estate, ModelError, certificates, load
 from stacks.model.addresses import Pair, with_length
-from stacks.model.estate import BASTION, FIREWALL, HSM, PEER_PORT, SECRETS, SYNC, TRACKING_PORT, Interface, Machine
+from stacks.model.estate import (
+    BASTION,
+    DATABASE,
+    FIREWALL,
+    HSM,
+    PEER_PORT,
+    QUORUM,
+    SECRETS,
+    SYNC,
+    TRACKING_PORT,
+    Interface,
+    Machine,
+)
 from stacks.model.objects import STORE
 from stacks.model.signing import nearest_stores
 
@@ -99,6 +111,10 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
         common |= signing_service.variables(estate, machine)
     if SECRETS in machine.roles:
         common |= secret_store.node(estate, machine)
+    if QUORUM in machine.roles:
+        common |= database.quorum(estate, machine)
+    if DATABASE in machine.roles:
+        common |= database.member(estate, machine)
     if STORE in held:
         common |= object_store.variables(estate, machine)
     if BASTION in machine.roles:

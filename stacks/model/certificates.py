@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stacks.model.addresses import Pair
-from stacks.model.estate import FIREWALL, Estate, Machine
+from stacks.model.estate import FIREWALL, QUORUM, Estate, Machine
 
 AUTHORITY = "pki"
 """The service."""
@@ -38,10 +38,16 @@ def way_in(machine: str) -> str:
 
 def names(estate: Estate, machine: Machine) -> list[str]:
     """The host names in a machine's certificate, its own first."""
-    at = dict.fromkeys((*machine.services, *machine.moving))
-    services = [f"{one.service}.{estate.domain(machine.site)}" for one in at]
+    at = [one.service for one in (*machine.services, *machine.moving)]
+    at += [QUORUM] if QUORUM in machine.roles else []
+    services = [service_name(estate, one, machine.site) for one in dict.fromkeys(at)]
     services += [pair(estate, machine.site)] if FIREWALL in machine.roles else []
     return [machine.name, f"{machine.name}.{estate.inventory.domain}", *services]
+
+
+def service_name(estate: Estate, service: str, site: str) -> str:
+    """What a service of a site is called."""
+    return f"{service}.{estate.domain(site)}"
 
 
 def patterns(estate: Estate, site: str) -> list[str]:

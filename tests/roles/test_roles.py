@@ -17,7 +17,13 @@ BUILT_IN = "ansible.builtin."
 MODULES = {"qhs_tree", "qhs_pki_sign"} | {
     BUILT_IN + name for name in ("assert", "command", "import_tasks", "include_tasks", "systemd_service")
 }
-PROGRAMS = ("qhs-pki/qhs_pki_authority.py", "qhs-hsm/qhs_unseal.py", "qhs-openbao/qhs_openbao.py")
+PROGRAMS = (
+    "qhs-pki/qhs_pki_authority.py",
+    "qhs-hsm/qhs_unseal.py",
+    "qhs-openbao/qhs_openbao.py",
+    "qhs-etcd/qhs_etcd.py",
+    "qhs-database/qhs_database.py",
+)
 # What a role may run: each only reads, or acts on files that the role owns.
 COMMANDS = (
     *(f"/usr/local/lib/{one} " for one in PROGRAMS),

@@ -48,7 +48,7 @@ def disagreements(twin: Twin, keep: Callable[[Probe], bool]) -> list[str]:
 
 
 def to_database(probe: Probe) -> bool:
-    return (probe.target.service, probe.holder.name) == ("postgres", "qhdc-db1")
+    return (probe.target.service, probe.holder.name) == ("ballot-db", "qhdc-db1")
 
 
 def test_everything_comes_up_and_packets_agree(from_nothing: WatchedUp) -> None:
@@ -94,10 +94,10 @@ def test_the_kernels_rules_prove_as_planned(qhs: Run, first_up: dict[str, Any]) 
 def test_a_rule_removed_by_hand_is_seen_and_put_back(qhs: Run, twin: Twin, second_up: WatchedUp) -> None:
     table = json.loads(ssh(twin, "qhdc-db1", "sudo", "nft", "-j", "list", "table", "inet", "qhs"))
     rules = [entry["rule"] for entry in table["nftables"] if "rule" in entry]
-    rule = next(one for one in rules if one.get("comment", "") == "app-to-postgres" and one["chain"] == "input")
+    rule = next(one for one in rules if one.get("comment", "") == "app-to-ballot-db" and one["chain"] == "input")
     ssh(twin, "qhdc-db1", "sudo", "nft", "delete", "rule", "inet", "qhs", "input", "handle", str(rule["handle"]))
     seen = qhs("shell", "--", "pulumi", "preview", "-s", "twin.qhdc.network", "--refresh", "--diff")
-    assert "app-to-postgres" in seen.stdout, seen.stdout + seen.stderr
+    assert "app-to-ballot-db" in seen.stdout, seen.stdout + seen.stderr
     found = probed(qhs, "--sample", code=2)
     assert found.wrong, "the packets do not miss the rule"
     assert found.disagreements == [], "paper has read the same kernel"
@@ -158,7 +158,7 @@ def test_a_wire_that_is_cut_is_no_rule_that_holds(twin: Twin, second_up: Watched
     """Nothing is allowed from there, so no packet would be missed: the place itself must be seen to be cut off."""
 
     def from_client(probe: Probe) -> bool:
-        return probe.source.name == client and probe.target.service == "postgres"
+        return probe.source.name == client and probe.target.service == "ballot-db"
 
     wire = next(name for name, port in wires.ports(twin).items() if port.alias.startswith(f"{client}:"))
     wires.ip(twin, [f"link set {wire} down"])
@@ -180,20 +180,24 @@ def test_a_service_that_answers_in_its_own_way_is_no_disagreement(twin: Twin, se
 
 
 def database() -> str:
-    """The address of the database at qhdc."""
-    (held,) = [one for one in load("twin").machines["qhdc-db1"].services if one.service == "postgres"]
+    """An address of qhdc-db1 that nothing serves at yet."""
+    return held_at("qhdc-db1", "ballot-db")
+
+
+def held_at(machine: str, service: str) -> str:
+    (held,) = [one for one in load("twin").machines[machine].services if one.service == service]
     return str(held.targets[0].ipv4.network_address)
 
 
 def test_a_machine_without_its_service_address_is_an_error(qhs: Run, twin: Twin, second_up: WatchedUp) -> None:
-    held = f"{database()}/32"
-    ssh(twin, "qhdc-db1", "sudo", "ip", "address", "del", held, "dev", "data")
+    at = held_at("qhdc-app1", "ballot-ingress")
+    ssh(twin, "qhdc-app1", "sudo", "ip", "address", "del", f"{at}/32", "dev", "app")
     try:
         done = qhs("net", "probe", "--sample")
     finally:
-        ssh(twin, "qhdc-db1", "sudo", "ip", "address", "add", held, "dev", "data")
+        ssh(twin, "qhdc-app1", "sudo", "ip", "address", "add", f"{at}/32", "dev", "app")
     assert done.returncode == 1
-    assert f"qhdc-db1 cannot listen on {database()} tcp/5432: Cannot assign requested address" in done.stderr
+    assert f"qhdc-app1 cannot listen on {at} tcp/443: Cannot assign requested address" in done.stderr
 
 
 def test_machines_that_run_need_no_more_memory(

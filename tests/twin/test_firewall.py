@@ -32,7 +32,7 @@ ESTATE = load("twin")
 SITE = "ndc"
 PAIR = ESTATE.firewalls(SITE)
 CLIENT, SERVER = f"{SITE}-app1", f"{SITE}-db1"
-DATABASE = next(one for one in ESTATE.machines[SERVER].services if one.service == "postgres")
+DATABASE = next(one for one in ESTATE.machines[SERVER].services if one.service == "ballot-db")
 EACH = 100  # streams in a family
 LONGEST = 3  # seconds that a stream may wait on a quiet machine
 INSIDE = "inside a site"
@@ -74,13 +74,13 @@ def test_streams_outlive_both_members_and_who_returns_has_what_was_written_meanw
     first, second = holder(hosts, PAIR)
     cut_off(twin, streams, first, LONGEST, INSIDE)
     # What a degraded site allows: the one that is there gets a ruleset without a flow.
-    less = "\n".join(line for line in confirmed.split("\n") if '"app-to-ballot-db"' not in line)
+    less = "\n".join(line for line in confirmed.split("\n") if '"app-to-objects"' not in line)
     assert less != confirmed
     write(twin, (second,), less)
     outage.power_on(twin, first)
     await_(lambda: hosts.say(STATE, [first])[first] == "backup")
     assert hosts.say(CONFIRMED, [first])[first].split()[0] == digest(less)
-    assert "app-to-ballot-db" not in hosts.say("nft list table inet qhs", [first])[first]
+    assert "app-to-objects" not in hosts.say("nft list table inet qhs", [first])[first]
     assert hosts.say(STATE, [second])[second] == "primary", "the gateways moved back, which costs a pause for nothing"
     show = f"systemctl show --value --property=ActiveEnterTimestampMonotonic {' '.join(ORDER)}"
     entered = [int(word) for word in hosts.say(show, [first])[first].split()]

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.live
 ESTATE = load("twin")
 FIRST, SECOND = PAIR = ESTATE.firewalls("ndc")
 CLIENT, SERVER = "ndc-app1", "ndc-db1"
-DATABASE = next(one for one in ESTATE.machines[SERVER].services if one.service == "postgres")
+DATABASE = next(one for one in ESTATE.machines[SERVER].services if one.service == "ballot-db")
 ADDRESS = (DATABASE.targets[0].texts()[0], 5432)
 HERTZ, AT_MOST = 20, 1  # seconds without an answer
 # Both are acted on: one is read again, the other program is started anew.

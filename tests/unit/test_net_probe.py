@@ -34,6 +34,7 @@ EXPIRY = datetime.fromisoformat("2027-03-31T17:00:00Z")
 def anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """No machine runs here: which namespace is its own does not matter."""
     monkeypatch.setattr(vantage, "_namespace", lambda _twin, _machine: Path("/nowhere"))
+    monkeypatch.setattr(vantage, "_has", lambda _namespace, _service: False)
 
 
 def places(estate: Estate) -> list[Vantage]:
@@ -57,6 +58,7 @@ def test_a_packet_of_an_expired_flow_must_not_get_through(tmp_path: Path) -> Non
 def every(estate: Estate) -> list[Probe]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vantage, "_namespace", lambda _twin, _machine: Path("/nowhere"))
+        patch.setattr(vantage, "_has", lambda _namespace, _service: False)
         return probes(estate, places(estate), NOW)
 
 

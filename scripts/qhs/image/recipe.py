@@ -64,7 +64,7 @@ class Recipe:
     """What was built last, by Debian's name of the architecture; the next build takes the same where it can."""
     below: Path | None = None
     """The lock of the image that this one has more packages than; its own lock names these alone."""
-    first: Path | None = None
+    first: tuple[Path, ...] = ()
     """Files that are there before the packages: settings of what a package makes as it is installed."""
     finish: str = ""
     """What else the last step does, in the same words as the rest of it."""
@@ -92,12 +92,11 @@ class Recipe:
 
     def prepare(self) -> str:
         """A step before any package but the essential ones, a script that gets the new root as $1."""
-        if not self.first:
-            return ""
+        laid = "\n".join(map(_copy, self.first))
         return f"""#!/bin/sh
 set -eu
-{_copy(self.first)}
-chmod 0755 "$1"/etc/initramfs-tools/hooks/*
+{laid}
+if [ -d "$1"/etc/initramfs-tools/hooks ]; then chmod 0755 "$1"/etc/initramfs-tools/hooks/*; fi
 """
 
     def customize(self) -> str:
@@ -115,6 +114,8 @@ chroot "$root" systemctl --quiet set-default multi-user.target
 {self.finish}
 # Identity is given to each machine, never inherited; nor is the address of a mirror.
 rm -f "$root"/etc/ssh/ssh_host_* "$root"/etc/hostname "$root"/etc/resolv.conf
+rm -f "$root"/etc/ssl/private/ssl-cert-snakeoil.key "$root"/etc/ssl/certs/ssl-cert-snakeoil.pem
+find "$root"/etc/ssl/certs -lname ssl-cert-snakeoil.pem -delete
 rm -f "$root"/etc/apt/sources.list "$root"/etc/apt/sources.list.d/*
 rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/cache/debconf/*-old
 : > "$root"/etc/machine-id
@@ -122,7 +123,7 @@ rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/cache/debconf/*-old
 
     def key(self, architecture: str) -> str:
         """A short name that changes when, and only when, something changes that the image is built from."""
-        folders = [self.rootfs, *([self.first] if self.first else [])]
+        folders = [self.rootfs, *self.first]
         scripts = [self.customize(), self.prepare()]
         for folder in folders:
             scripts = [script.replace(str(folder), folder.name) for script in scripts]
@@ -161,6 +162,7 @@ def load(folder: Path = FOLDER) -> Recipe:
         programs=_programs(folder),
         wheels=folder / "programs.lock",
         lock=folder / f"{_architecture()}.lock",
+        first=(folder / "first",),
     )
 
 
@@ -175,7 +177,7 @@ def metal(folder: Path = FOLDER) -> Recipe:
         masked=tuple(unit for unit in golden.masked if unit not in units[METAL]),
         lock=golden.lock.with_suffix(f".{METAL}.lock"),
         below=golden.lock,
-        first=folder / METAL,
+        first=(*golden.first, folder / METAL),
         finish=_BOOTABLE,
     )
 

@@ -147,10 +147,14 @@ class Group:
             _remove_childless(point / self.parent)
 
     def memory_bytes(self) -> int | None:
-        """All memory charged to it, page cache included; None where the kernel does not count it."""
-        knob = "memory.usage_in_bytes" if "memory" in hierarchies() else "memory.current"
+        """Its working set: all but files that nobody has used lately; None where the kernel does not count it."""
+        first = "memory" in hierarchies()
+        used, unused = (
+            ("memory.usage_in_bytes", "total_inactive_file") if first else ("memory.current", "inactive_file")
+        )
         try:
-            return int(self._knob("memory", knob))
+            stat = dict(line.split() for line in self._knob("memory", "memory.stat").splitlines())
+            return int(self._knob("memory", used)) - int(stat[unused])
         except FileNotFoundError:
             return None
 

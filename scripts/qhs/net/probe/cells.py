@@ -113,6 +113,7 @@ class _Cells:
         self._allowed = {(c.source.name, c.target.service, c.target.place): c.flow for c in estate.alive(now)}
         self._held = {(one.service, one.place): machine.name for machine in estate.machines.values()
                       for one in machine.services}  # fmt: skip
+        self._held |= {(service, one.place): one.name for one in places for service in one.moved}
         self._everyones = [(name, one.ports) for name, one in estate.catalogue.services.items() if one.on == "everyone"]
         self._hops: dict[tuple[str, str, bool], tuple[Pair | None, bool]] = {}
         self._at: dict[str, list[Vantage]] = {}

@@ -15,7 +15,7 @@ from qhs.twin.names import Twin
 from qhs.twin.topology import Client
 from stacks.model import Estate
 from stacks.model.enclave import islanders
-from stacks.model.estate import FIREWALL, INTER_SITE, Interface
+from stacks.model.estate import FIREWALL, INTER_SITE, Interface, ServiceAt
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Vantage:
     """None: a `stand`, which is there while packets are sent."""
     kind: Literal["machine", "firewall", "client", "stand"]
     stand: Client | None = field(default=None, compare=False)
+    moved: frozenset[str] = frozenset()
+    """Services whose address moves, and is here now."""
 
     def address(self, family: int) -> str:
         """Its own of a family."""
@@ -64,7 +66,8 @@ def _machines(estate: Estate, twin: Twin) -> Iterator[Vantage]:
         for port in machine.interfaces:
             place = f"{INTER_SITE}.{machine.site}" if port.place == INTER_SITE else port.place
             kind: Literal["machine", "firewall"] = "firewall" if firewall else "machine"
-            yield Vantage(machine.name, place, _own(port), port.name, namespace, kind)
+            moved = frozenset(one.service for one in machine.moving if one.place == place and _has(namespace, one))
+            yield Vantage(machine.name, place, _own(port), port.name, namespace, kind, moved=moved)
 
 
 def _islanders(estate: Estate, twin: Twin) -> Iterator[Vantage]:
@@ -89,6 +92,12 @@ def _stands(estate: Estate) -> Iterator[Vantage]:
 def _own(port: Interface) -> tuple[str, str]:
     ipv4, ipv6 = (str(one.network_address) for one in port.address.both)
     return ipv4, ipv6
+
+
+def _has(namespace: Path, service: ServiceAt) -> bool:
+    """Whether the address of a service is in a namespace: both families of it move together."""
+    kernel = namespace.parents[1] / "net" / "if_inet6"
+    return any(line.startswith(service.targets[0].ipv6.network_address.packed.hex()) for line in kernel.open())
 
 
 def _namespace(twin: Twin, machine: str) -> Path:

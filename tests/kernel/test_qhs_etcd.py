@@ -1,0 +1,213 @@
+"""Three genuine members on roots of the machine image: they begin once, and who lost its data comes in anew."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jinja2 import Environment, FileSystemLoader
+
+from qhs import image
+from qhs.twin import inside
+from tests.kernel.certified import certify, new_root
+from tests.twin.waiting import await_
+
+ROLE = Path(__file__).parents[2] / "roles/etcd"
+CLUSTER = "database-quorum.qhdc.qhs.internal"
+MEMBERS = {"qhdc-db1": "10.16.0.1", "qhdc-db2": "10.16.0.2", "qhdc-infra1": "10.16.0.3"}
+PROGRAM, DATA, BEGIN = "usr/local/lib/qhs-etcd/qhs_etcd.py", "var/lib/qhs-etcd", "run/qhs-etcd-begin"
+JOINED = "run/qhs-etcd/joined.env"
+
+
+class Member:
+    """A root of its own over the image's, in the network of all."""
+
+    def __init__(self, root: Path, name: str, own: Path, network: Path) -> None:
+        self.root, self.name, self.network = root, name, network
+        certify(root / "etc/qhs/tls", own, name, CLUSTER, MEMBERS[name])
+        for file in (PROGRAM, JOINED, "etc/qhs/etcd/member.env"):
+            (root / file).parent.mkdir(parents=True)
+        shutil.copy(ROLE / "files/qhs_etcd.py", root / PROGRAM)
+        (root / PROGRAM).chmod(0o755)
+        written = Environment(loader=FileSystemLoader(ROLE / "templates/etc/qhs/etcd"), autoescape=False)  # noqa: S701 - no HTML
+        for file in ("member.json", "member.env"):
+            given = {"inventory_hostname": name, "etcd_members": MEMBERS, "etcd_name": CLUSTER}
+            (root / "etc/qhs/etcd" / file).write_text(written.get_template(f"{file}.j2").render(given))
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def says(self, verb: str) -> tuple[int, str]:
+        done = subprocess.run(
+            self._within(f"/{PROGRAM}", verb), capture_output=True, text=True, check=False,
+            env={"RUNTIME_DIRECTORY": "/run/qhs-etcd"},
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    def start(self) -> None:
+        """As its unit does: what `join` says counts."""
+        assert self.says("join") == (0, "")
+        lines = [line for file in ("etc/qhs/etcd/member.env", JOINED) for line in (self.root / file).open()]
+        known = dict(line.strip().split("=", 1) for line in lines if line.startswith("ETCD_"))
+        with (self.root / "var/log/etcd.log").open("ab") as log:
+            self._server = subprocess.Popen(self._within("/usr/bin/etcd"), env=known, stdout=log, stderr=log)
+        (self.root / BEGIN).unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        if self._server:
+            self._server.kill()
+            self._server.wait()
+            self._server = None
+
+    def serves(self) -> bool:
+        return self.says("check") == (0, "")
+
+    def _within(self, *words: str) -> list[str]:
+        return ["nsenter", f"--net={self.network}", "/usr/sbin/chroot", str(self.root), *words]
+
+
+@contextmanager
+def over_image(folder: Path) -> Iterator[Path]:
+    """A root of its own until the block ends."""
+    for name in ("root", "upper", "work"):
+        (folder / name).mkdir(parents=True)
+    layers = f"lowerdir={image.ensure(print).path},upperdir={folder}/upper,workdir={folder}/work"
+    subprocess.run(["mount", "-t", "overlay", "none", "-o", layers, folder / "root"], check=True)
+    try:
+        yield folder / "root"
+    finally:
+        subprocess.run(["umount", "--lazy", folder / "root"], check=True)
+
+
+@pytest.fixture(scope="module")
+def networks() -> Iterator[dict[str, Path]]:
+    """By member its own, all of them on one bridge: members know each other by where a connection comes from."""
+    with ExitStack() as stack:
+        bridge, *ends = [stack.enter_context(namespace()) for _ in range(len(MEMBERS) + 1)]
+        steps = ["ip link add shared type bridge", "ip link set shared up"]
+        for number, (end, address) in enumerate(zip(ends, MEMBERS.values(), strict=True)):
+            wire = f"wire{number}"
+            steps += [
+                f"ip link add {wire} type veth peer name eth0 netns {end}",
+                f"ip link set {wire} master shared up",
+            ]
+            steps += [f"nsenter --target={end} --net sh -ec '{addressed(address)}'"]
+        subprocess.run(["nsenter", f"--target={bridge}", "--net", "sh", "-ec", "\n".join(steps)], check=True)
+        yield {name: Path(f"/proc/{end}/ns/net") for name, end in zip(MEMBERS, ends, strict=True)}
+
+
+def addressed(address: str) -> str:
+    return f"ip link set lo up; ip address add {address}/24 dev eth0; ip link set eth0 up"
+
+
+@contextmanager
+def namespace() -> Iterator[int]:
+    """A network of its own, by the process that has it."""
+    with subprocess.Popen(["unshare", "--net", "sh", "-c", "echo up; exec sleep 900"], stdout=subprocess.PIPE) as init:
+        assert init.stdout
+        assert init.stdout.readline() == b"up\n"
+        yield init.pid
+        init.kill()
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of the estate."""
+    return new_root(tmp_path_factory.mktemp("estate") / "pki")
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    own: Path, networks: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Member]]:
+    """All three, begun."""
+    folder = tmp_path_factory.mktemp("members")
+    with over_image(folder / "a") as a, over_image(folder / "b") as b, over_image(folder / "c") as c:
+        members = {name: Member(root, name, own, networks[name]) for name, root in zip(MEMBERS, (a, b, c), strict=True)}
+        try:
+            for one in members.values():
+                code, said = one.says("join")
+                assert code == 1, "nobody said that a cluster begins"
+                assert "found no other member that lets it in" in said
+                assert one.says("begun") == (2, "")
+                assert one.says("begin") == (0, "")
+            for one in members.values():
+                one.start()
+            await_(lambda: all(one.serves() for one in members.values()), 30)
+            yield members
+        finally:
+            for one in members.values():
+                one.stop()
+
+
+def known(member: Member) -> set[str]:
+    """The addresses that a member knows the others by."""
+    listed = asked(member, member.root / "etc/qhs/tls", "v3/cluster/member/list")["members"]
+    return {address for one in listed for address in one["peerURLs"]}
+
+
+def asked(member: Member, tls: Path, path: str, port: int = 2381) -> Any:
+    """Of a member, from itself, by the certificate in a folder."""
+
+    def ask() -> Any:
+        context = ssl.create_default_context(cafile=str(tls / "ca.crt"))
+        context.load_cert_chain(tls / "machine.crt", tls / "machine.key")
+        connection = http.client.HTTPSConnection(MEMBERS[member.name], port, context=context, timeout=5)
+        try:
+            connection.request("POST" if path.startswith("v3") else "GET", f"/{path}", "{}")
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
+    return inside.call(member.network, ask)
+
+
+def test_a_member_that_lost_its_data_is_taken_out_and_put_in_anew(cluster: dict[str, Member]) -> None:
+    one = cluster["qhdc-db2"]
+    assert one.says("begun") == (0, "")
+    one.stop()
+    assert all(cluster[name].serves() for name in MEMBERS if name != one.name), "two of three agree"
+    shutil.rmtree(one.root / DATA / "member")
+    one.start()
+    assert (one.root / JOINED).read_text() == "ETCD_INITIAL_CLUSTER_STATE=existing\n"
+    await_(one.serves, 30)
+    assert known(one) == {f"https://{address}:2382" for address in MEMBERS.values()}
+
+
+def test_one_that_has_its_data_goes_on_with_it(cluster: dict[str, Member]) -> None:
+    one = cluster["qhdc-db1"]
+    before = asked(one, one.root / "etc/qhs/tls", "v3/cluster/member/list")["members"]
+    one.stop()
+    one.start()
+    await_(one.serves, 30)
+    assert asked(one, one.root / "etc/qhs/tls", "v3/cluster/member/list")["members"] == before
+
+
+@pytest.mark.parametrize(("names", "heard"), [(["qhdc-db1", CLUSTER], True), (["qhdc-app1"], False)])
+def test_who_does_not_stand_for_the_cluster_is_no_member(
+    cluster: dict[str, Member], own: Path, tmp_path: Path, names: list[str], *, heard: bool
+) -> None:
+    one = cluster["qhdc-db1"]
+    certify(tmp_path, own, *names, MEMBERS[one.name])
+    if heard:
+        assert asked(one, tmp_path, "version", port=2382)["etcdcluster"]
+    else:
+        with pytest.raises(OSError, match=r"alert|EOF|reset"):
+            asked(one, tmp_path, "version", port=2382)
+
+
+def test_without_a_leader_it_says_so(cluster: dict[str, Member]) -> None:
+    for name in ("qhdc-db2", "qhdc-infra1"):
+        cluster[name].stop()
+    try:
+        await_(lambda: cluster["qhdc-db1"].says("check")[0] == 2, 30)
+    finally:
+        for name in ("qhdc-db2", "qhdc-infra1"):
+            cluster[name].start()
+    await_(lambda: all(one.serves() for one in cluster.values()), 30)

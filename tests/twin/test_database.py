@@ -1,0 +1,193 @@
+"""The databases of a centre: two members with the same data, one takes writes and has the address (C-DR-04)."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import secrets
+import shlex
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from qhs import pki
+from qhs.database import SERVICE
+from qhs.twin import boot, inside, outage
+from qhs.twin.names import Twin
+from stacks.model import load
+from stacks.model.certificates import service_name
+from stacks.model.estate import DATABASE, QUORUM
+from tests.pace import Pace
+from tests.twin.conftest import MEASURED, WatchedUp
+from tests.twin.hosts import Hosts
+from tests.twin.waiting import await_
+
+pytestmark = pytest.mark.live
+
+ESTATE = load("twin")
+SITES = ("qhdc", "ndc")
+MEMBERS = {site: [one.name for one in ESTATE.with_role(site, DATABASE)] for site in SITES}
+CHECK = "/usr/local/lib/qhs-database/qhs_database.py check"
+AGREES = "/usr/local/lib/qhs-etcd/qhs_etcd.py check"
+SQL = "sudo -u postgres psql -h /run/qhs-database -AtX -v ON_ERROR_STOP=1"
+RATE = 200
+"""Writes a second."""
+WRITES_AGAIN = 30
+"""Seconds from the loss of the leader to the next write that it acknowledges."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def standing(hosts: Hosts, second_up: WatchedUp) -> Iterator[None]:
+    """All members of both centres have the data, before and after."""
+    await_(lambda: whole(hosts))
+    yield
+    await_(lambda: whole(hosts), 120)
+
+
+def whole(hosts: Hosts) -> bool:
+    members = [name for site in SITES for name in MEMBERS[site]]
+    return set(hosts.say(f"{CHECK} || true", members).values()) == {""}
+
+
+def told(hosts: Hosts, members: list[str], statement: str, database: str = "postgres") -> dict[str, str]:
+    """What each member answers to a statement; nothing where it does not take it."""
+    asked = f"{SQL} -d {database} -c {shlex.quote(statement)} || true"
+    return {name: said.strip() for name, said in hosts.say(asked, members).items()}
+
+
+def leader(hosts: Hosts, site: str) -> str:
+    (found,) = [name for name, said in told(hosts, MEMBERS[site], "select pg_is_in_recovery()").items() if said == "f"]
+    return found
+
+
+def address(site: str) -> str:
+    return next(one.targets[0].texts()[0] for one in ESTATE.served(site) if one.service == SERVICE)
+
+
+def connect(twin: Twin, site: str, password: str, **other: str) -> psycopg.Connection[tuple[int]]:
+    """As an application; for whoever is in the right namespace already."""
+    given = {
+        "host": service_name(ESTATE, SERVICE, site),
+        "hostaddr": address(site),
+        "user": "probe",
+        "password": password,
+        "dbname": "probe",
+        "sslmode": "verify-full",
+        "sslrootcert": str(pki.folder(twin) / "root.crt"),
+        "connect_timeout": "2",
+        "tcp_user_timeout": "2000",
+    }
+    return psycopg.connect(**given | other, autocommit=True)
+
+
+@contextmanager
+def database(hosts: Hosts, site: str) -> Iterator[str]:
+    """One of its own, with a password for it."""
+    password = secrets.token_urlsafe(24)
+    first = [leader(hosts, site)]
+    told(hosts, first, f"create role probe login password '{password}'")
+    told(hosts, first, "create database probe owner probe")
+    try:
+        yield password
+    finally:
+        first = [leader(hosts, site)]
+        told(hosts, first, "drop database probe with (force)")
+        told(hosts, first, "drop role probe")
+
+
+def where(twin: Twin, site: str) -> Path:
+    return Path(f"/proc/{boot.group(twin, f'{site}-app1').init()}/ns/net")
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_one_member_takes_writes_the_other_has_them_and_three_agree(hosts: Hosts, site: str) -> None:
+    first = leader(hosts, site)
+    said = told(hosts, [first], "select application_name, sync_state from pg_stat_replication")[first]
+    (other,) = [name for name in MEMBERS[site] if name != first]
+    assert said == f"{other}|sync"
+    agree = [one.name for one in ESTATE.with_role(site, QUORUM)]
+    assert hosts.say(AGREES, agree) == dict.fromkeys(agree, "")
+    held = json.loads(hosts.say("ip -json address", [first])[first])
+    assert address(site) in {one["local"] for port in held for one in port["addr_info"]}
+
+
+def test_an_application_comes_in_by_tls_and_its_own_password_alone(twin: Twin, hosts: Hosts) -> None:
+    def refused(**given: str) -> str:
+        with pytest.raises(psycopg.OperationalError) as found:
+            inside.call(where(twin, "qhdc"), lambda: connect(twin, "qhdc", **({"password": password} | given)).close())
+        return str(found.value)
+
+    with database(hosts, "qhdc") as password:
+        assert inside.call(
+            where(twin, "qhdc"), lambda: connect(twin, "qhdc", password).execute("select 1").fetchone()
+        ) == (1,)
+        assert "no pg_hba.conf entry" in refused(sslmode="disable")
+        assert "password authentication failed" in refused(password=secrets.token_urlsafe(24))
+        assert "rejects connection" in refused(user="postgres", dbname="postgres")
+        kept = told(hosts, MEMBERS["qhdc"], "select rolpassword from pg_authid where rolname = 'probe'")
+        assert all(said.startswith("SCRAM-SHA-256$") for said in kept.values())
+
+
+def test_a_leader_that_dies_under_writes_loses_none_that_it_acknowledged(twin: Twin, hosts: Hosts) -> None:
+    acknowledged: list[tuple[float, int]] = []
+    over = threading.Event()
+
+    def write(password: str) -> None:
+        numbers, began = itertools.count(), time.monotonic()
+        while not over.is_set():
+            try:
+                with connect(twin, "qhdc", password) as connection:
+                    for number in numbers:
+                        if over.wait(max(0, began + number / RATE - time.monotonic())):
+                            return
+                        connection.execute("insert into written values (%s)", (number,))
+                        acknowledged.append((time.monotonic(), number))
+            except psycopg.Error:
+                began = time.monotonic() - next(numbers) / RATE
+
+    def after(count: int) -> None:
+        wanted = len(acknowledged) + count
+        await_(lambda: len(acknowledged) >= wanted, 60)
+
+    pace = Pace()
+    with database(hosts, "qhdc") as password:
+        inside.call(
+            where(twin, "qhdc"), lambda: connect(twin, "qhdc", password).execute("create table written (number int)")
+        )
+        writer = threading.Thread(target=lambda: inside.call(where(twin, "qhdc"), lambda: write(password)))
+        writer.start()
+        try:
+            after(5 * RATE)
+            gone = leader(hosts, "qhdc")
+            before = len(acknowledged)
+            outage.power_off(twin, gone)
+            after(2 * RATE)
+        finally:
+            over.set()
+            writer.join()
+        outage.power_on(twin, gone)
+        await_(lambda: whole(hosts), 120)
+        there = told(hosts, MEMBERS["qhdc"], "select number from written", "probe")
+    moments = [moment for moment, _ in acknowledged]
+    rate = before / (moments[before - 1] - moments[0])
+    pause = max(later - one for one, later in itertools.pairwise(moments))
+    MEASURED.append(f"{gone} off under {rate:.0f} writes a second: pause {pause:.1f} s")
+    for member, said in there.items():
+        lost = {number for _, number in acknowledged} - set(map(int, said.split()))
+        assert not lost, member
+    assert pause <= pace.limit(WRITES_AGAIN)
+
+
+def test_a_member_that_lost_its_disk_has_the_data_again(hosts: Hosts) -> None:
+    """Its data, and what it had agreed to: others put it in anew."""
+    first = leader(hosts, "qhdc")
+    (other,) = [name for name in MEMBERS["qhdc"] if name != first]
+    services = "qhs-database.service qhs-etcd.service"
+    hosts.say(f"systemctl stop {services} && rm -rf /var/lib/qhs-database/main /var/lib/qhs-etcd/member", [other])
+    hosts.say(f"systemctl start --no-block {services}", [other])
+    await_(lambda: whole(hosts) and hosts.say(f"{AGREES} || true", [other])[other] == "", 90)
