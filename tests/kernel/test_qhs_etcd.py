@@ -180,6 +180,24 @@ def test_a_member_that_lost_its_data_is_taken_out_and_put_in_anew(cluster: dict[
     assert known(one) == {f"https://{address}:2382" for address in MEMBERS.values()}
 
 
+def test_where_most_have_no_data_all_begin_anew_and_what_the_last_one_had_is_set_aside(
+    cluster: dict[str, Member],
+) -> None:
+    *others, one = cluster.values()
+    before = known(one)
+    for each in cluster.values():
+        each.stop()
+    for other in others:
+        shutil.rmtree(other.root / DATA / "member")
+    for each in cluster.values():
+        assert each.says("begin") == (0, "")
+    for each in cluster.values():
+        each.start()
+    await_(lambda: all(each.serves() for each in cluster.values()), 30)
+    assert known(one) == before
+    assert [(each.root / DATA / "member.aside/wal").exists() for each in cluster.values()] == [False, False, True]
+
+
 def test_one_that_has_its_data_goes_on_with_it(cluster: dict[str, Member]) -> None:
     one = cluster["qhdc-db1"]
     before = asked(one, one.root / "etc/qhs/tls", "v3/cluster/member/list")["members"]

@@ -183,6 +183,23 @@ def test_a_leader_that_dies_under_writes_loses_none_that_it_acknowledged(twin: T
     assert pause <= pace.limit(WRITES_AGAIN)
 
 
+def test_a_member_without_data_begins_nothing_where_what_they_agreed_on_is_lost(hosts: Hosts) -> None:
+    """Patroni of the one that has the data has it be known again."""
+    first = leader(hosts, "qhdc")
+    (other,) = [name for name in MEMBERS["qhdc"] if name != first]
+    hosts.say("systemctl stop qhs-database", [other])
+    hosts.say("systemctl stop qhs-database", [first])
+    agree = [one.name for one in ESTATE.with_role("qhdc", QUORUM)]
+    hosts.say("systemctl stop qhs-etcd; /usr/local/lib/qhs-etcd/qhs_etcd.py begin", agree)
+    hosts.say("systemctl start qhs-etcd", agree)
+    hosts.say("rm -rf /var/lib/qhs-database/main; systemctl start qhs-database", [other])
+    await_(lambda: "waiting for leader" in hosts.say("journalctl -qu qhs-database --since=-5s", [other])[other])
+    assert hosts.say("ls -A /var/lib/qhs-database", [other])[other] == ""
+    hosts.say("systemctl start qhs-database", [first])
+    await_(lambda: whole(hosts), 90)
+    assert leader(hosts, "qhdc") == first
+
+
 def test_a_member_that_lost_its_disk_has_the_data_again(hosts: Hosts) -> None:
     """Its data, and what it had agreed to: others put it in anew."""
     first = leader(hosts, "qhdc")

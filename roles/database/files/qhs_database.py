@@ -2,6 +2,8 @@
 """What a member of the databases needs beside Patroni.
 
 check                    say why this member has not the data that it should, and exit with 2; or nothing
+begun                    exit with 0 where this member has data, else 2
+begin                    have the next start of one without data begin the site's databases
 report                   write down for metrics how this member stands
 on_... ROLE CLUSTER      Patroni has another role for it: whoever takes writes has the address of the service
 """
@@ -15,6 +17,8 @@ from typing import Any
 
 SETTINGS = Path("/etc/qhs/database/member.json")
 METRICS = Path("/var/lib/prometheus/node-exporter/qhs_database.prom")
+DATA = Path("/var/lib/qhs-database/main/PG_VERSION")
+BEGIN = Path("/run/qhs-database-begin")
 TLS = Path("/etc/qhs/tls")
 PATIENCE = 5  # seconds for an answer
 LEADERS = ("primary", "standby_leader")
@@ -86,6 +90,11 @@ def main() -> int:
         case ["check"]:
             print(found := check(), end="")
             return 2 if found else 0
+        case ["begun"]:
+            return 0 if DATA.exists() else 2
+        case ["begin"]:
+            BEGIN.touch()
+            return 0
         case ["report"]:
             report()
             return 0

@@ -5,7 +5,7 @@
               longer vouch for what it agreed to
     check     say why this member does not serve, and exit with 2; or nothing
     begun     exit with 0 where this member has data, else 2
-    begin     have the next start of a server without data begin a cluster
+    begin     have the next start of a server begin a cluster; data of one that has no majority any more is set aside
 
 What fails is a line on standard error, with exit code 1.
 """
@@ -13,6 +13,7 @@ What fails is a line on standard error, with exit code 1.
 import http.client
 import json
 import os
+import shutil
 import ssl
 import sys
 import time
@@ -21,6 +22,7 @@ from typing import Any
 
 SETTINGS = Path("/etc/qhs/etcd/member.json")
 DATA = Path("/var/lib/qhs-etcd/member")
+ASIDE = DATA.with_name("member.aside")
 BEGIN = Path("/run/qhs-etcd-begin")
 TLS = Path("/etc/qhs/tls")
 CLIENTS, PEERS = 2381, 2382  # ports
@@ -70,11 +72,14 @@ def ask(address: str, path: str, **fields: Any) -> dict[str, Any]:
 def join() -> None:
     """Raises AbsentError where there is no data, no member that answers, and nobody who said that a cluster begins."""
     joined = Path(os.environ["RUNTIME_DIRECTORY"]) / "joined.env"
+    if BEGIN.exists():
+        if DATA.exists():
+            shutil.rmtree(ASIDE, ignore_errors=True)
+            DATA.rename(ASIDE)
+        joined.write_text("ETCD_INITIAL_CLUSTER_STATE=new\n")
+        return
     if DATA.exists():
         joined.write_text("ETCD_INITIAL_CLUSTER_STATE=existing\n")
-        return
-    if BEGIN.exists():
-        joined.write_text("ETCD_INITIAL_CLUSTER_STATE=new\n")
         return
     end = time.monotonic() + SETTLES
     while said := let_in():
