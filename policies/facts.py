@@ -260,6 +260,13 @@ class ObjectStore(Resource):
     machine: Maybe[str]
 
 
+class Database(Resource):
+    """A database of a tenant."""
+
+    information: Maybe[str]
+    logged: Maybe[bool] = False
+
+
 TYPES: Final[Mapping[str, type[Resource]]] = {
     "qhs:network:Site": Site,
     "qhs:network:Segment": Segment,
@@ -281,6 +288,10 @@ TYPES: Final[Mapping[str, type[Resource]]] = {
     "qhs:secrets:Authority": Resource,
     "qhs:secrets:PkiAuthority": Resource,
     "qhs:secrets:PkiRole": Resource,
+    "qhs:data:Replica": Resource,
+    "qhs:data:Tenant": Resource,
+    "qhs:data:Role": Resource,
+    "qhs:data:Database": Database,
     "qhs:storage:Site": ObjectStore,
     "qhs:storage:Identity": Resource,
     "qhs:storage:Bucket": Resource,

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pulumi
 
-from stacks import network, signing
+from stacks import network, replica, signing
+from stacks.layers import stack_names
 from stacks.model import ModelError, load
 from stacks.model.checks import expiring
-from stacks.model.signing import signing_sites
+from stacks.model.data import active
 from stacks.name import StackName
 
 
@@ -18,19 +19,21 @@ def declare() -> None:
     """Declare the selected stack; raises ValueError or ModelError where it cannot be."""
     name = StackName.parse(pulumi.get_stack())
     estate = load(name.environment)
-    of_layer = {"network": estate.active_sites, "signing": signing_sites(estate)}
-    if name.layer not in of_layer:
-        raise ValueError(f"found the layer {name.layer}; wanted one that exists so far: {', '.join(of_layer)}")
-    if name.site not in of_layer[name.layer]:
-        sites = ", ".join(of_layer[name.layer])
-        raise ValueError(f"{name.environment} has no {name.layer} at {name.site}; wanted a site that has: {sites}")
+    there = stack_names(estate)
+    if name not in there:
+        raise ValueError(
+            f"found the stack {name}; wanted one that {name.environment} has: {', '.join(map(str, there))}"
+        )
     for text in expiring(estate, datetime.now(UTC)):
         pulumi.log.warn(text)
-    if name.layer == "network":
-        network.declare(estate, name.site)
-    else:
-        folder = pulumi.Config().get("certificates")
-        signing.declare(estate, name.site, Path(folder) if folder else None)
+    match name.layer, name.site or active(estate):
+        case "network", str(site):
+            network.declare(estate, site)
+        case "signing", str(site):
+            folder = pulumi.Config().get("certificates")
+            signing.declare(estate, site, Path(folder) if folder else None)
+        case "replica", str(site):
+            replica.declare(estate, site)
 
 
 try:

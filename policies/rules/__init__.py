@@ -14,6 +14,7 @@ from policies.rules.ends import ByBastion, ByProxy, DatabasesApart, StateBodies,
 from policies.rules.flows import NoAny
 from policies.rules.hardened import Audit, Confined, Drops, Kernel, NothingOld, Updates
 from policies.rules.level import Level
+from policies.rules.personal import Traced
 from policies.rules.prefixes import NoOverlap
 from policies.rules.reach import NoWayIn
 from policies.rules.root import OwnNames
@@ -58,6 +59,7 @@ REGISTRY: Final[tuple[type[Rule[Any]], ...]] = (
     StrongHashes,
     StampsAlone,
     KeyElsewhere,
+    Traced,
 )
 """Rules for plans."""
 

@@ -130,6 +130,7 @@ def beside(environ: Mapping[str, str]) -> dict[str, list[str]]:
     files = {
         "all": [own / "root.crt", own / "users.pub", own / "revoked", packages / "key.asc"],
         "role_secrets": [own / "provisioners.crt"],
+        "role_database": [own / "provisioners.crt"],
         "role_hsm": [
             own / "root.crt",
             *(file(own) for one in SIGNERS_BELIEVE for file in (one.certificate, one.revoked)),

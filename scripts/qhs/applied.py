@@ -12,11 +12,13 @@ from qhs import whole
 from qhs.errors import UserError
 from qhs.folders import CLONE
 from qhs.inventory import groups, inventory
+from stacks.layers import stack_names
 from stacks.model import Estate
+from stacks.model.data import active, databases, members
 from stacks.model.objects import object_stores
 from stacks.model.rules import rulesets
 from stacks.model.signing import signing_sites, stores, tokens
-from stacks.name import StackName
+from stacks.name import SITELESS, StackName
 
 ROLES = ("roles", "scripts/playbooks", "scripts/qhs/alerts.py", "ansible.cfg", "requirements.lock")
 STACKS = ("stacks", "policies", "Pulumi.yaml")
@@ -62,16 +64,12 @@ class Applied:
         )
 
 
-def stack_names(estate: Estate) -> list[StackName]:
-    """Every stack that an estate has, those of the network first."""
-    layers = {"network": estate.active_sites, "signing": signing_sites(estate)}
-    return [StackName(estate.inventory.environment, site, layer) for layer, sites in layers.items() for site in sites]
-
-
 def given(estate: Estate, stack: StackName) -> str:
     """All of the estate that a stack declares."""
     if stack.layer == "network" and stack.site:
         return repr(rulesets(estate, stack.site))
+    if stack.layer == SITELESS:
+        return repr([active(estate), members(estate), *databases(estate)])
     return repr(
         [estate.inventory.signing, stores(estate), object_stores(estate), *signing_sites(estate), *tokens(estate)]
     )

@@ -6,9 +6,9 @@ from typing import Any
 
 from stacks.model import Estate
 from stacks.model.certificates import service_name
+from stacks.model.data import SERVICE
 from stacks.model.estate import DATABASE, QUORUM, Machine
 
-SERVICE = "postgres"
 CLIENTS = 2381
 """The port on which the cluster is asked."""
 

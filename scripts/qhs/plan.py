@@ -14,10 +14,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from qhs.applied import stack_names
 from qhs.engine import Engine, EngineError, ensure_stack, heard, prepare, run_pulumi
 from qhs.errors import UserError
 from qhs.progress import Progress
+from stacks.layers import stack_names
 from stacks.model import load
 
 # A namespace with nothing but a loopback: whatever tried to reach an endpoint would fail, and be seen.

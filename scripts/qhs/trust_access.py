@@ -11,7 +11,7 @@ from qhs.pki import root
 from qhs.pki.credentials import PROVISIONER, PROVISIONERS
 from qhs.twin.names import Twin
 from stacks.approvals import Approvers
-from stacks.model import Estate
+from stacks.model import Estate, data
 from stacks.model.objects import object_stores
 from stacks.model.signing import stores
 
@@ -28,6 +28,7 @@ def write(twin: Twin, estate: Estate) -> Path:
         "root": str(root.certificate(own)),
         "provisioner": str(PROVISIONERS.current(own, PROVISIONER)),
         "stores": stores(estate),
+        "databases": {site: asdict(one) for site, one in data.members(estate).items()},
         "objects": {site: asdict(one) for site, one in object_stores(estate).items()},
     }
     access["approvals"] = approvers(twin, estate).model_dump(mode="json")

@@ -33,7 +33,7 @@ from qhs.twin import inside, lifecycle
 from qhs.twin.names import Twin
 from stacks.model import Estate, load
 from stacks.model.rules import Ruleset, rulesets
-from stacks.name import StackName
+from stacks.name import SITELESS, StackName
 
 
 class Way(Enum):
@@ -125,6 +125,7 @@ def up(environment: str, progress: Progress, *, changed: bool = False) -> Report
         _apply(report, estate, twin, progress, of_layer(ways, "network"))
         _trust(report, estate, twin, progress, {one: wanted.machines[one] for one in played})
         _sign(report, estate, twin, progress, of_layer(ways, "signing"))
+        _replicate(report, twin, progress, of_layer(ways, SITELESS))
         _keep(report, estate, twin, progress)
         wanted.write(twin.applied)
         _probe(report, estate, twin, progress)
@@ -236,6 +237,12 @@ def _sign(report: Report, estate: Estate, twin: Twin, progress: Progress, ways: 
             _side_by_side(report, engine, twin, progress, dict.fromkeys(answered, Way.BELIEVE))
 
 
+def _replicate(report: Report, twin: Twin, progress: Progress, ways: Mapping[str, Way]) -> None:
+    """What exists once for the estate."""
+    with report.phase(SITELESS):
+        _side_by_side(report, homes.engine(twin, progress), twin, progress, ways)
+
+
 def _keep(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
     """Every state at its own site, and at the others copies of what changed."""
     with report.phase("state"):
@@ -286,7 +293,10 @@ def _settings(twin: Twin, stack: str) -> dict[str, Path]:
     ssh = {"sshConfig": ruleset_access.write(twin)}
     if StackName.parse(stack).layer == "network":
         return {**ssh, "namesAccess": names_access.file(twin)}
-    return {**ssh, "trustAccess": trust_access.file(twin), "certificates": trust_access.certificates(twin)}
+    trust = {**ssh, "trustAccess": trust_access.file(twin)}
+    if StackName.parse(stack).layer == SITELESS:
+        return trust
+    return {**trust, "certificates": trust_access.certificates(twin)}
 
 
 def counts(enforced: list[Ruleset]) -> tuple[int, int]:

@@ -219,12 +219,15 @@ class Capacity(Strict):
     burst: float = Field(1.0, ge=1, description="factor on cpu and memory inside a burst window")
 
 
+type Information = Literal["public", "private", "personal", "state-secret"]
+
+
 class Tenant(Declared):
     """An application of the Assembly."""
 
     accountable: Name = Field(description="the post accountable for its security (S-071)")
     level: Level
-    information: Literal["public", "private", "personal", "state-secret"]
+    information: Information
     grade: Literal["mat", "toi-mat", "tuyet-mat"] | None = None
     tier: Literal[1, 2, 3, 4]
     pillar: Pillar

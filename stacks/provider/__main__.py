@@ -4,6 +4,8 @@ import sys
 from importlib.metadata import version
 
 from stacks.provider.base import Handler, QhsProvider
+from stacks.provider.data.handlers import DatabaseHandler, RoleHandler
+from stacks.provider.data.resources import Database, Role
 from stacks.provider.record.handler import RecordHandler
 from stacks.provider.record.resource import Record
 from stacks.provider.ruleset.handler import RulesetHandler
@@ -31,6 +33,8 @@ KINDS: dict[str, type[Handler]] = {
     PkiRole.TYPE: PkiRoleHandler,
     Identity.TYPE: IdentityHandler,
     Bucket.TYPE: BucketHandler,
+    Role.TYPE: RoleHandler,
+    Database.TYPE: DatabaseHandler,
     Token.TYPE: TokenHandler,
     Key.TYPE: KeyHandler,
     Request.TYPE: RequestHandler,

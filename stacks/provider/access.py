@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from stacks.approvals import Approvers
 from stacks.provider.base import ProviderError
+from stacks.provider.data.spec import DatabaseAccess
 from stacks.provider.inputs import Input
 from stacks.provider.storage.spec import ObjectStoreAccess
 
@@ -25,6 +26,8 @@ class TrustAccess(Input):
     """By site its nodes: the machine, as `qhs:sshConfig` names it, and the address that its store answers on."""
     objects: dict[str, ObjectStoreAccess]
     """By site its object store."""
+    databases: dict[str, DatabaseAccess]
+    """By site its databases."""
 
     @classmethod
     def read(cls, path: Path | None) -> TrustAccess:
@@ -34,5 +37,6 @@ class TrustAccess(Input):
         except (OSError, ValidationError) as error:
             raise ProviderError(
                 f"qhs:trustAccess: found {path or 'nothing'}: {error}; wanted a file that names root, provisioner, "
-                "approvals, stores and objects. Way out: `qhs up`, or `pulumi config set qhs:trustAccess FILE`"
+                "approvals, stores, objects and databases. "
+                "Way out: `qhs up`, or `pulumi config set qhs:trustAccess FILE`"
             ) from None

@@ -38,10 +38,19 @@ def always_open(doors: Mapping[str, Door]) -> str:
     return _started(doors).url
 
 
+def always_led(door: Door) -> int:
+    """A port of this machine's loopback that leads where one door does, for what speaks to no proxy."""
+    return int(_listening(lambda asking: _carry(asking, door)).server_address[1])
+
+
 def _started(doors: Mapping[str, Door]) -> _Server:
+    return _listening(lambda asking: _serve(asking, doors))
+
+
+def _listening(serve: Callable[[socket.socket], None]) -> _Server:
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
-            _serve(self.request, doors)
+            serve(self.request)
 
     server = _Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
@@ -68,9 +77,14 @@ def _serve(asking: socket.socket, doors: Mapping[str, Door]) -> None:
     if verb != "CONNECT" or name not in doors:
         asking.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
         return
-    carried = doors[name]()
+    _carry(asking, doors[name], b"HTTP/1.1 200 Connected\r\n\r\n")
+
+
+def _carry(asking: socket.socket, door: Door, first: bytes = b"") -> None:
+    """Through a door until one end is gone; `first` is said as soon as it is open."""
+    carried = door()
     try:
-        asking.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+        asking.sendall(first)
         asking.settimeout(None)
         _join(asking, carried.stream)
     except OSError:

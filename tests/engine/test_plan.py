@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from qhs.applied import stack_names
 from qhs.plan import ALONE
+from stacks.layers import stack_names
 from stacks.model import load
 from stacks.model.rules import rulesets
 from tests.pace import Pace, of_others

@@ -13,15 +13,16 @@ from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockMonitor
 
 from policies.facts import Raw
-from stacks import network, signing
+from stacks import network, replica, signing
 from stacks.model import load
-from stacks.name import StackName
+from stacks.name import SITELESS, StackName
 from stacks.provider.__main__ import KINDS
 from stacks.provider.base import Settings
+from stacks.provider.data.resources import Database
 from stacks.provider.secret.resources import TransitKey
 from stacks.provider.signing.resources import Key
 
-SHOWN = (Key.TYPE, TransitKey.TYPE)
+SHOWN = (Database.TYPE, Key.TYPE, TransitKey.TYPE)
 """Kinds of which rules judge outputs."""
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 
@@ -62,6 +63,7 @@ def recorded(environment: str, site: str, certificates: Path) -> list[Raw]:
     return [
         *_recorded(network_of, lambda: network.declare(estate, site)),
         *_recorded(signing_of, lambda: signing.declare(estate, site, certificates)),
+        *_recorded(StackName(environment, None, SITELESS), lambda: replica.declare(estate, site)),
     ]
 
 

@@ -56,6 +56,7 @@ NEEDED = {
     "qhs:secrets:Site": ["site", "nodes"],
     "qhs:secrets:TransitKey": ["site"],
     "qhs:storage:Site": ["site", "machine"],
+    "qhs:data:Database": ["information"],
 }
 
 

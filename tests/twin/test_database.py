@@ -5,36 +5,27 @@ from __future__ import annotations
 import itertools
 import json
 import secrets
-import shlex
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg
 import pytest
 
-from qhs import pki
-from qhs.database import SERVICE
-from qhs.twin import boot, inside, outage
+from qhs.twin import inside, outage
 from qhs.twin.names import Twin
-from stacks.model import load
-from stacks.model.certificates import service_name
-from stacks.model.estate import DATABASE, QUORUM
+from stacks.model.estate import QUORUM
 from tests.pace import Pace
 from tests.twin.conftest import MEASURED, WatchedUp
+from tests.twin.databases import ESTATE, MEMBERS, SITES, address, connect, leader, told, where
 from tests.twin.hosts import Hosts
 from tests.twin.waiting import await_
 
 pytestmark = pytest.mark.live
 
-ESTATE = load("twin")
-SITES = ("qhdc", "ndc")
-MEMBERS = {site: [one.name for one in ESTATE.with_role(site, DATABASE)] for site in SITES}
 CHECK = "/usr/local/lib/qhs-database/qhs_database.py check"
 AGREES = "/usr/local/lib/qhs-etcd/qhs_etcd.py check"
-SQL = "sudo -u postgres psql -h /run/qhs-database -AtX -v ON_ERROR_STOP=1"
 RATE = 200
 """Writes a second."""
 WRITES_AGAIN = 30
@@ -54,37 +45,6 @@ def whole(hosts: Hosts) -> bool:
     return set(hosts.say(f"{CHECK} || true", members).values()) == {""}
 
 
-def told(hosts: Hosts, members: list[str], statement: str, database: str = "postgres") -> dict[str, str]:
-    """What each member answers to a statement; nothing where it does not take it."""
-    asked = f"{SQL} -d {database} -c {shlex.quote(statement)} || true"
-    return {name: said.strip() for name, said in hosts.say(asked, members).items()}
-
-
-def leader(hosts: Hosts, site: str) -> str:
-    (found,) = [name for name, said in told(hosts, MEMBERS[site], "select pg_is_in_recovery()").items() if said == "f"]
-    return found
-
-
-def address(site: str) -> str:
-    return next(one.targets[0].texts()[0] for one in ESTATE.served(site) if one.service == SERVICE)
-
-
-def connect(twin: Twin, site: str, password: str, **other: str) -> psycopg.Connection[tuple[int]]:
-    """As an application; for whoever is in the right namespace already."""
-    given = {
-        "host": service_name(ESTATE, SERVICE, site),
-        "hostaddr": address(site),
-        "user": "probe",
-        "password": password,
-        "dbname": "probe",
-        "sslmode": "verify-full",
-        "sslrootcert": str(pki.folder(twin) / "root.crt"),
-        "connect_timeout": "2",
-        "tcp_user_timeout": "2000",
-    }
-    return psycopg.connect(**given | other, autocommit=True)
-
-
 @contextmanager
 def database(hosts: Hosts, site: str) -> Iterator[str]:
     """One of its own, with a password for it."""
@@ -98,10 +58,6 @@ def database(hosts: Hosts, site: str) -> Iterator[str]:
         first = [leader(hosts, site)]
         told(hosts, first, "drop database probe with (force)")
         told(hosts, first, "drop role probe")
-
-
-def where(twin: Twin, site: str) -> Path:
-    return Path(f"/proc/{boot.group(twin, f'{site}-app1').init()}/ns/net")
 
 
 @pytest.mark.parametrize("site", SITES)

@@ -16,6 +16,7 @@ from qhs import names_access, pki, ruleset_access
 from qhs.pki.credentials import PROVISIONER, PROVISIONERS
 from qhs.twin import endpoint
 from qhs.twin.names import Twin
+from stacks.model.data import PASSWORDS, databases
 from stacks.model.objects import IDENTITIES, STATE_USER, object_stores
 from stacks.provider.storage.stores import PROVISIONER as PROVISIONER_OF_BUCKETS
 from tests.twin.conftest import WatchedUp
@@ -37,7 +38,8 @@ def secrets(twin: Twin) -> dict[Path, bytes]:
 
 
 def in_stores(twin: Twin) -> dict[Path, bytes]:
-    """PINs of tokens and keys to the object stores, which lie in no file at all: by where they stand in a store."""
+    """PINs of tokens, keys to the object stores and passwords of databases, which lie in no file at all: by where they
+    stand in a store."""
     found = {Path(at) / name: text.encode() for at, own in pins(twin).items() for name, text in own.items()}
     for site in object_stores(ESTATE):
         for name in (PROVISIONER_OF_BUCKETS, STATE_USER):
@@ -45,6 +47,11 @@ def in_stores(twin: Twin) -> dict[Path, bytes]:
             kept = of_store(twin, site, lambda there, at=at: there.secret(at))
             assert kept
             found[Path(site) / at] = str(kept["key"]).encode()
+    for one in databases(ESTATE):
+        at = f"{PASSWORDS}/{one.name}"
+        kept = of_store(twin, one.sites[0], lambda there, at=at: there.secret(at))
+        assert kept
+        found[Path(one.sites[0]) / at] = str(kept["password"]).encode()
     return found
 
 

@@ -14,11 +14,11 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from qhs.applied import stack_names
 from qhs.engine import locks, prepare, run_pulumi
 from qhs.state import homes, moves
 from qhs.twin import inside
 from qhs.twin.names import Twin
+from stacks.layers import stack_names
 from stacks.model import load
 from stacks.model.objects import COPIES, IDENTITIES, STATE_USER, STATES, object_stores
 from stacks.provider.access import TrustAccess

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from stacks.provider.carried import Carried
-from stacks.provider.doors import opened
+from stacks.provider.doors import always_led, opened
 
 
 def echoing() -> Carried:
@@ -44,6 +44,14 @@ def ask() -> Iterator[Callable[[str], bytes]]:
                 return said
 
         yield asked
+
+
+def test_what_speaks_to_no_proxy_is_led_there_by_a_port() -> None:
+    port = always_led(echoing)
+    for _ in range(2):
+        with socket.create_connection(("127.0.0.1", port), 5) as stream:
+            stream.sendall(b"hello")
+            assert stream.recv(1024) == b"HELLO"
 
 
 def test_whoever_asks_for_a_name_that_it_knows_is_led_there(ask: Callable[[str], bytes]) -> None:

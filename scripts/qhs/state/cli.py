@@ -9,7 +9,6 @@ import typer
 from pydantic import BaseModel, Field
 from rich.table import Table
 
-from qhs.applied import stack_names
 from qhs.console import complain, progress, show
 from qhs.engine import Engine
 from qhs.environments import Environment
@@ -17,6 +16,7 @@ from qhs.errors import UserError
 from qhs.state import homes, moves
 from qhs.twin.names import Twin
 from qhs.up import alone
+from stacks.layers import stack_names
 from stacks.model import Estate, load
 from stacks.model.objects import COPIES, object_stores, others
 

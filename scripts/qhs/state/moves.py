@@ -10,12 +10,12 @@ from pathlib import Path
 import yaml
 
 from qhs import whole
-from qhs.applied import stack_names
 from qhs.engine import Engine, EngineError, forget, make_stack, run_pulumi
 from qhs.errors import UserError
 from qhs.progress import Progress
 from qhs.state import homes
 from qhs.twin.names import Twin
+from stacks.layers import stack_names
 from stacks.model import Estate
 from stacks.model.objects import COPIES, STATE_KEY, others
 

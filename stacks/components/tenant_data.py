@@ -1,0 +1,42 @@
+"""What a tenant has in the estate's databases: a database, and the role that alone comes in."""
+
+from __future__ import annotations
+
+import pulumi
+
+from stacks.components.declared import Declarations, Declared
+from stacks.model.data import TenantDatabase
+from stacks.provider.data.resources import Database, Role
+
+CONNECTIONS = 20
+"""How many a tenant may have at a time at each site; a design choice."""
+
+
+class TenantData(Declared):
+    """A database at the site that takes writes, and its password at every site that the tenant runs at (C-PD-01)."""
+
+    def __init__(self, one: TenantDatabase, site: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        declared: Declarations = {"owner": one.owner, "level": one.level, "serves": list(one.serves)}
+        props = {"site": site, "tenant": one.tenant}
+        super().__init__("qhs:data:Tenant", f"{one.name}-data", **declared, props=props, opts=opts)
+        stores = sorted({site, *one.sites})
+        connections = CONNECTIONS * len(one.sites)
+        role = Role(
+            f"{one.name}-role",
+            pulumi.ResourceOptions(parent=self),
+            site=site,
+            name=one.name,
+            connections=connections,
+            stores=stores,
+            **declared,
+        )
+        # Taken away before its role is: what refuses to go keeps all that belongs to it.
+        Database(
+            f"{one.name}-database",
+            pulumi.ResourceOptions(parent=self, depends_on=[role]),
+            site=site,
+            name=one.name,
+            role=one.name,
+            information=one.information,
+            **declared,
+        )

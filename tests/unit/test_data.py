@@ -1,0 +1,62 @@
+"""What stands in databases, as stacks declare it: names, passwords, what is not known before it is asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from stacks.model import load
+from stacks.model.data import RESERVED, active, databases, members
+from stacks.provider.base import ProviderError, Settings
+from stacks.provider.data import scram
+from stacks.provider.data.handlers import DatabaseHandler, RoleHandler
+
+DECLARED = {"site": "qhdc", "owner": "vpqh-cntt", "level": 4, "serves": ["S-006"]}
+DATABASE = DECLARED | {"name": "qlvb", "role": "qlvb", "information": "personal"}
+ROLE = DECLARED | {"name": "qlvb", "connections": 20, "stores": ["ndc", "qhdc"]}
+# The example of RFC 7677, 3, in the form of PostgreSQL.
+PENCIL = (
+    "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$"
+    "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
+)
+
+
+@pytest.mark.parametrize(
+    ("verifier", "password", "fits"),
+    [(PENCIL, "pencil", True), (PENCIL, "pencils", False), ("md5abc", "pencil", False), ("", "", False)],
+)
+def test_a_password_fits_its_own_verifier_alone(verifier: str, password: str, fits: bool) -> None:
+    assert scram.fits(verifier, password) == fits
+
+
+@pytest.mark.parametrize("name", [*sorted(RESERVED), "pg-monitor", "Qlvb", "qlvb; drop", ""])
+def test_names_that_the_servers_use_themselves_or_that_are_none_are_refused(name: str) -> None:
+    assert RoleHandler(Settings()).check(ROLE | {"name": name}).failures
+    assert DatabaseHandler(Settings()).check(DATABASE | {"name": name}).failures
+
+
+def test_what_is_declared_is_in_one_form() -> None:
+    assert RoleHandler(Settings()).check(ROLE | {"stores": ["qhdc", "ndc", "qhdc"]}).inputs == ROLE
+    assert DatabaseHandler(Settings()).check(DATABASE).inputs == DATABASE
+
+
+@pytest.mark.parametrize(("information", "logged"), [("personal", True), ("state-secret", True), ("private", False)])
+def test_personal_data_and_state_secrets_are_logged(information: str, logged: bool) -> None:
+    assert DatabaseHandler(Settings()).outputs("urn", DATABASE | {"information": information}) == {
+        "writer": "urn",
+        "admits": ["qlvb"],
+        "logged": logged,
+    }
+
+
+@pytest.mark.parametrize("environment", ["twin", "prod"])
+def test_every_database_of_a_tenant_is_at_the_site_that_takes_writes(environment: str) -> None:
+    estate = load(environment)
+    declared = [one for tenant in estate.catalogue.tenants.values() for one in tenant.databases]
+    assert sorted(one.name for one in databases(estate)) == sorted(declared)
+    assert active(estate) == "qhdc"
+    assert members(estate)["qhdc"].name == f"postgres.qhdc.{estate.inventory.domain}"
+
+
+def test_without_a_file_that_says_where_databases_are_it_is_said() -> None:
+    with pytest.raises(ProviderError, match="qhs:trustAccess: found nothing"):
+        RoleHandler(Settings()).write("urn", ROLE)
