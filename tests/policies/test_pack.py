@@ -198,7 +198,7 @@ def test_a_rule_that_raises_fails_the_run_and_is_named(clean: Plan, baseline: Ba
     assert (name, level) == ("rules", EnforcementLevel.MANDATORY)
     at = urn("cu-tri-database", "qhs:data:Database")
     assert message == (
-        f"C-LVL-01 {at}: rule broken raised KeyError: 'qhdc-fw-enforcement'; fix the rule, nothing was judged"
+        f"C-LVL-01 {at}: rule broken raised KeyError: 'cu-tri-database'; fix the rule, nothing was judged"
     )
 
 
