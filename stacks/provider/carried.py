@@ -7,8 +7,11 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-# At the level INFO ssh says why the far end could not be reached.
-OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "ControlPath=none", "-o", "LogLevel=INFO")
+# At the level INFO ssh says why the far end could not be reached; one that falls silent is given up after 15 seconds.
+OPTIONS = (
+    *("-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "ControlPath=none", "-o", "LogLevel=INFO"),
+    *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"),
+)
 
 
 class Carried:

@@ -37,6 +37,8 @@ class Server:
                 return self._asked(statement, values)
             except psycopg.OperationalError:
                 self._connection = None  # the member that led is gone: another one may
+            except psycopg.Error as error:
+                raise self._fault(error) from None
             return self._told(lambda: self._asked(statement, values))
 
     def has_tables(self, database: str) -> bool:
@@ -76,8 +78,11 @@ class Server:
         try:
             return ask()
         except psycopg.Error as error:
-            said = " ".join(str(error.diag.message_primary or error).split())
-            raise DataError(
-                f"the databases of {self._site}: found {said}; wanted an answer. Way out: `qhs up`, which sets them "
-                "up, or see `journalctl -u qhs-database` at their machines"
-            ) from None
+            raise self._fault(error) from None
+
+    def _fault(self, error: psycopg.Error) -> DataError:
+        said = " ".join(str(error.diag.message_primary or error).split())
+        return DataError(
+            f"the databases of {self._site}: found {said}; wanted an answer. Way out: `qhs up`, which sets them "
+            "up, or see `journalctl -u qhs-database` at their machines"
+        )
