@@ -7,11 +7,9 @@ while its neighbour works.
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 QUIET = 0.024
 """Seconds of `_work` on each of two shared cores at once: the least that was measured, often it was twice as much."""
@@ -35,17 +33,6 @@ def slowness() -> float:
         subprocess.Popen([sys.executable, "-I", __file__], stdout=subprocess.PIPE) for _ in range(os.cpu_count() or 1)
     ]
     return max(1.0, *(float(one.communicate()[0]) / QUIET for one in at_work))
-
-
-def of_others() -> float:
-    """Seconds since the boot in which all cores could have worked for something else than this process's children.
-
-    What grew of it meanwhile is the most that something waited for others: for what does not have the machine alone.
-    """
-    user, nice, system, _idle, _wait, irq, soft, steal, *_ = map(int, Path("/proc/stat").read_text().split()[1:11])
-    busy = (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (busy - children.ru_utime - children.ru_stime) / (os.cpu_count() or 1)
 
 
 def _work() -> float:

@@ -17,7 +17,7 @@ from qhs.plan import ALONE
 from stacks.layers import stack_names
 from stacks.model import load
 from stacks.model.rules import rulesets
-from tests.pace import Pace, of_others
+from tests.pace import Pace
 
 QHS = Path(sys.executable).with_name("qhs")
 
@@ -28,13 +28,12 @@ _ADDRESS = re.compile(r'(?:inet_addr\("|inet_pton\(AF_INET6, ")([^"]+)"')
 needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed: apt-get install strace")
 
 
-def test_a_full_plan_of_prod_is_accepted_within_20_seconds() -> None:
-    pace, others = Pace(), of_others()
+def test_a_full_plan_of_prod_is_accepted_within_a_minute() -> None:
+    pace = Pace()
     started = time.monotonic()
     done = subprocess.run([QHS, "plan", "prod", "--json"], capture_output=True, text=True, check=False)
-    # The engine's other tests, and a twin, may be at work beside it.
-    seconds = time.monotonic() - started - (of_others() - others)
-    limit = pace.limit(20)
+    seconds = time.monotonic() - started
+    limit = pace.limit(60)
     assert done.returncode == 0, done.stdout + done.stderr
     plans = {one["stack"]: one for one in json.loads(done.stdout)["plans"]}
     estate = load("prod")
