@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from qhs.layout import topology
 from qhs.twin import inside
 from qhs.twin.names import Twin
 from stacks.model import Estate, load
-from stacks.model.estate import FIREWALL, Machine
+from stacks.model.estate import FIREWALL, Machine, ServiceAt
 from tests.twin.test_estate import ssh
 
 pytestmark = pytest.mark.live
@@ -36,19 +36,22 @@ def live(twin: Twin, estate: Estate, first_up: dict[str, Any]) -> dict[str, list
 
 
 def test_live_addresses_are_those_of_the_estate(estate: Estate, live: dict[str, list[Held]]) -> None:
-    """On a host its own and its services'; on a firewall its own, beside the gateways of the pair."""
+    """On a host its own and its services'; beside those that are with one of several."""
     for machine in estate.machines.values():
-        shared = _gateways(machine) if FIREWALL in machine.roles else set()
-        assert sorted(held for held in live[machine.name] if held not in shared) == sorted(_own(machine)), machine.name
+        found = [held for held in live[machine.name] if held not in _shared(machine)]
+        assert sorted(found) == sorted(set(_own(machine)) - _shared(machine)), machine.name
 
 
-def test_a_pair_holds_each_of_its_gateways_once(estate: Estate, live: dict[str, list[Held]]) -> None:
-    for site in estate.active_sites:
-        members = [estate.machines[name] for name in estate.firewalls(site)]
-        gateways = {held for member in members for held in _gateways(member)}
-        assert gateways, site
-        counted = Counter(held for member in members for held in live[member.name] if held in gateways)
-        assert counted == Counter(gateways), site
+def test_what_several_share_is_with_one_of_them(estate: Estate, live: dict[str, list[Held]]) -> None:
+    """The gateways of a pair, and addresses of services that move."""
+    pairs = [[estate.machines[name] for name in estate.firewalls(site)] for site in estate.active_sites]
+    groups = {estate.sharers(machine) for machine in estate.machines.values() if machine.moving}
+    for members in (*pairs, *groups):
+        names = [member.name for member in members]
+        shared = {held for member in members for held in _shared(member)}
+        assert shared, names
+        counted = Counter(held for name in names for held in live[name] if held in shared)
+        assert counted == Counter(shared), names
 
 
 def test_live_addresses_of_clients_are_those_of_the_estate(
@@ -66,9 +69,18 @@ def test_live_addresses_of_clients_are_those_of_the_estate(
 def _own(machine: Machine) -> Iterator[Held]:
     for port in machine.interfaces:
         yield from ((port.name, cidr) for cidr in port.cidrs)
-        for service in machine.services:
+    yield from _of(machine, machine.services)
+
+
+def _of(machine: Machine, services: Iterable[ServiceAt]) -> Iterator[Held]:
+    for port in machine.interfaces:
+        for service in services:
             if service.place == port.place:
                 yield from ((port.name, str(net)) for target in service.targets for net in target.both)
+
+
+def _shared(machine: Machine) -> set[Held]:
+    return {*_of(machine, machine.moving), *(_gateways(machine) if FIREWALL in machine.roles else ())}
 
 
 def _gateways(member: Machine) -> set[Held]:
