@@ -77,24 +77,18 @@ class RoleHandler(DataHandler):
         spec = RoleSpec.model_validate(inputs)  # the engine's numbers are no integers
         name = sql.Identifier(spec.name)
         with self.server(spec.site) as there:
+            known = _role(there, spec.name)
+            self._refuse_more(inputs, known[2] if known else [])
             kept = store(self.settings, spec.site).secret(_path(inputs))
             password = kept["password"] if kept else secrets.token_urlsafe(32)
             gaps = self._keep(inputs, password)
-            verb = "alter" if _role(there, spec.name) else "create"
-            there.ask(
-                sql.SQL(verb + " role {} login nocreatedb nocreaterole connection limit {} password {}").format(
-                    name, sql.Literal(spec.connections), sql.Literal(there.verifier(spec.name, password))
-                )
-            )
+            verb = sql.SQL("alter" if known else "create")
+            change = sql.SQL("{} role {} login nocreatedb nocreaterole connection limit {}")
+            there.ask(change.format(verb, name, sql.Literal(spec.connections)))
+            there.admit(spec.name, password)
             for group in _groups(there, spec.name):
                 there.ask(sql.SQL("revoke {} from {}").format(sql.Identifier(group), name))
             there.ask(sql.SQL("comment on role {} is {}").format(name, sql.Literal(WRITER + urn)))
-            _, _, may = _role(there, spec.name) or ("", 0, [])
-        if may != ["log in"]:
-            raise ProviderError(
-                f"{self.key(inputs)}: found a role that may {', '.join(may)}; wanted one that may log in, and nothing "
-                "else. Way out: have that taken away by whoever administers the databases, and ask who gave it"
-            )
         return {"gaps": gaps}
 
     def read(self, key: str, inputs: Plain) -> tuple[Plain, Plain] | None:
@@ -116,6 +110,14 @@ class RoleHandler(DataHandler):
                 there.ask(sql.SQL("drop role {}").format(sql.Identifier(inputs["name"])))
                 for site in inputs["stores"]:
                     store(self.settings, site).forget(_path(inputs))
+
+    def _refuse_more(self, inputs: Plain, may: list[str]) -> None:
+        """What only who administers the databases can give, only that one can take away."""
+        if odd := [what for what in may if what in _BEYOND]:
+            raise ProviderError(
+                f"{self.key(inputs)}: found a role that may do {', '.join(odd)}; wanted one that may log in, and nothing"
+                " else. Way out: have that taken away by whoever administers the databases, and ask who gave it"
+            )
 
     def _keep(self, inputs: Plain, password: str) -> list[str]:
         """In the stores of all sites, in the own one first; what those said that do not take it."""
@@ -219,11 +221,12 @@ _ADMITS = sql.SQL(
     "select distinct case when a.grantee = 0 then {} else a.grantee::regrole::text end from pg_database d, "
     "aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a where d.datname = %s and a.grantee <> d.datdba"
 ).format(sql.Literal(EVERYBODY))
+_BEYOND = ("everything", "replication", "what row security forbids")
 _ROLE = sql.SQL(
-    "select coalesce(shobj_description(oid, 'pg_authid'), ''), rolconnlimit, rolcanlogin, rolsuper, rolcreaterole, "
-    "rolcreatedb, rolreplication, rolbypassrls from pg_roles where rolname = %s"
+    "select coalesce(shobj_description(oid, 'pg_authid'), ''), rolconnlimit, rolcanlogin, rolcreaterole, "
+    "rolcreatedb, rolsuper, rolreplication, rolbypassrls from pg_roles where rolname = %s"
 )
-_MAY = ("log in", "everything", "make roles", "make databases", "replicate", "pass over row security")
+_MAY = ("log in", "make roles", "make databases", *_BEYOND)
 
 
 def _logged(inputs: Plain) -> bool:
