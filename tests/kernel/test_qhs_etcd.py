@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from jinja2 import Environment, FileSystemLoader
 
-from qhs import image
 from qhs.twin import inside
 from tests.kernel.certified import certify, new_root
+from tests.kernel.over_image import over_image
 from tests.twin.waiting import await_
 
 ROLE = Path(__file__).parents[2] / "roles/etcd"
@@ -70,19 +70,6 @@ class Member:
 
     def _within(self, *words: str) -> list[str]:
         return ["nsenter", f"--net={self.network}", "/usr/sbin/chroot", str(self.root), *words]
-
-
-@contextmanager
-def over_image(folder: Path) -> Iterator[Path]:
-    """A root of its own until the block ends."""
-    for name in ("root", "upper", "work"):
-        (folder / name).mkdir(parents=True)
-    layers = f"lowerdir={image.ensure(print).path},upperdir={folder}/upper,workdir={folder}/work"
-    subprocess.run(["mount", "-t", "overlay", "none", "-o", layers, folder / "root"], check=True)
-    try:
-        yield folder / "root"
-    finally:
-        subprocess.run(["umount", "--lazy", folder / "root"], check=True)
 
 
 @pytest.fixture(scope="module")

@@ -112,15 +112,6 @@ def test_what_is_changed_by_hand_is_seen_and_put_right(qhs: Run, twin: Twin, hos
     assert password(twin, "bieu-quyet", "ndc") == password(twin, "bieu-quyet")
 
 
-def test_a_role_that_somebody_gave_everything_is_refused_by_name(qhs: Run, hosts: Hosts) -> None:
-    by_hand(hosts, 'alter role "qlvb" superuser')
-    done = qhs("shell", "--", "pulumi", "up", "--refresh", "--yes", "-s", STACK, "--non-interactive")
-    by_hand(hosts, 'alter role "qlvb" nosuperuser')
-    assert done.returncode != 0
-    assert "qhdc/qlvb: found a role that may do everything; wanted one that may log in, and nothing else" in done.stdout
-    pulumi(qhs, "up", "--refresh", "--yes")
-
-
 def test_a_database_that_holds_something_stays_with_all_that_belongs_to_it(qhs: Run, twin: Twin, hosts: Hosts) -> None:
     """Two who consent let it go: `qhs approve`, as for keys."""
     name = "hoc-vu-so"

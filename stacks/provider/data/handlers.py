@@ -115,8 +115,8 @@ class RoleHandler(DataHandler):
         """What only who administers the databases can give, only that one can take away."""
         if odd := [what for what in may if what in _BEYOND]:
             raise ProviderError(
-                f"{self.key(inputs)}: found a role that may do {', '.join(odd)}; wanted one that may log in, and nothing"
-                " else. Way out: have that taken away by whoever administers the databases, and ask who gave it"
+                f"{self.key(inputs)}: found a role that may do {', '.join(odd)}; wanted one that may log in, and no "
+                "more. Way out: have that taken away by whoever administers the databases, and ask who gave it"
             )
 
     def _keep(self, inputs: Plain, password: str) -> list[str]:
