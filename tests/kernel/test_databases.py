@@ -34,7 +34,7 @@ class Kept:
 
     def __init__(self) -> None:
         self.found: dict[str, dict[str, Any]] = {}
-        self.away = False
+        self.away = self.full = False
 
     def secret(self, path: str) -> dict[str, Any] | None:
         if self.away:
@@ -42,6 +42,8 @@ class Kept:
         return self.found.get(path)
 
     def keep(self, path: str, fields: dict[str, Any]) -> None:
+        if self.full:
+            raise StoreError("takes nothing")
         self.found[path] = fields
 
     def forget(self, path: str) -> None:
@@ -164,6 +166,13 @@ def test_a_store_that_is_away_is_a_gap_that_is_closed_later(stores: dict[str, Ke
     stores["qhdc"].away = True
     with pytest.raises(ProviderError, match="lets nobody in"):
         roles.write(URN, role())
+
+
+def test_nobody_is_let_in_by_what_the_own_store_did_not_take(stores: dict[str, Kept]) -> None:
+    stores["qhdc"].full = True
+    with pytest.raises(ProviderError, match="takes nothing"):
+        RoleHandler(Settings()).write(URN, role())
+    assert RoleHandler(Settings()).read("qhdc/qlvb", role()) is None
 
 
 @pytest.mark.parametrize("what", ["superuser", "replication", "bypassrls"])
