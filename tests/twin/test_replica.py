@@ -65,7 +65,7 @@ def test_every_application_comes_into_its_own_database_and_no_other(
         [first],
         "select r.rolname || ' ' || d.datname from pg_roles r, pg_database d where r.rolcanlogin and not r.rolsuper "
         "and r.rolname not in ('provisioner', 'replicator', 'rewinder') "
-        "and has_database_privilege(r.rolname, d.datname, 'CONNECT')",
+        "and d.datallowconn and has_database_privilege(r.rolname, d.datname, 'CONNECT')",
     )[first]
     assert sorted(may.split("\n")) == sorted(f"{name} {name}" for name in ALL)
     came = {
@@ -115,7 +115,7 @@ def test_what_is_changed_by_hand_is_seen_and_put_right(qhs: Run, twin: Twin, hos
 def test_a_database_that_holds_something_stays_with_all_that_belongs_to_it(qhs: Run, twin: Twin, hosts: Hosts) -> None:
     """Two who consent let it go: `qhs approve`, as for keys."""
     name = "hoc-vu-so"
-    destroy = ("destroy", "--yes", "--target", f"**::{name}-*", "--exclude-dependents")
+    destroy = ("destroy", "--yes", "--target", f"**::{name}-*")
     asked(twin, name, name, "create schema lessons create table kept (number int)")
     done = qhs("shell", "--", "pulumi", *destroy, "-s", STACK, "--non-interactive")
     assert done.returncode != 0
