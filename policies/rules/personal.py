@@ -11,7 +11,7 @@ from stacks.model.data import LOGGED
 
 
 class Traced(Rule[Database]):
-    """Where a database holds personal data or state secrets, the servers log every statement."""
+    """Where a database holds personal data, the servers log every statement."""
 
     control = "C-PD-01"
     name = "traced"
@@ -22,5 +22,5 @@ class Traced(Rule[Database]):
 
     def judge(self, resource: Resource, subject: Database) -> Iterator[Fault]:
         information = known(subject.information, "information")
-        if information in LOGGED and not known(subject.logged, "logged"):
+        if information == LOGGED and not known(subject.logged, "logged"):
             yield Fault(f"{information} data, of which nothing is logged", "a log of every statement", "`pulumi up`")

@@ -250,6 +250,12 @@ class Tenant(Declared):
         return self
 
     @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.information == "state-secret" and (self.databases or self.buckets):
+            raise ValueError("no databases and buckets with information: state-secret: all have a network (C-SEC-01)")
+        return self
+
+    @model_validator(mode="after")
     def _bursts_sometime(self) -> Self:
         if (self.capacity.burst > 1) != bool(self.burst_windows):
             raise ValueError("burst_windows with a burst over 1, and none otherwise")

@@ -14,8 +14,8 @@ PROVISIONER = "provisioner"
 """Who makes roles and databases."""
 RESERVED = frozenset({"postgres", "template0", "template1", "replicator", "rewinder", PROVISIONER})
 """What the servers call their own databases and roles."""
-LOGGED: tuple[Information, ...] = ("personal", "state-secret")
-"""Classes of information of which servers log every statement (C-PD-01)."""
+LOGGED: Information = "personal"
+"""The class of information of which servers log every statement (C-PD-01)."""
 PASSWORDS = "databases"
 """Below which path secret stores have the passwords of roles."""
 

@@ -23,7 +23,7 @@ STACK = "twin.replica"
 SITE = "qhdc"
 ALL = {one.name: one for one in databases(ESTATE)}
 THREE = ("bau-cu", "qlvb", "hoc-vu-so")
-PERSONAL = next(name for name, one in ALL.items() if one.information in LOGGED)
+PERSONAL = next(name for name, one in ALL.items() if one.information == LOGGED)
 
 
 def pulumi(qhs: Run, *words: str) -> str:

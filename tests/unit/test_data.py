@@ -39,8 +39,8 @@ def test_what_is_declared_is_in_one_form() -> None:
     assert DatabaseHandler(Settings()).check(DATABASE).inputs == DATABASE
 
 
-@pytest.mark.parametrize(("information", "logged"), [("personal", True), ("state-secret", True), ("private", False)])
-def test_personal_data_and_state_secrets_are_logged(information: str, logged: bool) -> None:
+@pytest.mark.parametrize(("information", "logged"), [("personal", True), ("private", False), ("public", False)])
+def test_statements_on_personal_data_are_logged(information: str, logged: bool) -> None:
     assert DatabaseHandler(Settings()).outputs("urn", DATABASE | {"information": information}) == {
         "writer": "urn",
         "admits": ["qlvb"],

@@ -214,6 +214,10 @@ CASES = {
         "tenants.yaml", "tai-lieu-mat:", "  grade: tuyet-mat\n", "", "tai-lieu-mat:",
         "wanted a grade with information: state-secret, and none otherwise (C-LVL-02)",
     ),
+    "a state secret in a database with a network": Case(
+        "tenants.yaml", "tai-lieu-mat:", "  tier: 3\n", "  tier: 3\n  databases: [mat]\n", "tai-lieu-mat:",
+        "wanted no databases and buckets with information: state-secret: all have a network (C-SEC-01)",
+    ),
     "a burst without its window": Case(
         "tenants.yaml", "hscb:", "storage_gib: 300", "storage_gib: 300, burst: 2.0", "hscb:",
         "wanted burst_windows with a burst over 1, and none otherwise",

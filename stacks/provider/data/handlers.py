@@ -230,7 +230,7 @@ _MAY = ("log in", "make roles", "make databases", *_BEYOND)
 
 
 def _logged(inputs: Plain) -> bool:
-    return inputs["information"] in LOGGED
+    return bool(inputs["information"] == LOGGED)
 
 
 def _admits(there: Server, name: str) -> list[str]:
