@@ -6,7 +6,7 @@ from typing import Any
 
 from stacks.model import Estate
 from stacks.model.certificates import service_name
-from stacks.model.data import SERVICE
+from stacks.model.data import SERVICE, members
 from stacks.model.estate import DATABASE, QUORUM, Machine
 
 CLIENTS = 2381
@@ -16,7 +16,7 @@ CLIENTS = 2381
 def quorum(estate: Estate, machine: Machine) -> dict[str, Any]:
     """Of a member of the cluster."""
     return {
-        "etcd_members": _addresses(estate, machine.site, QUORUM),
+        "etcd_members": {one.name: one.addresses[0] for one in estate.with_role(machine.site, QUORUM)},
         "etcd_name": service_name(estate, QUORUM, machine.site),
     }
 
@@ -27,13 +27,9 @@ def member(estate: Estate, machine: Machine) -> dict[str, Any]:
     service = next(one for one in machine.moving if one.service == SERVICE)
     group = estate.inventory.sites[machine.site].groups[machine.group]
     return {
-        "database_members": _addresses(estate, machine.site, DATABASE),
+        "database_members": members(estate)[machine.site].members,
         "database_quorum": [f"{one.addresses[0]}:{CLIENTS}" for one in agree],
         "database_service": service.targets[0].texts(),
         "database_replicas": [one.name for one in estate.machines.values() if DATABASE in one.roles],
         "database_memory_mib": int(group.memory_gib * 1024),
     }
-
-
-def _addresses(estate: Estate, site: str, role: str) -> dict[str, str]:
-    return {one.name: one.addresses[0] for one in estate.with_role(site, role)}

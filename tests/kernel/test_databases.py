@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -80,10 +80,10 @@ def connect(socket: Path, database: str, user: str = PROVISIONER) -> psycopg.Con
     return psycopg.connect(host=str(socket), user=user, dbname=database, autocommit=True)
 
 
-def by_hand(socket: Path, *statements: str, database: str = "postgres") -> None:
-    with connect(socket, database, user="postgres") as connection:
+def by_hand(socket: Path, *statements: LiteralString) -> None:
+    with connect(socket, "postgres", user="postgres") as connection:
         for one in statements:
-            connection.execute(one)  # type: ignore[call-overload]  # written here
+            connection.execute(one)
 
 
 @pytest.fixture

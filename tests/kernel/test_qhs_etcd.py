@@ -37,7 +37,7 @@ class Member:
             (root / file).parent.mkdir(parents=True)
         shutil.copy(ROLE / "files/qhs_etcd.py", root / PROGRAM)
         (root / PROGRAM).chmod(0o755)
-        written = Environment(loader=FileSystemLoader(ROLE / "templates/etc/qhs/etcd"), autoescape=False)  # noqa: S701 - no HTML
+        written = Environment(loader=FileSystemLoader(ROLE / "templates/etc/qhs/etcd"), autoescape=True)
         for file in ("member.json", "member.env"):
             given = {"inventory_hostname": name, "etcd_members": MEMBERS, "etcd_name": CLUSTER}
             (root / "etc/qhs/etcd" / file).write_text(written.get_template(f"{file}.j2").render(given))
