@@ -39,7 +39,7 @@ unit: env $(if $(ROOT),host) ## unit, policy, role and meta tests; without root 
 	@$(NO_SKIP) .venv/bin/pytest -q -n 2 tests/unit tests/policies tests/roles tests/meta
 
 live: env $(if $(ROOT),host-tests) ## the engine's tests; as root on Linux the live suite, on a twin of its own, and those while it waits
-	$(if $(ROOT),@$(NO_SKIP) .venv/bin/pytest -q tests/twin --beside "tests/engine tests/kernel",@.venv/bin/pytest -q -n 2 --dist loadfile tests/engine)
+	$(if $(ROOT),@$(NO_SKIP) .venv/bin/pytest -q --durations=30 tests/twin --beside "tests/engine tests/kernel",@.venv/bin/pytest -q -n 2 --dist loadfile tests/engine)
 	$(if $(ROOT),,@echo "skipped: tests/kernel and tests/twin need root on Linux")
 
 soak: env ## rows that take longer, with the figures that are kept of them; ROW=T-A16 for one (root)
