@@ -9,7 +9,7 @@ declare -A packages=([mmdebstrap]=mmdebstrap [systemd-nspawn]=systemd-container 
 # Machines are Debian's, whatever the host is: their packages are checked with Debian's keys.
 declare -A files=([/usr/share/keyrings/debian-archive-keyring.gpg]=debian-archive-keyring)
 if [ "${1:-}" ]; then
-  packages+=([pdfsig]=poppler-utils)
+  packages+=([pdfsig]=poppler-utils [umoci]=umoci)
 fi
 if [ "${1:-}" = soak ]; then
   packages+=([qemu-system-x86_64]=qemu-system-x86 [faketime]=faketime)

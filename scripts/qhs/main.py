@@ -17,6 +17,7 @@ from qhs import up as ups
 from qhs.approve.cli import app as approve
 from qhs.bench.cli import app as bench
 from qhs.console import complain, progress, screen, show
+from qhs.containers.cli import app as images
 from qhs.environments import Environment
 from qhs.errors import UserError, explained
 from qhs.folders import CLONE
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 app.add_typer(twin, name="twin")
 app.add_typer(image, name="image")
+app.add_typer(images, name="images")
 app.add_typer(net, name="net")
 app.add_typer(pki, name="pki")
 app.add_typer(hsm, name="hsm")

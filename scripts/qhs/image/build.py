@@ -14,7 +14,7 @@ from typing import Literal
 
 from qhs import folders
 from qhs.errors import UserError
-from qhs.image import bill, lock, pool, programs, tree
+from qhs.image import lock, pool, programs, tree
 from qhs.image import recipe as recipes
 from qhs.image.recipe import Recipe
 from qhs.lock import in_turn
@@ -129,9 +129,10 @@ def build(recipe: Recipe, desk: Path, progress: Progress) -> Report:
         tree.clamp(desk / "root", made)
         digest = tree.digest(desk / "root")
         clock.lap("digest")
-        bill.write(
-            desk / "bill.cdx.json", desk / "root", packages, digest, made, wheels=programs.versions(recipe.wheels)
-        )
+        from qhs.image import bill  # noqa: PLC0415 - every `qhs` would wait a quarter of a second for its libraries
+
+        wheels, rows = programs.versions(recipe.wheels), bill.installed(desk / "root")
+        bill.write(desk / "bill.cdx.json", desk / "root", packages, digest, made, rows=rows, wheels=wheels)
         lock.write(desk / "packages.lock", packages)
         clock.lap("bill of materials")
     except UserError:

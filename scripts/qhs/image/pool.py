@@ -8,17 +8,32 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Protocol
 from urllib.parse import unquote
 
 from qhs import folders, whole
 from qhs.errors import UserError
 from qhs.image import lock, sources
 from qhs.image.lock import Package
-from qhs.image.recipe import KEYRING, Recipe
+from qhs.image.recipe import KEYRING
 from qhs.progress import Progress
 
 CHECKED = "SHA256SUMS"
 """In the pool: the packages whose digest a signed index of Debian has named. Others are not built from."""
+
+
+class Chosen(Protocol):
+    """What an image is to be made of."""
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """What apt is asked for."""
+        ...
+
+    @property
+    def pins(self) -> dict[str, Package]:
+        """What was built last."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -64,9 +79,9 @@ class _Apt:
             raise _AptError(done.stderr.strip() or done.stdout.strip())
         return done.stdout
 
-    def choose(self, recipe: Recipe) -> dict[str, Package]:
-        """What a machine of this recipe is installed from, by file name: Essential packages, apt, and what we name."""
-        said = self("install", "--print-uris", *_wanted(recipe), archives=self.desk / "none")
+    def choose(self, recipe: Chosen) -> dict[str, Package]:
+        """What is wanted and all that it depends on, by file name."""
+        said = self("install", "--print-uris", *recipe.wanted, archives=self.desk / "none")
         rows = [line.split() for line in said.splitlines() if line.startswith("'")]
         return {file: _package(file, digest.removeprefix("SHA256:")) for _, file, _, digest in rows}
 
@@ -75,7 +90,7 @@ class _AptError(Exception):
     """What apt said."""
 
 
-def gather(recipe: Recipe, desk: Path, progress: Progress) -> list[Package]:
+def gather(recipe: Chosen, desk: Path, progress: Progress) -> list[Package]:
     """Lay the packages of an image into `desk`/packages, with an index of them at `desk`/Packages.
 
     They come from the pool where it holds all of them in the versions of the lock, whatever mirrors have by now; else
@@ -100,7 +115,7 @@ def gather(recipe: Recipe, desk: Path, progress: Progress) -> list[Package]:
     return sorted(chosen.values(), key=lambda one: one.name)
 
 
-def look(recipe: Recipe, newer: bool, progress: Progress) -> list[Package]:
+def look(recipe: Chosen, newer: bool, progress: Progress) -> list[Package]:
     """What an image would be built from today, fetched into the pool; `newer`: whatever the lock says. UserError."""
     pool = folders.cache() / "packages"
     pool.mkdir(parents=True, exist_ok=True)
@@ -109,7 +124,7 @@ def look(recipe: Recipe, newer: bool, progress: Progress) -> list[Package]:
         return sorted(_fetch(recipe, pool, Path(desk), progress, pins).values(), key=lambda one: one.name)
 
 
-def _fetch(recipe: Recipe, pool: Path, desk: Path, progress: Progress, pins: dict[str, Package]) -> dict[str, Package]:
+def _fetch(recipe: Chosen, pool: Path, desk: Path, progress: Progress, pins: dict[str, Package]) -> dict[str, Package]:
     """Have the pool hold what the mirrors would install today, pins first. Raises UserError."""
     desk.mkdir(exist_ok=True)
     apt = _Apt.new(desk, pool, sources.lines() or sources.of_mmdebstrap(desk), pins)
@@ -120,7 +135,7 @@ def _fetch(recipe: Recipe, pool: Path, desk: Path, progress: Progress, pins: dic
             if (pool / file).is_file() and digest(pool / file) != package.sha256:
                 (pool / file).unlink()  # apt itself looks at the size alone
         progress(f"image: fetching {sum(not (pool / file).is_file() for file in wanted)} of {len(wanted)} packages")
-        apt("install", "--download-only", "--yes", *_wanted(recipe))
+        apt("install", "--download-only", "--yes", *recipe.wanted)
     except _AptError as error:
         raise UserError(
             f"packages of the image are neither in {pool} nor to be had: {error}",
@@ -139,7 +154,7 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _from_pool(recipe: Recipe, pool: Path, desk: Path) -> dict[str, Package]:
+def _from_pool(recipe: Chosen, pool: Path, desk: Path) -> dict[str, Package]:
     checked = _checked(pool)
     stanzas = _index(pool.parent, pool.name).split("\n\n")
     good = [one for one in stanzas if checked.get(Path(_field(one, "Filename")).name) == _field(one, "SHA256")]
@@ -148,10 +163,6 @@ def _from_pool(recipe: Recipe, pool: Path, desk: Path) -> dict[str, Package]:
     (desk / "index" / "Packages").write_text("\n\n".join(good) + "\n")
     apt("update")
     return apt.choose(recipe)
-
-
-def _wanted(recipe: Recipe) -> list[str]:
-    return ["?essential", "apt", *recipe.packages]
 
 
 def _index(folder: Path, name: str) -> str:

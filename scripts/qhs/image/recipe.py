@@ -1,5 +1,6 @@
 """What the image is made of: data under images/machine, and the key that these inputs give it."""
 
+import functools
 import hashlib
 import shlex
 import subprocess
@@ -74,6 +75,11 @@ class Recipe:
         """The lock, by package."""
         return (lock.read(self.below) if self.below else {}) | lock.read(self.lock)
 
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """What apt is asked for."""
+        return ("?essential", "apt", *self.packages)
+
     def keep(self, chosen: Iterable[Package]) -> None:
         """Write the lock for these packages."""
         known = lock.read(self.below) if self.below else {}
@@ -143,7 +149,8 @@ def _copy(folder: Path) -> str:
     return f'cp -R --no-preserve=ownership,mode {shlex.quote(str(folder))}/. "$1"/'
 
 
-def _architecture() -> str:
+@functools.cache
+def architecture() -> str:
     """Debian's name for this host's."""
     return subprocess.run(["dpkg", "--print-architecture"], check=True, capture_output=True, text=True).stdout.strip()
 
@@ -161,7 +168,7 @@ def load(folder: Path = FOLDER) -> Recipe:
         rootfs=folder / "rootfs",
         programs=_programs(folder),
         wheels=folder / "programs.lock",
-        lock=folder / f"{_architecture()}.lock",
+        lock=folder / f"{architecture()}.lock",
         first=(folder / "first",),
     )
 
