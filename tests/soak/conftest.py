@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.twin.conftest import first_up, from_nothing, hosts, qhs, second_up, twin
+
+__all__ = ["first_up", "from_nothing", "hosts", "qhs", "second_up", "twin"]
+
 
 @pytest.fixture(scope="session")
 def figures() -> Iterator[dict[str, float]]:

@@ -1,4 +1,6 @@
-"""T-D09: check mode names the files that a run then changes, no more, no fewer, on drifted machines and on new ones.
+"""T-D09: check mode names the files that a run then changes, no more, no fewer, on drifted machines.
+
+On new ones: tests/soak/test_new_machines.py.
 
 By its name it runs after the tests that judge logs: a store that is made anew has lost its chain, and the other store,
 which was told of it, says so for days (C-LOG-02).
@@ -8,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +18,7 @@ import pytest
 import yaml
 
 from qhs.inventory import inventory
-from qhs.layout import topology
 from qhs.playbooks import groups_of, plays, runs_on
-from qhs.twin import lifecycle, outage
-from qhs.twin.names import Twin
 from stacks.model import load
 from tests.twin.conftest import Run, WatchedUp
 from tests.twin.hosts import Hosts
@@ -149,29 +147,3 @@ def test_on_drifted_machines(qhs: Run, hosts: Hosts, second_up: WatchedUp) -> No
     assert_told(qhs, hosts, TRUST, machines)
     assert [name for name in machines if "chrony.service" not in told[name].idle] == []
     assert told[FIREWALL].has_lapsed(FORWARDING)
-
-
-def test_on_new_machines(qhs: Run, twin: Twin, hosts: Hosts, second_up: WatchedUp) -> None:
-    """They have lost their disks: no file, user, unit or certificate of a role is there; of a secret store one node.
-
-    The states of the site's stacks are lost with them, and come back from the other site's copies.
-    """
-    far = [name for name in with_every_role("ndc") if name not in INVENTORY["role_hsm"]["hosts"]]
-    machines = (*far, "qhdc-hsm2")
-    for name in machines:
-        outage.power_off(twin, name)
-        shutil.rmtree(twin.machine(name).folder)
-    lifecycle.up(topology(load("twin")), twin=twin)
-    try:
-        assert_told(qhs, hosts, SITE, machines)
-    finally:  # their rulesets are the engine's
-        assert qhs("state", "adopt", "--at", "qhdc").returncode == 0
-        for site in ("qhdc", "ndc"):
-            done = qhs("shell", "--", "pulumi", "up", "-s", f"twin.{site}.network", "--refresh", "--yes")
-            assert done.returncode == 0, done.stdout
-    # Most members of what databases agree on are new: the last one is wanted to begin it anew.
-    last = set(INVENTORY["role_database_quorum"]["hosts"]) - set(machines)
-    assert_told(qhs, hosts, TRUST, (*machines, *(name for name in last if name.startswith("ndc-"))))
-    up = qhs("up")
-    assert up.returncode == 0, up.stderr[-3000:]
-    assert qhs("state", "status").returncode == 0
