@@ -6,11 +6,13 @@ from typing import Any
 
 from stacks.model import Estate
 from stacks.model.certificates import service_name
-from stacks.model.data import SERVICE, members
+from stacks.model.data import CONNECTIONS, SERVICE, databases, members
 from stacks.model.estate import DATABASE, QUORUM, Machine
 
 CLIENTS = 2381
 """The port on which the cluster is asked."""
+SPARE = 20
+"""Connections of a server that no application gets: for other members, who provisions, and who looks after it."""
 
 
 def quorum(estate: Estate, machine: Machine) -> dict[str, Any]:
@@ -26,10 +28,15 @@ def member(estate: Estate, machine: Machine) -> dict[str, Any]:
     agree = sorted(estate.with_role(machine.site, QUORUM), key=lambda one: one.name != machine.name)
     service = next(one for one in machine.moving if one.service == SERVICE)
     group = estate.inventory.sites[machine.site].groups[machine.group]
+    memory = int(group.memory_gib * 1024)
+    connections = min(500, max(100, memory // 64))
     return {
         "database_members": members(estate)[machine.site].members,
         "database_quorum": [f"{one.addresses[0]}:{CLIENTS}" for one in agree],
         "database_service": service.targets[0].texts(),
         "database_replicas": [one.name for one in estate.machines.values() if DATABASE in one.roles],
-        "database_memory_mib": int(group.memory_gib * 1024),
+        "database_memory_mib": memory,
+        "database_connections": connections,
+        "database_pool": (connections - SPARE) // len(list(databases(estate))),
+        "database_clients": CONNECTIONS * len(members(estate)),
     }

@@ -5,11 +5,8 @@ from __future__ import annotations
 import pulumi
 
 from stacks.components.declared import Declarations, Declared
-from stacks.model.data import TenantDatabase
+from stacks.model.data import CONNECTIONS, TenantDatabase
 from stacks.provider.data.resources import Database, Role
-
-CONNECTIONS = 20
-"""How many a tenant may have at a time at each site; a design choice."""
 
 
 class TenantData(Declared):

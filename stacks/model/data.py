@@ -12,8 +12,10 @@ from stacks.model.estate import DATABASE, Estate
 SERVICE = "postgres"
 PROVISIONER = "provisioner"
 """Who makes roles and databases."""
-RESERVED = frozenset({"postgres", "template0", "template1", "replicator", "rewinder", PROVISIONER})
+RESERVED = frozenset({"postgres", "template0", "template1", "replicator", "rewinder", "pooler", PROVISIONER})
 """What the servers call their own databases and roles."""
+CONNECTIONS = 20
+"""How many a tenant may have at a time at each of its sites; a design choice."""
 LOGGED: Information = "personal"
 """The class of information of which servers log every statement (C-PD-01)."""
 PASSWORDS = "databases"

@@ -14,11 +14,11 @@ import pytest
 from jinja2 import Environment, FileSystemLoader
 
 from stacks.model.data import PROVISIONER
-from stacks.provider.base import ProviderError, Settings
-from stacks.provider.data import handlers
+from stacks.provider.data import handlers, scram
 from stacks.provider.data.client import Server
 from stacks.provider.data.handlers import DatabaseHandler, RoleHandler
 from stacks.provider.secret.client import StoreError
+from stacks.provider.settings import ProviderError, Settings
 from tests.kernel.over_image import over_image
 from tests.twin.waiting import await_
 
@@ -229,12 +229,34 @@ def test_a_database_goes_only_where_it_holds_nothing_or_by_approval(
     with connect(socket, "qlvb", user="qlvb") as connection:
         connection.execute("create schema own create table kept (number int)")
     asked: list[str] = []
-    monkeypatch.setattr(databases, "_require_approval", lambda urn, inputs: asked.append(urn))
+    monkeypatch.setattr(databases, "require_approval", lambda urn, why: asked.append(urn))
     databases.remove("another's", database())
     assert asked == []
     databases.remove(URN, database())
     assert asked == [URN]
     assert databases.read("qhdc/qlvb", database()) is None
     databases.write(URN, database())
-    databases.remove(URN, database())
+    with connect(socket, "qlvb", user="qlvb") as pool:
+        databases.remove(URN, database())
+        with pytest.raises(psycopg.OperationalError):
+            pool.execute("select 1")
     assert asked == [URN], "it held nothing"
+
+
+def test_the_pool_learns_what_passwords_of_applications_are_compared_with_and_of_nobody_else(
+    socket: Path, stores: dict[str, Kept]
+) -> None:
+    RoleHandler(Settings()).write(URN, role())
+    by_hand(socket, "create role copies login replication password 'x'")
+    try:
+        asked = "select role_name, verifier from public.pooled(%s)"
+        with connect(socket, "postgres", user="pooler") as pool:
+            ((name, verifier),) = pool.execute(asked, ("qlvb",)).fetchall()
+            assert name == "qlvb"
+            assert scram.fits(verifier, stores["qhdc"].found["databases/qlvb"]["password"])
+            for other in ("postgres", "provisioner", "copies", "nobody"):
+                assert pool.execute(asked, (other,)).fetchall() == []
+        with connect(socket, "postgres", user="rewinder") as other, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            other.execute(asked, ("qlvb",))
+    finally:
+        by_hand(socket, "drop role copies")

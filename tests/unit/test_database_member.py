@@ -58,3 +58,30 @@ def test_a_member_without_patroni_is_reported_as_one_that_does_not_follow(
     qhs_database.report()
     assert (tmp_path / "qhs_database.prom").read_text() == "qhs_database_leads 0\nqhs_database_whole 0\n"
     assert qhs_database.check() == "Patroni does not answer: refused"
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_a_start_finds_what_it_needs_and_a_reload_whom_to_believe_now(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, begins: bool
+) -> None:
+    runtime, begin = tmp_path / "run", tmp_path / "begin"
+    runtime.mkdir()
+    for name in ("ca.crt", "provisioners.crt"):
+        (tmp_path / name).write_text(f"{name}\n")
+    if begins:
+        begin.touch()
+    for name, value in {
+        "RUNTIME": runtime,
+        "TLS": tmp_path,
+        "SETTINGS": tmp_path / "member.json",
+        "BEGIN": begin,
+    }.items():
+        monkeypatch.setattr(qhs_database, name, value)
+    monkeypatch.setattr("sys.argv", ["qhs_database.py", "prepare"])
+    assert qhs_database.main() == 0
+    links = {path.name: path.readlink() for path in (runtime / "config").iterdir()}
+    began = {"begin.yml": tmp_path / "begin.json"} if begins else {}
+    assert links == {"member.yml": tmp_path / "patroni.json", **began}
+    (tmp_path / "provisioners.crt").write_text("another\n")
+    assert qhs_database.main() == 0
+    assert (runtime / "clients.crt").read_text() == "ca.crt\nanother\n"

@@ -4,6 +4,7 @@
 check                    say why this member has not the data that it should, and exit with 2; or nothing
 begun                    exit with 0 where this member has data, else 2
 begin                    have the next start of one without data begin the site's databases
+prepare                  have Patroni find what it needs to start, or to read anew
 report                   write down for metrics how this member stands
 on_... ROLE CLUSTER      Patroni has another role for it: whoever takes writes has the address of the service
 """
@@ -18,6 +19,7 @@ from typing import Any
 SETTINGS = Path("/etc/qhs/database/member.json")
 METRICS = Path("/var/lib/prometheus/node-exporter/qhs_database.prom")
 DATA = Path("/var/lib/qhs-database/main/PG_VERSION")
+RUNTIME = Path("/run/qhs-database")
 BEGIN = Path("/run/qhs-database-begin")
 TLS = Path("/etc/qhs/tls")
 PATIENCE = 5  # seconds for an answer
@@ -65,6 +67,24 @@ def check() -> str:
         return f"Patroni does not answer: {error}"
 
 
+def prepare() -> None:
+    """What it is told, and whom servers believe: the estate's root for machines, another authority for provisioners."""
+    config = RUNTIME / "config"
+    config.mkdir(exist_ok=True)
+    link(config / "member.yml", SETTINGS.with_name("patroni.json"))
+    if BEGIN.exists():
+        link(config / "begin.yml", SETTINGS.with_name("begin.json"))
+    new = RUNTIME / "clients.new"
+    new.write_text((TLS / "ca.crt").read_text() + SETTINGS.with_name("provisioners.crt").read_text())
+    new.rename(RUNTIME / "clients.crt")
+
+
+def link(path: Path, target: Path) -> None:
+    """Have one there, whatever was."""
+    path.unlink(missing_ok=True)
+    path.symlink_to(target)
+
+
 def report() -> None:
     """For the alerts that a member has not the data, and that nobody takes writes."""
     try:
@@ -94,6 +114,9 @@ def main() -> int:
             return 0 if DATA.exists() else 2
         case ["begin"]:
             BEGIN.touch()
+            return 0
+        case ["prepare"]:
+            prepare()
             return 0
         case ["report"]:
             report()
