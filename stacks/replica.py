@@ -5,13 +5,15 @@ from __future__ import annotations
 import pulumi
 
 from stacks.components.declared import Declared
+from stacks.components.tenant_bucket import tenant_bucket
 from stacks.components.tenant_data import TenantData
 from stacks.model import Estate
 from stacks.model.data import databases
+from stacks.model.objects import buckets
 
 
 class Replica(Declared):
-    """Every database of every tenant, in the central tier alone (S-006)."""
+    """Every database of every tenant, in the central tier alone (S-006), and every bucket."""
 
     def __init__(self, site: str) -> None:
         super().__init__(
@@ -19,7 +21,7 @@ class Replica(Declared):
             "replica",
             owner="vpqh-du-lieu",
             level=4,
-            serves=["S-006", "C-PD-01"],
+            serves=["S-006", "S-004", "C-PD-01"],
             props={"site": site},
         )
 
@@ -29,3 +31,5 @@ def declare(estate: Estate, site: str) -> None:
     inside = pulumi.ResourceOptions(parent=Replica(site))
     for one in databases(estate):
         TenantData(one, site, inside)
+    for bucket in buckets(estate):
+        tenant_bucket(bucket, site, inside)

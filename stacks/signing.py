@@ -13,7 +13,7 @@ from stacks.components.site_objects import SiteObjects
 from stacks.components.site_secrets import SiteSecrets
 from stacks.model import Estate
 from stacks.model.certificates import came, own
-from stacks.model.objects import object_stores
+from stacks.model.objects import object_stores, users
 from stacks.model.signing import tokens
 
 
@@ -26,7 +26,7 @@ def declare(estate: Estate, site: str, certificates: Path | None) -> None:
     authority = SiteAuthority(estate, site, came(certificates, own(site)), after)
     pulumi.export("authority", authority.request)
     if store := object_stores(estate).get(site):
-        SiteObjects(site, store, after)
+        SiteObjects(site, store, users(estate, site), after)
     declared = [SigningToken(estate, site, one, certificates, after) for one in tokens(estate)]
     pulumi.export("requests", {label: pem for one in declared for label, pem in one.requests.items()})
     pulumi.export("gaps", {title: gaps for one in declared for title, gaps in one.gaps.items()})

@@ -9,8 +9,8 @@ from qhs.errors import UserError
 from qhs.twin import inside
 from qhs.twin.names import Twin
 from stacks.model import Estate
-from stacks.provider.base import ProviderError, Settings
 from stacks.provider.secret.client import StoreError
+from stacks.provider.settings import ProviderError, Settings
 from stacks.provider.signing.device import DeviceError
 from stacks.provider.storage.client import ObjectsError
 

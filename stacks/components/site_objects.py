@@ -1,16 +1,28 @@
-"""What a site's object store holds from the beginning: the states of the stacks, and what encrypts their secrets."""
+"""What a site's object store holds from the beginning, who may come in, and what encrypts the states of the stacks."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import pulumi
 
 from stacks.components.declared import Declarations, Declared
 from stacks.components.site_secrets import LET_IN
-from stacks.model.objects import COPIES, IDENTITIES, SNAPSHOTS, STATE_KEY, STATE_USER, STATES, ObjectStore, way_in
+from stacks.model.objects import (
+    COPIES,
+    IDENTITIES,
+    PROVISIONER,
+    SNAPSHOTS,
+    STATE_KEY,
+    STATE_USER,
+    STATES,
+    ObjectStore,
+    TenantUser,
+    way_in,
+)
 from stacks.provider.secret.client import SECRETS, TRANSIT
 from stacks.provider.secret.resources import Auth, Mount, Policy, TransitKey
 from stacks.provider.storage.resources import Bucket, Identity
-from stacks.provider.storage.stores import PROVISIONER
 
 
 class SiteObjects(Declared):
@@ -19,7 +31,9 @@ class SiteObjects(Declared):
     The key of a site is in its own secret store, so that no state is of use to whoever has the objects alone.
     """
 
-    def __init__(self, site: str, store: ObjectStore, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, site: str, store: ObjectStore, tenants: Iterable[TenantUser], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         declared: Declarations = {"owner": "vpqh-du-lieu", "level": 4, "serves": ["S-066", "C-BAK-03", "C-DR-09"]}
         props = {"site": site, "machine": store.machine}
         super().__init__("qhs:storage:Site", f"{site}-objects", **declared, props=props, opts=opts)
@@ -31,12 +45,28 @@ class SiteObjects(Declared):
         rules = {f"{SECRETS}/data/{IDENTITIES}/+": ["read"], f"{SECRETS}/metadata/{IDENTITIES}/": ["list"]}
         policy = Policy(name, inside, site=site, name=name, rules=rules, **declared)
         makes = Identity(f"{site}-{PROVISIONER}", inside, site=site, name=PROVISIONER, rights=["Admin"], **declared)
-        may = [f"{right}:{bucket}" for bucket in (STATES, COPIES) for right in ("Read", "Write", "List")]
-        uses = Identity(f"{site}-{STATE_USER}", inside, site=site, name=STATE_USER, rights=may, **declared)
+        uses = [
+            Identity(
+                f"{site}-{STATE_USER}", inside, site=site, name=STATE_USER, rights=all_of(STATES, COPIES), **declared
+            )
+        ]
+        uses += [
+            Identity(
+                f"{site}-{one.name}-objects",
+                inside,
+                site=site,
+                name=one.name,
+                rights=all_of(*one.buckets),
+                owner=one.owner,
+                level=one.level,
+                serves=list(one.serves),
+            )
+            for one in tenants
+        ]
         # Last: the store fetches all keys as soon as it is let in, and starts anew once.
         admits = Auth(
             name,
-            pulumi.ResourceOptions(parent=self, depends_on=[policy, makes, uses]),
+            pulumi.ResourceOptions(parent=self, depends_on=[policy, makes, *uses]),
             site=site,
             name=name,
             machine=store.machine,
@@ -46,4 +76,9 @@ class SiteObjects(Declared):
         )
         reached = pulumi.ResourceOptions(parent=self, depends_on=[admits])
         for bucket in (STATES, COPIES, SNAPSHOTS):
-            Bucket(f"{site}-{bucket}", reached, site=site, name=bucket, versioned=True, **declared)
+            Bucket(f"{site}-{bucket}", reached, site=site, name=bucket, versioned=True, archive_years=0, **declared)
+
+
+def all_of(*buckets: str) -> list[str]:
+    """The rights of whoever uses these buckets; nobody else does."""
+    return [f"{right}:{bucket}" for bucket in buckets for right in ("Read", "Write", "List")]

@@ -182,6 +182,7 @@ class Retention(Strict):
     """How long what systems of a level leave behind is kept."""
 
     log_months: int = Field(ge=1)
+    archive_years: int = Field(ge=1, le=100)
 
 
 class Pillar(StrEnum):
@@ -239,6 +240,7 @@ class Tenant(Declared):
     freeze_windows: list[Window] = []
     databases: list[Name] = []
     buckets: list[Name] = []
+    archives: list[Name] = Field([], description="those of its buckets where nothing can be changed or deleted (S-056)")
     signing: Literal["none", "user", "seal", "ballot"] = "none"
     partners: list[Name] = []
     public: bool = False
@@ -253,6 +255,12 @@ class Tenant(Declared):
     def _apart(self) -> Self:
         if self.information == "state-secret" and (self.databases or self.buckets):
             raise ValueError("no databases and buckets with information: state-secret: all have a network (C-SEC-01)")
+        return self
+
+    @model_validator(mode="after")
+    def _archives_something(self) -> Self:
+        if unknown := sorted({*self.archives} - {*self.buckets}):
+            raise ValueError(f"archives among its buckets; {', '.join(unknown)} is none of them")
         return self
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import combinations
 from typing import Any
 
-from stacks.model import expiry
+from stacks.model import expiry, objects
 from stacks.model.addresses import Pair, text
 from stacks.model.catalogue import Partner
 from stacks.model.estate import FIREWALL, Estate
@@ -153,9 +153,12 @@ def _names(estate: Estate, source: Source) -> Iterator[Finding]:
 
 def _single_owners(estate: Estate, source: Source) -> Iterator[Finding]:
     """C-EXC-02: a database or a bucket belongs to one tenant; others come over the data bus."""
+    cat = estate.catalogue
+    for name in cat.tenants.keys() & objects.RESERVED:
+        yield Finding(source.at("tenants", name), f"a tenant {name}, which is the estate itself", "another name")
     for kind in ("databases", "buckets"):
-        taken: dict[str, str] = {}
-        for name, tenant in estate.catalogue.tenants.items():
+        taken = dict.fromkeys(objects.RESERVED, "the estate itself") if kind == "buckets" else {}
+        for name, tenant in cat.tenants.items():
             for one in getattr(tenant, kind):
                 first = taken.setdefault(one, name)
                 if first != name:

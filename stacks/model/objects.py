@@ -1,7 +1,8 @@
-"""The object stores of an estate: where each is, and what the state of the stacks is kept in."""
+"""The object stores of an estate: where each is, where the state of the stacks is, and what applications have."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stacks.model.estate import Estate
@@ -16,8 +17,12 @@ STATE_KEY = "pulumi"
 """What the secret store of a site calls the key that the secrets in both are encrypted with."""
 STATE_USER = "pulumi"
 """Who reads and writes both."""
+PROVISIONER = "provisioner"
+"""Who makes buckets."""
 IDENTITIES = "objects"
 """Below which path the secret store of a site has who may come in."""
+RESERVED = frozenset({STATES, COPIES, SNAPSHOTS, STATE_USER, PROVISIONER})
+"""Buckets, and who comes in, of the estate itself: no application has their names."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,30 @@ class ObjectStore:
     address: str
     name: str
     """What its certificate is for."""
+
+
+@dataclass(frozen=True)
+class TenantBucket:
+    """A bucket, which its tenant uses and nobody else."""
+
+    name: str
+    tenant: str
+    owner: str
+    level: int
+    serves: tuple[str, ...]
+    archive_years: int
+    """For how long nobody can change or delete what is written there; 0: it is no archive."""
+
+
+@dataclass(frozen=True)
+class TenantUser:
+    """A tenant that comes into the object stores of its sites."""
+
+    name: str
+    owner: str
+    level: int
+    serves: tuple[str, ...]
+    buckets: tuple[str, ...]
 
 
 def way_in(machine: str) -> str:
@@ -44,6 +73,22 @@ def object_stores(estate: Estate) -> dict[str, ObjectStore]:
         for one in machine.services
         if one.service == STORE
     }
+
+
+def buckets(estate: Estate) -> Iterator[TenantBucket]:
+    """Those of all tenants."""
+    for name, tenant in estate.catalogue.tenants.items():
+        years = estate.catalogue.retention[tenant.level].archive_years
+        for one in tenant.buckets:
+            kept = years if one in tenant.archives else 0
+            yield TenantBucket(one, name, tenant.owner, tenant.level, tuple(tenant.serves), kept)
+
+
+def users(estate: Estate, site: str) -> Iterator[TenantUser]:
+    """The tenants of a site that have buckets."""
+    for name, one in estate.catalogue.tenants.items():
+        if one.buckets and site in one.sites:
+            yield TenantUser(name, one.owner, one.level, tuple(one.serves), tuple(one.buckets))
 
 
 def others(estate: Estate, home: str) -> list[str]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from stacks.approvals import Approvers
-from stacks.provider.base import ProviderError
 from stacks.provider.data.spec import DatabaseAccess
 from stacks.provider.inputs import Input
+from stacks.provider.settings import ProviderError
 from stacks.provider.storage.spec import ObjectStoreAccess
 
 

@@ -16,32 +16,9 @@ from pulumi.provider.experimental import provider as api
 from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.provider.experimental.provider import CheckFailure, PropertyDiff, PropertyDiffKind
 
-from stacks.provider.values import UNKNOWN, Plain, differences, has_unknown, marshalled, plain
-
-
-class ProviderError(Exception):
-    """What the user is told, as one message: what, where, found, wanted, way out."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The provider's configuration in a stack."""
-
-    ssh_config: Path | None = None
-    """`qhs:sshConfig`: an OpenSSH configuration that maps machine names to addresses, user, key and host keys."""
-    names_access: Path | None = None
-    """`qhs:namesAccess`: a file that says which machines take updates of names, and where the key for these is."""
-    trust_access: Path | None = None
-    """`qhs:trustAccess`: a file that says where secret stores are, and how one gets in."""
-
-    def machines(self) -> Path:
-        """The OpenSSH configuration. Raises ProviderError."""
-        if self.ssh_config is None or not self.ssh_config.is_file():
-            raise ProviderError(
-                f"qhs:sshConfig: found {self.ssh_config or 'nothing'}; wanted an OpenSSH configuration of the machines"
-                ". Way out: `qhs up`, or `pulumi config set qhs:sshConfig FILE`"
-            )
-        return self.ssh_config
+from stacks.provider.inputs import Plain
+from stacks.provider.settings import ProviderError, Settings
+from stacks.provider.values import UNKNOWN, differences, has_unknown, marshalled, plain
 
 
 @dataclass(frozen=True)

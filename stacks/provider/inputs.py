@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+Plain = dict[str, Any]
+"""The properties of a resource as plain Python values."""
 
 
 class Input(BaseModel):

@@ -6,9 +6,11 @@ from typing import ClassVar
 
 from pydantic import ValidationError
 
+from stacks.approvals import ApprovalError
+from stacks.provider.access import TrustAccess
 from stacks.provider.base import Checked, Handler
-from stacks.provider.inputs import Input, faults
-from stacks.provider.values import Plain
+from stacks.provider.inputs import Input, Plain, faults
+from stacks.provider.settings import ProviderError
 
 
 class SpecifiedHandler(Handler):
@@ -21,3 +23,10 @@ class SpecifiedHandler(Handler):
             return Checked(self.SPEC.model_validate(inputs).model_dump(mode="json"))
         except ValidationError as error:
             return Checked(inputs, faults(error))
+
+    def require_approval(self, urn: str, why: str = "") -> None:
+        """For what cannot be made again; `why` stands before what is wanted. Raises ProviderError."""
+        try:
+            TrustAccess.read(self.settings.trust_access).approvals.require("delete", urn)
+        except ApprovalError as error:
+            raise ProviderError(f"{why}{error}") from None

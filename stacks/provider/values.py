@@ -9,10 +9,10 @@ from pulumi.provider.experimental.property_value import Computed, PropertyValue
 from pulumi.provider.experimental.provider import PropertyDiffKind
 from pulumi.runtime import rpc
 
+from stacks.provider.inputs import Plain
+
 UNKNOWN = Computed()
 """What a preview does not know yet."""
-
-Plain = dict[str, Any]
 
 
 def plain(properties: Mapping[str, PropertyValue]) -> Plain:

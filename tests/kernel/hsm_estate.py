@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from stacks.provider.base import Settings
 from stacks.provider.carried import Carried
+from stacks.provider.settings import Settings
 from stacks.provider.signing import devices, handler, tokens
 from stacks.provider.signing.device import Device
 from stacks.provider.signing.devices import Token

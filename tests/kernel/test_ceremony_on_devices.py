@@ -17,7 +17,7 @@ from qhs.hsm.ceremony.steps import Bench
 from qhs.hsm.ceremony.transcript import Resumed, Stopped, Transcript
 from qhs.progress import silent
 from stacks.approvals import Approvers
-from stacks.provider.base import Settings
+from stacks.provider.settings import Settings
 from stacks.provider.signing.device import Device, DeviceError
 from stacks.provider.signing.keys import KeyHandler
 from stacks.provider.signing.spec import REHEARSAL

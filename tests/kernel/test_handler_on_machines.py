@@ -17,10 +17,11 @@ from pulumi.provider.experimental import provider as api
 from stacks.model import load
 from stacks.model.rules import rulesets
 from stacks.provider.__main__ import KINDS
-from stacks.provider.base import ProviderError, QhsProvider, Settings
+from stacks.provider.base import QhsProvider
 from stacks.provider.ruleset.handler import RulesetHandler
 from stacks.provider.ruleset.nft import CHAINS, render
 from stacks.provider.ruleset.resource import ruleset_inputs
+from stacks.provider.settings import ProviderError, Settings
 from stacks.provider.values import marshalled, plain
 from tests.kernel.place import Place
 from tests.twin.waiting import await_

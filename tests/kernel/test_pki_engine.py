@@ -22,9 +22,9 @@ from cryptography.x509.oid import NameOID
 from qhs import image
 from qhs.pki import root
 from stacks.provider.access import TrustAccess
-from stacks.provider.base import ProviderError, Settings
 from stacks.provider.secret.client import Store, StoreError
 from stacks.provider.secret.pki import KEPT, PkiAuthorityHandler, PkiRoleHandler
+from stacks.provider.settings import ProviderError, Settings
 from tests.twin.waiting import await_
 
 DECLARED = {"site": "qhdc", "owner": "vpqh-attt", "level": 4, "serves": ["S-066"]}

@@ -14,10 +14,11 @@ import pytest
 from pulumi.provider.experimental import provider as api
 
 from stacks.provider.__main__ import KINDS
-from stacks.provider.base import ProviderError, QhsProvider, Settings
+from stacks.provider.base import QhsProvider
 from stacks.provider.record.client import NamesError, Reading
 from stacks.provider.record.handler import RecordHandler
 from stacks.provider.record.spec import absolute
+from stacks.provider.settings import ProviderError, Settings
 from stacks.provider.values import marshalled, plain
 from tests.kernel.authority import MACHINE, Authority, stand_in_for_ssh
 

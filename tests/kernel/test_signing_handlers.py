@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from qhs import image
 from qhs.pki import stand_in
-from stacks.provider.base import ProviderError, Settings
+from stacks.provider.settings import ProviderError, Settings
 from stacks.provider.signing import handler
 from stacks.provider.signing.installed import CertificateHandler
 from stacks.provider.signing.keys import KeyHandler

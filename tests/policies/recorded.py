@@ -17,9 +17,9 @@ from stacks import network, replica, signing
 from stacks.model import load
 from stacks.name import SITELESS, StackName
 from stacks.provider.__main__ import KINDS
-from stacks.provider.base import Settings
 from stacks.provider.data.resources import Database
 from stacks.provider.secret.resources import TransitKey
+from stacks.provider.settings import Settings
 from stacks.provider.signing.resources import Key
 
 SHOWN = (Database.TYPE, Key.TYPE, TransitKey.TYPE)

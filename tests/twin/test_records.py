@@ -12,9 +12,9 @@ from qhs import names_access, ruleset_access
 from qhs.twin import inside
 from qhs.twin.names import Twin
 from stacks.model import load
-from stacks.provider.base import Settings
 from stacks.provider.record.handler import RecordHandler
 from stacks.provider.record.link import AUTHORITY, USER
+from stacks.provider.settings import Settings
 from tests.pace import Pace
 from tests.twin.conftest import MEASURED, Run, WatchedUp
 from tests.twin.hosts import Hosts

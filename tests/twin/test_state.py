@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore import UNSIGNED
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from qhs.engine import locks, prepare, run_pulumi
@@ -21,12 +16,10 @@ from qhs.twin.names import Twin
 from stacks.layers import stack_names
 from stacks.model import load
 from stacks.model.objects import COPIES, IDENTITIES, STATE_USER, STATES, object_stores
-from stacks.provider.access import TrustAccess
-from stacks.provider.doors import opened
-from stacks.provider.storage.client import PORT, client
-from stacks.provider.storage.stores import door, objects
+from stacks.provider.storage.stores import objects
 from tests.twin.conftest import Run, WatchedUp
 from tests.twin.hosts import Hosts
+from tests.twin.objects import key_of, s3
 from tests.twin.trust import of_store, settings
 from tests.twin.waiting import await_
 
@@ -57,30 +50,6 @@ def told(qhs: Run, code: int) -> dict[str, dict[str, Any]]:
     done = qhs("state", "status", "--json")
     assert done.returncode == code, done.stdout + done.stderr
     return {one["stack"]: one for one in json.loads(done.stdout)["states"]}
-
-
-def s3[T](twin: Twin, site: str, ask: Callable[[Any], T], who: str = "", key: str = "") -> T:
-    """Asked at a site's object store, with somebody's key or without any."""
-    known = settings(twin)
-    access = TrustAccess.read(known.trust_access)
-    there = access.objects[site]
-
-    def asked() -> T:
-        with opened({f"{there.name}:{PORT}": door(known.machines(), there)}) as at:
-            return ask(client(there.name, at, access.root, who, key) if who else anonymous(there.name, at, access.root))
-
-    return inside.call(twin.netns_path(), asked)
-
-
-def anonymous(name: str, proxy: str, root: Path) -> Any:
-    config = Config(signature_version=UNSIGNED, proxies={"https": proxy}, s3={"addressing_style": "path"})
-    return boto3.client("s3", endpoint_url=f"https://{name}", region_name="x", verify=str(root), config=config)
-
-
-def key_of(twin: Twin, site: str, who: str) -> str:
-    found = of_store(twin, site, lambda there: there.secret(f"{IDENTITIES}/{who}"))
-    assert found
-    return str(found["key"])
 
 
 def test_every_state_is_at_its_own_site_and_copied_to_the_other(twin: Twin, qhs: Run) -> None:

@@ -8,9 +8,9 @@ from qhs import names_access, ruleset_access, trust_access
 from qhs.twin import inside
 from qhs.twin.names import Twin
 from stacks.model import load, signing
-from stacks.provider.base import Settings
 from stacks.provider.secret.client import Store
 from stacks.provider.secret.stores import store
+from stacks.provider.settings import Settings
 from stacks.provider.signing import devices
 from stacks.provider.signing.devices import Token
 

@@ -6,9 +6,9 @@ import pytest
 
 from stacks.model import load
 from stacks.model.data import RESERVED, active, databases, members
-from stacks.provider.base import ProviderError, Settings
 from stacks.provider.data import scram
 from stacks.provider.data.handlers import DatabaseHandler, RoleHandler
+from stacks.provider.settings import ProviderError, Settings
 
 DECLARED = {"site": "qhdc", "owner": "vpqh-cntt", "level": 4, "serves": ["S-006"]}
 DATABASE = DECLARED | {"name": "qlvb", "role": "qlvb", "information": "personal"}

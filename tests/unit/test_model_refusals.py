@@ -210,6 +210,18 @@ CASES = {
         "tenants.yaml", "hscb:", "databases: [ho-so-can-bo]", "databases: [mail]", "databases: [mail]",
         "mail of hscb belongs to mail; wanted one tenant for each (C-EXC-02)",
     ),
+    "a bucket that the estate has itself": Case(
+        "tenants.yaml", "mail:", "buckets: [hop-thu]", "buckets: [pulumi-states]", "buckets: [pulumi-states]",
+        "pulumi-states of mail belongs to the estate itself; wanted one tenant for each (C-EXC-02)",
+    ),
+    "a tenant by the name of who makes buckets": Case(
+        "tenants.yaml", "mail:", "mail:", "provisioner:", "provisioner:",
+        "a tenant provisioner, which is the estate itself; wanted another name",
+    ),
+    "an archive that is no bucket": Case(
+        "tenants.yaml", "mail:", "buckets: [hop-thu]", "buckets: [hop-thu]\n  archives: [thu]", "mail:",
+        "wanted archives among its buckets; thu is none of them",
+    ),
     "a state secret without its grade": Case(
         "tenants.yaml", "tai-lieu-mat:", "  grade: tuyet-mat\n", "", "tai-lieu-mat:",
         "wanted a grade with information: state-secret, and none otherwise (C-LVL-02)",

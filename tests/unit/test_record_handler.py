@@ -15,9 +15,10 @@ from qhs import names_access
 from qhs.twin.names import Twin
 from stacks.model import load
 from stacks.provider.__main__ import KINDS
-from stacks.provider.base import ProviderError, QhsProvider, Settings
+from stacks.provider.base import QhsProvider
 from stacks.provider.record.access import Access
 from stacks.provider.record.handler import RecordHandler
+from stacks.provider.settings import ProviderError, Settings
 from stacks.provider.values import marshalled
 
 URN = "urn:pulumi:twin.qhdc.network::qhs::qhs:network:Site$qhs:dns:ServiceNames$qhs:dns:Record::thu.qhdc"

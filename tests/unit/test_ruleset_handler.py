@@ -16,9 +16,10 @@ from pulumi.provider.experimental.property_value import PropertyValue
 from stacks.model import load
 from stacks.model.rules import rulesets
 from stacks.provider.__main__ import KINDS
-from stacks.provider.base import ProviderError, QhsProvider, Settings
+from stacks.provider.base import QhsProvider
 from stacks.provider.ruleset.handler import RulesetHandler
 from stacks.provider.ruleset.resource import ruleset_inputs
+from stacks.provider.settings import ProviderError, Settings
 from stacks.provider.values import UNKNOWN, has_unknown, marshalled, plain
 
 ESTATE = load("twin")

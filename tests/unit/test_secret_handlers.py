@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import requests
 
-from stacks.provider.base import ProviderError, Settings
 from stacks.provider.secret.client import Store, StoreError
 from stacks.provider.secret.handlers import AuthHandler, MountHandler, PolicyHandler, TransitKeyHandler
 from stacks.provider.secret.spec import policy_rules, policy_text, policy_writer
+from stacks.provider.settings import ProviderError, Settings
 from stacks.provider.storage.handlers import BucketHandler, IdentityHandler
 
 DECLARED = {"site": "qhdc", "owner": "vpqh-attt", "level": 4, "serves": ["S-066"]}
@@ -19,6 +19,7 @@ MOUNT = {**DECLARED, "path": "secret", "kind": "kv"}
 POLICY = {**DECLARED, "name": "signer-a", "rules": {"secret/data/hsm/a/+": ["read"]}}
 AUTH = {**DECLARED, "name": "signer-a", "machine": "qhdc-hsm1", "policies": ["signer-a"], "seconds": 1200}
 IDENTITY = {**DECLARED, "name": "pulumi", "rights": ["Read:states", "Admin"]}
+BUCKET = {**DECLARED, "name": "states", "versioned": True, "archive_years": 0}
 RULES = {"secret/data/a/+": ["read"], "pki/issue/*": ["create", "update"]}
 
 
@@ -39,8 +40,10 @@ RULES = {"secret/data/a/+": ["read"], "pki/issue/*": ["create", "update"]}
         (IdentityHandler, IDENTITY, {"rights": ["Read"]}, "rights.0"),
         (IdentityHandler, IDENTITY, {"rights": ["Write:*"]}, "rights.0"),
         (IdentityHandler, IDENTITY, {"name": "a/b"}, "name"),
-        (BucketHandler, {**DECLARED, "name": "states", "versioned": True}, {"name": "a"}, "name"),
-        (BucketHandler, {**DECLARED, "name": "states", "versioned": True}, {"versioned": "often"}, "versioned"),
+        (BucketHandler, BUCKET, {"name": "a"}, "name"),
+        (BucketHandler, BUCKET, {"versioned": "often"}, "versioned"),
+        (BucketHandler, BUCKET, {"archive_years": 101}, "archive_years"),
+        (BucketHandler, BUCKET, {"archive_years": 1, "versioned": False}, ""),
     ],
 )
 def test_bad_input_is_refused_with_its_place(
@@ -167,7 +170,6 @@ def test_without_access_a_write_says_the_way_out(tmp_path: Any) -> None:
     [
         (MountHandler, MOUNT),
         (TransitKeyHandler, {**DECLARED, "name": "pulumi"}),
-        (BucketHandler, {**DECLARED, "name": "states"}),
     ],
 )
 def test_what_others_depend_on_is_never_taken_away(handler: Any, given: dict[str, Any]) -> None:

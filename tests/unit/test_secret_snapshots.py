@@ -11,8 +11,8 @@ from qhs.progress import silent
 from qhs.secret_stores import snapshots
 from qhs.twin.names import Twin
 from stacks.model import load
-from stacks.provider.base import ProviderError
 from stacks.provider.secret.client import StoreError
+from stacks.provider.settings import ProviderError
 from stacks.provider.storage.client import ObjectsError
 
 ESTATE, TWIN = load("twin"), Twin("any")

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from qhs.pki import stand_in
-from stacks.provider.base import ProviderError, Settings
+from stacks.provider.settings import ProviderError, Settings
 from stacks.provider.signing.certificates import Chain, ChainError, algorithm_of
 from stacks.provider.signing.installed import CertificateHandler
 from stacks.provider.signing.keys import KeyHandler

@@ -19,9 +19,9 @@ from stacks.model import Estate
 from stacks.model.objects import SNAPSHOTS, others
 from stacks.model.signing import stores
 from stacks.name import StackName
-from stacks.provider.base import ProviderError, Settings
 from stacks.provider.secret.client import SECRETS, Store, StoreError
 from stacks.provider.secret.stores import store
+from stacks.provider.settings import ProviderError, Settings
 from stacks.provider.storage.client import ObjectsError
 from stacks.provider.storage.stores import objects
 

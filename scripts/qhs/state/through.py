@@ -22,12 +22,12 @@ from qhs.engine import abandoned, locks
 from qhs.twin.names import Twin
 from stacks.model.objects import STATE_USER
 from stacks.provider.access import TrustAccess
-from stacks.provider.base import ProviderError, Settings
 from stacks.provider.carried import Carried
 from stacks.provider.doors import Door, opened
 from stacks.provider.secret import over_ssh
 from stacks.provider.secret.client import StoreError
 from stacks.provider.secret.stores import store
+from stacks.provider.settings import ProviderError, Settings
 from stacks.provider.storage.client import PORT, REGION, Objects, ObjectsError, client
 from stacks.provider.storage.stores import door, identity_key
 

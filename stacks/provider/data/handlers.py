@@ -10,19 +10,19 @@ from typing import ClassVar
 
 from psycopg import sql
 
-from stacks.approvals import ApprovalError
 from stacks.model.data import LOGGED, PASSWORDS, RESERVED
 from stacks.provider.access import TrustAccess
-from stacks.provider.base import ProviderError, Standing
+from stacks.provider.base import Standing
 from stacks.provider.data import scram
 from stacks.provider.data.client import WRITER, DataError, Server
 from stacks.provider.data.servers import server
 from stacks.provider.data.spec import DatabaseSpec, RoleSpec
+from stacks.provider.inputs import Plain
 from stacks.provider.secret.client import StoreError
 from stacks.provider.secret.spec import StoreInput
 from stacks.provider.secret.stores import store
+from stacks.provider.settings import ProviderError
 from stacks.provider.specified import SpecifiedHandler
-from stacks.provider.values import Plain
 
 
 class DataHandler(SpecifiedHandler):
@@ -196,17 +196,12 @@ class DatabaseHandler(DataHandler):
             if not found or found[0][0] != WRITER + urn:
                 return
             if there.has_tables(name):
-                self._require_approval(urn, inputs)
-            there.ask(sql.SQL("drop database {}").format(sql.Identifier(name)))
-
-    def _require_approval(self, urn: str, inputs: Plain) -> None:
-        try:
-            TrustAccess.read(self.settings.trust_access).approvals.require("delete", urn)
-        except ApprovalError as error:
-            raise ProviderError(
-                f"{self.key(inputs)}: has tables, which would be gone with it; wanted to be kept. Way out: declare it "
-                f"again (`databases` of its tenant in stacks/catalogue/tenants.yaml), or: {error}"
-            ) from None
+                self.require_approval(
+                    urn,
+                    f"{self.key(inputs)}: has tables, which would be gone with it; wanted to be kept. Way out: declare "
+                    "it again (`databases` of its tenant in stacks/catalogue/tenants.yaml), or: ",
+                )
+            there.ask(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 EVERYBODY = "everybody"

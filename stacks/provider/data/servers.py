@@ -11,11 +11,11 @@ import psycopg
 
 from stacks.model.data import PROVISIONER
 from stacks.provider.access import TrustAccess
-from stacks.provider.base import ProviderError, Settings
 from stacks.provider.carried import Carried
 from stacks.provider.data.client import Server
 from stacks.provider.data.spec import DatabaseAccess
 from stacks.provider.doors import always_led
+from stacks.provider.settings import ProviderError, Settings
 
 USER = "qhs-databases"
 PORT = 5432

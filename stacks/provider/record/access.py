@@ -7,8 +7,8 @@ from pathlib import Path
 from dns import name, tsig
 from pydantic import ValidationError
 
-from stacks.provider.base import ProviderError
 from stacks.provider.inputs import Input
+from stacks.provider.settings import ProviderError
 
 
 class Access(Input):

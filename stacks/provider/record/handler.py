@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from stacks.provider.base import ProviderError, Standing
+from stacks.provider.base import Standing
+from stacks.provider.inputs import Plain
 from stacks.provider.record.access import Access
 from stacks.provider.record.client import Client, NamesError, Reading
 from stacks.provider.record.link import Link
 from stacks.provider.record.spec import RecordSpec, absolute, addresses_of, others_of, ttl_of
+from stacks.provider.settings import ProviderError
 from stacks.provider.specified import SpecifiedHandler
-from stacks.provider.values import Plain
 
 # The engine asks about many resources at once: they share a connection.
 _CLIENTS: dict[tuple[Path, Path | None, str], Client] = {}

@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from stacks.model.inventory import Degraded
-from stacks.provider.base import Checked, Handler, ProviderError, Standing
-from stacks.provider.inputs import faults
+from stacks.provider.base import Checked, Handler, Standing
+from stacks.provider.inputs import Plain, faults
 from stacks.provider.ruleset.client import Client, Reading, RulesetError, digest
 from stacks.provider.ruleset.nft import OddRule, Table, rule_of
 from stacks.provider.ruleset.spec import RulesetSpec, shown, text
-from stacks.provider.values import Plain, differences
+from stacks.provider.settings import ProviderError
+from stacks.provider.values import differences
 
 
 @dataclass(frozen=True)

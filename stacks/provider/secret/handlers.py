@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from stacks.provider.access import TrustAccess
-from stacks.provider.base import ProviderError, Standing
+from stacks.provider.base import Standing
+from stacks.provider.inputs import Plain
 from stacks.provider.secret.client import TRANSIT, Fields, Store, StoreError
 from stacks.provider.secret.spec import (
     AuthSpec,
@@ -21,8 +22,8 @@ from stacks.provider.secret.spec import (
     policy_writer,
 )
 from stacks.provider.secret.stores import store
+from stacks.provider.settings import ProviderError
 from stacks.provider.specified import SpecifiedHandler
-from stacks.provider.values import Plain
 
 
 class StoreHandler(SpecifiedHandler):

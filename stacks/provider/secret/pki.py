@@ -10,11 +10,11 @@ from cryptography.exceptions import InvalidSignature
 
 from stacks.model.certificates import ENGINE, own
 from stacks.provider.access import TrustAccess
-from stacks.provider.base import ProviderError
+from stacks.provider.inputs import Plain
 from stacks.provider.secret.client import Store
 from stacks.provider.secret.handlers import StoreHandler
 from stacks.provider.secret.spec import PkiAuthoritySpec, PkiRoleSpec, one_certificate
-from stacks.provider.values import Plain
+from stacks.provider.settings import ProviderError
 
 KEY: Final = "authority"
 """What the engine calls the key."""

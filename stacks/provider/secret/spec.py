@@ -9,8 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import AfterValidator, Field
 
-from stacks.provider.inputs import Input
-from stacks.provider.values import Plain
+from stacks.provider.inputs import Input, Plain
 
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 Path = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_/+*.-]*$", max_length=200)]

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 
 from stacks.provider.access import TrustAccess
-from stacks.provider.base import ProviderError, Settings
 from stacks.provider.secret.client import Store
 from stacks.provider.secret.over_ssh import connecting, session
+from stacks.provider.settings import ProviderError, Settings
 
 _STORES: dict[tuple[Path, str], Store] = {}
 _MAKING = threading.Lock()

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from stacks.provider.base import ProviderError, Settings
 from stacks.provider.carried import Carried
 from stacks.provider.secret.client import Store, StoreError
 from stacks.provider.secret.stores import store
+from stacks.provider.settings import ProviderError, Settings
 from stacks.provider.signing.device import TALK, USER, Answer, Device, DeviceError, SilentError
 
 _DEVICES: dict[tuple[Path, str], Device] = {}

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from stacks.approvals import ApprovalError
-from stacks.provider.access import TrustAccess
-from stacks.provider.base import ProviderError, Standing
+from stacks.provider.base import Standing
+from stacks.provider.inputs import Plain
 from stacks.provider.secret.stores import store
+from stacks.provider.settings import ProviderError
 from stacks.provider.signing.devices import Token, key_at, token
 from stacks.provider.signing.spec import OnDevices
 from stacks.provider.specified import SpecifiedHandler
-from stacks.provider.values import Plain
 
 
 class SigningHandler(SpecifiedHandler):
@@ -28,13 +27,6 @@ class SigningHandler(SpecifiedHandler):
 
     def outputs(self, urn: str, inputs: Plain) -> Plain:
         return {"gaps": []}
-
-    def require_approval(self, urn: str) -> None:
-        """For what cannot be made again. Raises ProviderError."""
-        try:
-            TrustAccess.read(self.settings.trust_access).approvals.require("delete", urn)
-        except ApprovalError as error:
-            raise ProviderError(str(error)) from None
 
     def own(self, inputs: Plain) -> list[Token]:
         """The token on each device of the site."""

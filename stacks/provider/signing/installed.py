@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from stacks.provider.base import ProviderError
+from stacks.provider.inputs import Plain
+from stacks.provider.settings import ProviderError
 from stacks.provider.signing.certificates import Chain
 from stacks.provider.signing.devices import each, told
 from stacks.provider.signing.handler import SigningHandler
 from stacks.provider.signing.spec import CertificateSpec
-from stacks.provider.values import Plain
 
 
 class CertificateHandler(SigningHandler):

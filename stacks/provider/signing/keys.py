@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from stacks.provider.base import ProviderError
+from stacks.provider.inputs import Plain
+from stacks.provider.settings import ProviderError
 from stacks.provider.signing.certificates import algorithm_of
 from stacks.provider.signing.device import Answer
 from stacks.provider.signing.devices import Token, each, told
 from stacks.provider.signing.handler import SigningHandler
 from stacks.provider.signing.spec import KeySpec
-from stacks.provider.values import Plain
 
 
 class KeyHandler(SigningHandler):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from stacks.provider.base import ProviderError
+from stacks.provider.inputs import Plain
+from stacks.provider.settings import ProviderError
 from stacks.provider.signing.devices import each, told
 from stacks.provider.signing.handler import SigningHandler
 from stacks.provider.signing.spec import RequestSpec
-from stacks.provider.values import Plain
 
 
 class RequestHandler(SigningHandler):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from stacks.provider.base import ProviderError
+from stacks.provider.inputs import Plain
 from stacks.provider.secret.stores import store
+from stacks.provider.settings import ProviderError
 from stacks.provider.signing.device import Answer, DeviceError, SilentError
 from stacks.provider.signing.devices import Token, each, key_at, told
 from stacks.provider.signing.handler import SigningHandler
 from stacks.provider.signing.spec import RESERVED, TokenSpec
-from stacks.provider.values import Plain
 
 KEK = "kek"
 FOUNDED = {"founded": True}

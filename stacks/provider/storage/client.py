@@ -59,9 +59,40 @@ class Objects:
         found = self._asked(f"describe {bucket}", self._s3.get_bucket_versioning, Bucket=bucket)
         return bool(found.get("Status") == "Enabled")
 
-    def make(self, bucket: str) -> None:
-        """Raises ObjectsError."""
-        self._asked(f"make {bucket}", self._s3.create_bucket, Bucket=bucket)
+    def make(self, bucket: str, archive: bool) -> None:
+        """`archive`: one whose objects can be kept from everybody. Raises ObjectsError."""
+        self._asked(f"make {bucket}", self._s3.create_bucket, Bucket=bucket, ObjectLockEnabledForBucket=archive)
+
+    def archive_years(self, bucket: str) -> int:
+        """For how long nobody can change or delete what is written there. Raises ObjectsError."""
+        ask = self._s3.get_object_lock_configuration
+        found = self._asked(f"describe {bucket}", ask, absent="ObjectLockConfigurationNotFoundError", Bucket=bucket)
+        retention = found.get("ObjectLockConfiguration", {}).get("Rule", {}).get("DefaultRetention", {})
+        return int(retention.get("Years", 0)) if retention.get("Mode") == "COMPLIANCE" else 0
+
+    def archive(self, bucket: str, years: int) -> None:
+        """From now on; what was written before stays as it was. Raises ObjectsError."""
+        rule = {"DefaultRetention": {"Mode": "COMPLIANCE", "Years": years}}
+        self._asked(
+            f"archive in {bucket}",
+            self._s3.put_object_lock_configuration,
+            Bucket=bucket,
+            ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", **({"Rule": rule} if years else {})},
+        )
+
+    def holds(self, bucket: str) -> bool:
+        """Whether it has any object, or what one was before. Raises ObjectsError."""
+        found = self._asked(f"look into {bucket}", self._s3.list_object_versions, Bucket=bucket, MaxKeys=1)
+        return bool(found.get("Versions") or found.get("DeleteMarkers"))
+
+    def drop(self, bucket: str) -> None:
+        """With all that it holds; an archive lets nothing go. Raises ObjectsError."""
+        pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
+        for page in self._asked(f"look into {bucket}", lambda: list(pages)):
+            for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                at = {"Key": one["Key"], "VersionId": one["VersionId"]}
+                self._asked(f"delete {one['Key']} in {bucket}", self._s3.delete_object, Bucket=bucket, **at)
+        self._asked(f"take {bucket} away", self._s3.delete_bucket, Bucket=bucket)
 
     def keep_versions(self, bucket: str, keep: bool) -> None:
         """Raises ObjectsError."""
@@ -89,14 +120,16 @@ class Objects:
         """Raises ObjectsError."""
         self._asked(f"delete {name} in {bucket}", self._s3.delete_object, Bucket=bucket, Key=name)
 
-    def _asked(self, what: str, ask: Callable[..., Any], **given: Any) -> Any:
-        """Every fault as one message; who is new there is let in after a while."""
+    def _asked(self, what: str, ask: Callable[..., Any], absent: str = "", **given: Any) -> Any:
+        """Every fault as one message; who is new is let in after a while. `absent`: the fault that is an answer."""
         end = time.monotonic() + ADMITS
         while True:
             try:
                 return ask(**given)
             except ClientError as error:
                 code = error.response.get("Error", {}).get("Code", "")
+                if absent and code == absent:
+                    return {}
                 if code in _NOT_YET and time.monotonic() < end:
                     time.sleep(1)
                     continue

@@ -8,14 +8,15 @@ from contextlib import contextmanager
 
 from stacks.model.objects import IDENTITIES
 from stacks.provider.access import TrustAccess
-from stacks.provider.base import ProviderError, Standing
+from stacks.provider.base import Standing
+from stacks.provider.inputs import Plain
 from stacks.provider.secret.client import Store
 from stacks.provider.secret.handlers import StoreHandler
+from stacks.provider.settings import ProviderError
 from stacks.provider.specified import SpecifiedHandler
 from stacks.provider.storage.client import Objects, ObjectsError
 from stacks.provider.storage.spec import BucketSpec, IdentitySpec
 from stacks.provider.storage.stores import objects
-from stacks.provider.values import Plain
 
 
 class IdentityHandler(StoreHandler):
@@ -48,7 +49,7 @@ class IdentityHandler(StoreHandler):
 
 
 class BucketHandler(SpecifiedHandler):
-    """Buckets. What a bucket holds goes with it, so it is never taken away."""
+    """Buckets. What a bucket holds goes with it: never without approval, and out of an archive not with it either."""
 
     NAMED = "name"
     SPEC = BucketSpec
@@ -61,16 +62,19 @@ class BucketHandler(SpecifiedHandler):
 
     def write(self, urn: str, inputs: Plain) -> None:
         with self._objects(inputs["site"]) as there:
+            years = int(inputs["archive_years"])
             if inputs["name"] not in there.buckets():
-                there.make(inputs["name"])
+                there.make(inputs["name"], archive=years > 0)
             if there.versioned(inputs["name"]) != inputs["versioned"]:
                 there.keep_versions(inputs["name"], inputs["versioned"])
+            if there.archive_years(inputs["name"]) != years:
+                there.archive(inputs["name"], years)
 
     def read(self, key: str, inputs: Plain) -> tuple[Plain, Plain] | None:
         with self._objects(inputs["site"]) as there:
             if inputs["name"] not in there.buckets():
                 return None
-            return {**inputs, "versioned": there.versioned(inputs["name"])}, {}
+            return {**inputs, **_described(there, inputs["name"])}, {}
 
     def list(self) -> list[Standing]:
         """At every site."""
@@ -78,15 +82,22 @@ class BucketHandler(SpecifiedHandler):
         for site in TrustAccess.read(self.settings.trust_access).objects:
             with self._objects(site) as there:
                 for name in there.buckets():
-                    inputs = {"site": site, "name": name, "versioned": there.versioned(name)}
-                    found.append(Standing(f"{site}/{name}", None, inputs))
+                    described = {"site": site, "name": name, **_described(there, name)}
+                    found.append(Standing(f"{site}/{name}", None, described))
         return found
 
     def remove(self, urn: str, inputs: Plain) -> None:
-        raise ProviderError(
-            f"{self.key(inputs)}: what it holds would be gone with it; wanted to be kept. Way out: declare it again, "
-            "or empty it and take it away at the store by hand"
-        )
+        name = inputs["name"]
+        with self._objects(inputs["site"]) as there:
+            if name not in there.buckets():
+                return
+            if there.holds(name):
+                self.require_approval(
+                    urn,
+                    f"{self.key(inputs)}: holds objects, which would be gone with it; wanted to be kept. Way out: "
+                    "declare it again (`buckets` of its tenant in stacks/catalogue/tenants.yaml), or: ",
+                )
+            there.drop(name)
 
     @contextmanager
     def _objects(self, site: str) -> Iterator[Objects]:
@@ -95,6 +106,11 @@ class BucketHandler(SpecifiedHandler):
             yield objects(self.settings, site)
         except ObjectsError as error:
             raise ProviderError(str(error)) from error
+
+
+def _described(there: Objects, name: str) -> Plain:
+    """What a bucket does with what is written over or deleted."""
+    return {"versioned": there.versioned(name), "archive_years": there.archive_years(name)}
 
 
 def _path(inputs: Plain) -> str:

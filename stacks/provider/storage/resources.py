@@ -24,6 +24,8 @@ class BucketInputs(StoreInputs):
     name: str
     versioned: bool
     """Whether what is written over or deleted is kept."""
+    archive_years: int
+    """For how long nobody can change or delete what is written there; 0: as long as its tenant wants."""
 
 
 class Identity(pulumi.CustomResource):

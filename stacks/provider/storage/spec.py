@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from stacks.provider.inputs import Input
 from stacks.provider.secret.spec import StoreInput, Word, ordered
@@ -25,6 +25,13 @@ class BucketSpec(StoreInput):
 
     name: BucketName
     versioned: bool = Field(description="whether what is written over or deleted is kept")
+    archive_years: int = Field(ge=0, le=100, description="for how long nobody can change or delete what is written")
+
+    @model_validator(mode="after")
+    def _keeps(self) -> Self:
+        if self.archive_years and not self.versioned:
+            raise ValueError("an archive keeps versions")
+        return self
 
 
 class ObjectStoreAccess(Input):

@@ -7,19 +7,17 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from stacks.model.objects import IDENTITIES
+from stacks.model.objects import IDENTITIES, PROVISIONER
 from stacks.provider.access import TrustAccess
-from stacks.provider.base import ProviderError, Settings
 from stacks.provider.carried import Carried
 from stacks.provider.doors import always_open
 from stacks.provider.secret.client import StoreError
 from stacks.provider.secret.stores import store
+from stacks.provider.settings import ProviderError, Settings
 from stacks.provider.storage.client import PORT, Objects, client
 from stacks.provider.storage.spec import ObjectStoreAccess
 
 USER = "qhs-buckets"
-PROVISIONER = "provisioner"
-"""Who makes buckets."""
 
 _STORES: dict[tuple[Path, str], Objects] = {}
 _MAKING = threading.Lock()

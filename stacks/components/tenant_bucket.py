@@ -1,0 +1,23 @@
+"""What a tenant has in the estate's object store, once for the estate."""
+
+from __future__ import annotations
+
+import pulumi
+
+from stacks.model.objects import TenantBucket
+from stacks.provider.storage.resources import Bucket
+
+
+def tenant_bucket(one: TenantBucket, site: str, opts: pulumi.ResourceOptions) -> Bucket:
+    """A bucket at the site that takes writes. What is written over is kept, and of an archive nothing goes (S-056)."""
+    return Bucket(
+        f"{one.name}-bucket",
+        opts,
+        site=site,
+        name=one.name,
+        versioned=True,
+        archive_years=one.archive_years,
+        owner=one.owner,
+        level=one.level,
+        serves=list(one.serves),
+    )
