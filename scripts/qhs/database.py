@@ -29,7 +29,7 @@ def member(estate: Estate, machine: Machine) -> dict[str, Any]:
     service = next(one for one in machine.moving if one.service == SERVICE)
     group = estate.inventory.sites[machine.site].groups[machine.group]
     memory = int(group.memory_gib * 1024)
-    connections = min(500, max(100, memory // 64))
+    connections = min(500, max(100, memory // 64))  # design choices: one for 64 MiB, within what a server bears
     return {
         "database_members": members(estate)[machine.site].members,
         "database_quorum": [f"{one.addresses[0]}:{CLIENTS}" for one in agree],

@@ -111,7 +111,7 @@ def test_what_is_changed_by_hand_is_seen_and_put_right(qhs: Run, twin: Twin) -> 
 
 
 def test_a_bucket_that_holds_something_stays(qhs: Run, twin: Twin) -> None:
-    """Two who consent let it go: `qhs approve`, as for keys."""
+    """Emptied it goes; what `qhs approve` lets go is not tried here."""
     bucket = OF["bau-cu"]
     destroy = ("destroy", "--yes", "--target", f"**::{bucket}-bucket")
     by(twin, "bau-cu", lambda one: one.put_object(Bucket=bucket, Key=NAME, Body=b"1"))

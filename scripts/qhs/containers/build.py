@@ -15,12 +15,12 @@ from qhs.containers import recipe as recipes
 from qhs.containers.recipe import Recipe
 from qhs.errors import UserError
 from qhs.image import lock, pool, tree
+from qhs.image.recipe import LEFT_OUT
 from qhs.lock import in_turn
 from qhs.progress import Progress
 
 TAG = "built"
 """What the one image of a layout is called there; whoever runs it names its digest."""
-_NO_USE = ("usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/lintian")
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,9 @@ def _build(recipe: Recipe, desk: Path, progress: Progress) -> None:
 
 def _leave_out(root: Path) -> None:
     """What nobody reads in a container; licences go with what they are for."""
-    for folder in _NO_USE:
-        shutil.rmtree(root / folder, ignore_errors=True)
+    for folder in LEFT_OUT:
+        if folder != "doc":
+            shutil.rmtree(root / "usr/share" / folder, ignore_errors=True)
     for path in (root / "usr/share/doc").rglob("*"):
         if path.is_file() and path.name != "copyright":
             path.unlink()

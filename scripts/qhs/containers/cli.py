@@ -11,8 +11,7 @@ from rich.table import Table
 
 from qhs.console import progress, screen
 from qhs.containers import Built, ensure, recipe
-from qhs.image import lock, pool
-from qhs.image.cli import table
+from qhs.image.cli import renew
 
 app = typer.Typer(help="The container images of the private cloud.", no_args_is_help=True)
 Names = Annotated[list[str] | None, typer.Argument(help="Images; all of them when none is named.", show_default=False)]
@@ -37,14 +36,7 @@ def lock_(
 ) -> None:
     """Renew the locks of images, and show what changes."""
     for name in names or recipe.names():
-        one = recipe.load(name)
-        before = one.pins
-        chosen = pool.look(one, newer=newer, progress=progress)
-        one.keep(chosen)
-        if found := lock.difference(before, chosen):
-            screen.print(table(found, name, "now"))
-        else:
-            screen.print(f"{name}: {len(chosen)} packages, none of them newer")
+        renew(recipe.load(name), name, newer)
 
 
 def _table(built: list[Built]) -> Table:

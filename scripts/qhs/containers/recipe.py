@@ -44,14 +44,9 @@ class Recipe:
         return self.folder.name
 
     @property
-    def packages(self) -> tuple[str, ...]:
-        """What it is to hold."""
-        return self.contents.packages
-
-    @property
     def wanted(self) -> tuple[str, ...]:
         """What apt is asked for."""
-        return self.packages
+        return self.contents.packages
 
     @property
     def rootfs(self) -> Path:
@@ -75,7 +70,8 @@ class Recipe:
     def key(self) -> str:
         """A short name that changes when, and only when, something changes that the image is built from."""
         digest = hashlib.sha256(f"{SUITE}\0{architecture()}".encode())
-        for path in sorted(path for path in self.folder.rglob("*") if path.is_file() and path.suffix != ".lock"):
+        locks = set(self.folder.glob("*.lock"))  # of other architectures too
+        for path in sorted(path for path in self.folder.rglob("*") if path.is_file() and path not in locks):
             digest.update(f"\0{path.relative_to(self.folder)}\0".encode() + path.read_bytes())
         digest.update(self.lock.read_bytes() if self.lock.is_file() else b"")
         return digest.hexdigest()[:16]

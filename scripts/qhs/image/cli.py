@@ -50,14 +50,7 @@ def lock_(
 ) -> None:
     """Renew the lock for the packages of `packages.yaml`, and show what changes; `qhs up` then builds from it."""
     for recipe_ in (recipe.load(), recipe.metal()):
-        before = recipe_.pins
-        chosen = pool.look(recipe_, newer=newer, progress=progress)
-        found = lock.difference(before, chosen)
-        recipe_.keep(chosen)
-        if found:
-            screen.print(table(found, str(recipe_.lock.name), "now"))
-        else:
-            screen.print(f"{recipe_.lock.name}: {len(chosen)} packages, none of them newer")
+        renew(recipe_, recipe_.lock.name, newer)
 
 
 @app.command()
@@ -76,6 +69,17 @@ def medium(
     """Make the medium that installs a machine. It holds the machine's host key: a secret until it is installed."""
     path = medium_.make(load(Environment.PROD), machine, key, progress)
     screen.print(f"{path}: {path.stat().st_size / 1e6:.0f} MB; then scripts/playbooks/metal.yml", soft_wrap=True)
+
+
+def renew(recipe_: pool.Chosen, title: str, newer: bool) -> None:
+    """Renew a lock, and show what changes."""
+    before = recipe_.pins
+    chosen = pool.look(recipe_, newer=newer, progress=progress)
+    recipe_.keep(chosen)
+    if found := lock.difference(before, chosen):
+        screen.print(table(found, title, "now"))
+    else:
+        screen.print(f"{title}: {len(chosen)} packages, none of them newer")
 
 
 def table(found: Difference, title: str, now: str) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,6 +34,10 @@ class Chosen(Protocol):
     @property
     def pins(self) -> dict[str, Package]:
         """What was built last."""
+        ...
+
+    def keep(self, chosen: Iterable[Package]) -> None:
+        """Write the lock for these packages."""
         ...
 
 

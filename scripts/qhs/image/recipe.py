@@ -44,7 +44,7 @@ rm -f "$root"/boot/efi/loader/random-seed
 
 # Documentation and translations are half of a small Debian, and nobody reads them on a machine of the estate; nor does
 # anybody's browser reach the pages that come with the store of metrics.
-_LEFT_OUT = ("doc", "man", "info", "locale", "lintian", "fonts", "javascript", "nodejs", "sass")
+LEFT_OUT = ("doc", "man", "info", "locale", "lintian", "fonts", "javascript", "nodejs", "sass")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Recipe:
             *("--mode=root", "--format=directory", "--variant=apt"),
             f"--include={','.join(self.packages)}",
             '--aptopt=APT::Install-Recommends "false"',
-            *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in _LEFT_OUT),
+            *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in LEFT_OUT),
             # Licences go with what they are for, and into the bill of materials.
             "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         ]
