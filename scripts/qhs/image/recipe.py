@@ -14,6 +14,7 @@ import yaml
 from qhs.folders import CLONE
 from qhs.image import lock
 from qhs.image.lock import Package
+from qhs.tools import spec
 
 SUITE = "trixie"
 """Debian 13."""
@@ -42,6 +43,9 @@ sed -i "s,/boot/efi/,/," "$root"/boot/efi/loader/entries/*.conf
 rm -f "$root"/boot/efi/loader/random-seed
 """
 
+BUILT = "tools/"
+"""What programs.yaml has before the name of a tool of scripts/tools."""
+
 # Documentation and translations are half of a small Debian, and nobody reads them on a machine of the estate; nor does
 # anybody's browser reach the pages that come with the store of metrics.
 LEFT_OUT = ("doc", "man", "info", "locale", "lintian", "fonts", "javascript", "nodejs", "sass")
@@ -59,6 +63,8 @@ class Recipe:
     rootfs: Path
     programs: tuple[tuple[str, str], ...]
     """What is no Debian package: its place in the image, and in the wheels."""
+    built: tuple[tuple[str, str], ...]
+    """What is built from source: its place in the image, and the tool that it is of."""
     wheels: Path
     """The lock of these wheels, with their hashes."""
     lock: Path
@@ -134,7 +140,8 @@ rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/cache/debconf/*-old
         for folder in folders:
             scripts = [script.replace(str(folder), folder.name) for script in scripts]
         locked = [path.read_text() if path and path.is_file() else "" for path in (self.lock, self.below, self.wheels)]
-        laid = [f"{place} {source}" for place, source in self.programs]
+        laid = [f"{place} {source}" for place, source in (*self.programs, *self.built)]
+        locked += [path.read_text() for tool in {tool for _, tool in self.built} for path in _sources(tool)]
         inputs = (SUITE, architecture, *self.arguments(), *scripts, *locked, *laid)
         digest = hashlib.sha256("\0".join(inputs).encode())
         for folder in folders:
@@ -159,6 +166,7 @@ def load(folder: Path = FOLDER) -> Recipe:
     """The recipe of the golden image; a package that two roles need is named by both and taken once."""
     roles, units = _read(folder)
     del roles[METAL]
+    laid = _programs(folder)
     return Recipe(
         name="machine",
         packages=_named(roles),
@@ -166,7 +174,8 @@ def load(folder: Path = FOLDER) -> Recipe:
         disabled=tuple(sorted(units["disabled"])),
         masked=tuple(sorted(units["masked"])),
         rootfs=folder / "rootfs",
-        programs=_programs(folder),
+        programs=tuple(one for one in laid if not one[1].startswith(BUILT)),
+        built=tuple((place, source.removeprefix(BUILT)) for place, source in laid if source.startswith(BUILT)),
         wheels=folder / "programs.lock",
         lock=folder / f"{architecture()}.lock",
         first=(folder / "first",),
@@ -196,6 +205,10 @@ def _read(folder: Path) -> tuple[dict[str, list[str]], dict[str, Any]]:
 def _programs(folder: Path) -> tuple[tuple[str, str], ...]:
     roles = yaml.safe_load((folder / "programs.yaml").read_text())
     return tuple(sorted((place, source) for programs in roles.values() for place, source in programs.items()))
+
+
+def _sources(tool: str) -> list[Path]:
+    return sorted(path for path in spec.load(tool).folder.iterdir() if path.is_file())
 
 
 def _named(roles: dict[str, list[str]]) -> tuple[str, ...]:

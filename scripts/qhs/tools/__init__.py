@@ -8,7 +8,7 @@ from typing import Literal
 from qhs.progress import Progress, silent
 from qhs.tools import build, golang, installed, spec, store
 
-__all__ = ["Tool", "ensure", "look"]
+__all__ = ["Tool", "built", "ensure", "look"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,15 @@ def ensure(
 ) -> dict[str, Tool]:
     """Every tool of `names`, by name, built if need be. Raises UserError; nothing half done is left behind."""
     return {name: look(name, tools) or _build(spec.load(name, tools), progress, free) for name in names}
+
+
+def built(name: str, progress: Progress = silent) -> Tool:
+    """The tool of this very version from the cache, built if need be, for what must be the same on every host.
+
+    Raises UserError.
+    """
+    wanted = spec.load(name)
+    return _build(wanted, progress, store.free_mib)
 
 
 def look(name: str, tools: Path = spec.TOOLS) -> Tool | None:

@@ -76,6 +76,7 @@ class Build:
         stamps = " ".join(
             f"-X {variable}={text.format(version=self.spec.version)}" for variable, text in self.spec.stamps.items()
         )
+        stamps += " -s -w" if self.spec.stripped else ""
         command = ["nice", str(go), "build", "-v", f"-p={jobs()}", *_FLAGS, "-ldflags", stamps, "-o", f"{folder}/bin/"]
         compiled = _Counted(f"{self.spec.name}: compiled", self.progress, packages)
         self._run([*command, *self.spec.packages], environ, folder / "source", compiled)

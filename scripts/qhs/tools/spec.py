@@ -49,6 +49,8 @@ class ToolSpec(_Strict):
     packages: list[str] = Field(min_length=1)
     stamps: dict[str, str] = {}
     """Linker variable to text; `{version}` stands for the version."""
+    stripped: bool = False
+    """Without what a debugger needs, which is a third: for what is copied to every machine."""
     sources: list[ModuleFile] = []
     """Copied beside the tool's own sources before the build."""
     ships: list[ModuleFile] = []
@@ -56,6 +58,11 @@ class ToolSpec(_Strict):
     on_path: OnPath | None = None
     needs_mib: int = Field(gt=0)
     """Free disk space that a build from nothing takes."""
+
+    @property
+    def module(self) -> str:
+        """The Go module of the programs."""
+        return self.packages[0].partition("/cmd/")[0]
 
     @property
     def programs(self) -> list[str]:
