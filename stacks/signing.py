@@ -9,10 +9,12 @@ import pulumi
 from stacks.components.signing_site import SigningSite
 from stacks.components.signing_token import SigningToken
 from stacks.components.site_authority import SiteAuthority
+from stacks.components.site_clients import SiteClients
 from stacks.components.site_objects import SiteObjects
 from stacks.components.site_secrets import SiteSecrets
 from stacks.model import Estate
 from stacks.model.certificates import came, own
+from stacks.model.kubernetes import clusters
 from stacks.model.objects import object_stores, users
 from stacks.model.signing import tokens
 
@@ -27,6 +29,8 @@ def declare(estate: Estate, site: str, certificates: Path | None) -> None:
     pulumi.export("authority", authority.request)
     if store := object_stores(estate).get(site):
         SiteObjects(site, store, users(estate, site), after)
+    if site in clusters(estate):
+        SiteClients(estate, site, after)
     declared = [SigningToken(estate, site, one, certificates, after) for one in tokens(estate)]
     pulumi.export("requests", {label: pem for one in declared for label, pem in one.requests.items()})
     pulumi.export("gaps", {title: gaps for one in declared for title, gaps in one.gaps.items()})

@@ -13,7 +13,7 @@ from qhs.errors import UserError
 from qhs.folders import CLONE
 from qhs.inventory import groups, inventory
 from stacks.layers import stack_names
-from stacks.model import Estate
+from stacks.model import Estate, kubernetes
 from stacks.model.data import active, databases, members
 from stacks.model.objects import object_stores
 from stacks.model.rules import rulesets
@@ -70,9 +70,9 @@ def given(estate: Estate, stack: StackName) -> str:
         return repr(rulesets(estate, stack.site))
     if stack.layer == SITELESS:
         return repr([active(estate), members(estate), *databases(estate)])
-    return repr(
-        [estate.inventory.signing, stores(estate), object_stores(estate), *signing_sites(estate), *tokens(estate)]
-    )
+    parts = [(one.name, kubernetes.parts(estate, one)) for one in kubernetes.members(estate, stack.site or "")]
+    signing = [*signing_sites(estate), *tokens(estate)]
+    return repr([estate.inventory.signing, stores(estate), object_stores(estate), parts, *signing])
 
 
 def _tree(paths: Iterable[str]) -> str:

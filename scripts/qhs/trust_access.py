@@ -11,7 +11,7 @@ from qhs.pki import root
 from qhs.pki.credentials import PROVISIONER, PROVISIONERS
 from qhs.twin.names import Twin
 from stacks.approvals import Approvers
-from stacks.model import Estate, data
+from stacks.model import Estate, data, kubernetes
 from stacks.model.objects import object_stores
 from stacks.model.signing import stores
 
@@ -31,6 +31,7 @@ def write(twin: Twin, estate: Estate) -> Path:
         "databases": {site: asdict(one) for site, one in data.members(estate).items()},
         "objects": {site: asdict(one) for site, one in object_stores(estate).items()},
     }
+    access["clusters"] = {site: asdict(one) for site, one in kubernetes.apis(estate).items()}
     access["approvals"] = approvers(twin, estate).model_dump(mode="json")
     text = json.dumps(access, indent=1) + "\n"
     if not path.is_file() or path.read_text() != text:

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 SEGMENT_LENGTH = {4: 20, 6: 64}
 PARTNER_LENGTH = {4: 24, 6: 64}
 PAIR_LENGTH = {4: 28, 6: 124}
+CLUSTER_INDEX, CLUSTER_LENGTH = 63, 112  # of no zone; the length in IPv6
 GATEWAY = 1
 FIREWALL = 1  # members are .2 and .3: FIREWALL + 1, FIREWALL + 2
 SERVICE = 16
@@ -48,6 +49,15 @@ def text(network: Network) -> str:
 def segment(site: Pair, index: int) -> Pair:
     """The prefix of the zone with this index at a site."""
     return _cut(site, index, SEGMENT_LENGTH)
+
+
+def cluster(site: Pair) -> Pair:
+    """What the services inside the cluster of a site have: addresses of no segment, known to its machines alone.
+
+    Of IPv6 no more than an API server gives out.
+    """
+    whole = segment(site, CLUSTER_INDEX)
+    return Pair(whole.ipv4, ip_network(f"{whole.ipv6.network_address}/{CLUSTER_LENGTH}"))
 
 
 def partner(external: Pair, index: int) -> Pair:

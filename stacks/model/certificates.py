@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stacks.model import kubernetes
 from stacks.model.addresses import Pair
-from stacks.model.estate import FIREWALL, QUORUM, Estate, Machine
+from stacks.model.estate import CONTROL, FIREWALL, QUORUM, Estate, Machine
 
 AUTHORITY = "pki"
 """The service."""
@@ -40,6 +41,7 @@ def names(estate: Estate, machine: Machine) -> list[str]:
     """The host names in a machine's certificate, its own first."""
     at = [one.service for one in (*machine.services, *machine.moving)]
     at += [QUORUM] if QUORUM in machine.roles else []
+    at += [kubernetes.STORE] if CONTROL in machine.roles else []
     services = [service_name(estate, one, machine.site) for one in dict.fromkeys(at)]
     services += [pair(estate, machine.site)] if FIREWALL in machine.roles else []
     return [machine.name, f"{machine.name}.{estate.inventory.domain}", *services]

@@ -10,9 +10,19 @@ from stacks.provider.record.handler import RecordHandler
 from stacks.provider.record.resource import Record
 from stacks.provider.ruleset.handler import RulesetHandler
 from stacks.provider.ruleset.resource import Ruleset
+from stacks.provider.secret.clients import ClientAuthorityHandler, ClientRoleHandler
 from stacks.provider.secret.handlers import AuthHandler, MountHandler, PolicyHandler, TransitKeyHandler
 from stacks.provider.secret.pki import PkiAuthorityHandler, PkiRoleHandler
-from stacks.provider.secret.resources import Auth, Mount, PkiAuthority, PkiRole, Policy, TransitKey
+from stacks.provider.secret.resources import (
+    Auth,
+    ClientAuthority,
+    ClientRole,
+    Mount,
+    PkiAuthority,
+    PkiRole,
+    Policy,
+    TransitKey,
+)
 from stacks.provider.server import serve
 from stacks.provider.signing.installed import CertificateHandler
 from stacks.provider.signing.keys import KeyHandler
@@ -31,6 +41,8 @@ KINDS: dict[str, type[Handler]] = {
     TransitKey.TYPE: TransitKeyHandler,
     PkiAuthority.TYPE: PkiAuthorityHandler,
     PkiRole.TYPE: PkiRoleHandler,
+    ClientAuthority.TYPE: ClientAuthorityHandler,
+    ClientRole.TYPE: ClientRoleHandler,
     Identity.TYPE: IdentityHandler,
     Bucket.TYPE: BucketHandler,
     Role.TYPE: RoleHandler,

@@ -13,6 +13,16 @@ from stacks.provider.settings import ProviderError
 from stacks.provider.storage.spec import ObjectStoreAccess
 
 
+class ClusterAccess(Input):
+    """How the API of a cluster is reached."""
+
+    machines: list[str]
+    """The control planes, as `qhs:sshConfig` names them."""
+    address: str
+    name: str
+    """What its certificate is for."""
+
+
 class TrustAccess(Input):
     """What a plugin must know to set up secret stores, and what they are to believe."""
 
@@ -29,6 +39,9 @@ class TrustAccess(Input):
     databases: dict[str, DatabaseAccess]
     """By site its databases."""
 
+    clusters: dict[str, ClusterAccess]
+    """By site the API of its cluster."""
+
     @classmethod
     def read(cls, path: Path | None) -> TrustAccess:
         """Raises ProviderError."""
@@ -37,6 +50,6 @@ class TrustAccess(Input):
         except (OSError, ValidationError) as error:
             raise ProviderError(
                 f"qhs:trustAccess: found {path or 'nothing'}: {error}; wanted a file that names root, provisioner, "
-                "approvals, stores, objects and databases. "
+                "approvals, stores, objects, databases and clusters. "
                 "Way out: `qhs up`, or `pulumi config set qhs:trustAccess FILE`"
             ) from None

@@ -1,31 +1,27 @@
-"""The kinds of a secret store's authority, on a genuine server: its key, what is believed of it, what it signs."""
+"""The kinds of a secret store's authorities, on a genuine server: its key, what is believed of it, what it signs."""
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import hvac
 import pytest
 import qhs_pki
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from qhs import image
 from qhs.pki import root
 from stacks.provider.access import TrustAccess
 from stacks.provider.secret.client import Store, StoreError
+from stacks.provider.secret.clients import ClientAuthorityHandler, ClientRoleHandler
 from stacks.provider.secret.pki import KEPT, PkiAuthorityHandler, PkiRoleHandler
 from stacks.provider.settings import ProviderError, Settings
-from tests.twin.waiting import await_
+from tests.kernel.secret_engine import Direct, serving
 
 DECLARED = {"site": "qhdc", "owner": "vpqh-attt", "level": 4, "serves": ["S-066"]}
 AUTHORITY: dict[str, Any] = {**DECLARED, "subject": "QHS machines of qhdc", "certificate": ""}
@@ -35,56 +31,40 @@ ROLE: dict[str, Any] = {
     "names": ["*.qhdc.qhs.test", "qhdc-*"],
     "hours": 168,
 }
+CLIENTS: dict[str, Any] = {**DECLARED, "subject": "QHS clients of the cluster of qhdc"}
+NODE: dict[str, Any] = {
+    **DECLARED,
+    "name": "node",
+    "user": "system:node:qhdc-app1",
+    "group": "system:nodes",
+    "hours": 168,
+}
+ENGINES = ("pki", "kubernetes")
 NETWORKS = ["10.0.0.0/8"]
-WORD = "of-this-test-alone"
-
-
-class Direct(Store):
-    """The server of this test, which lets in whoever knows its word."""
-
-    def __init__(self, at: str) -> None:
-        super().__init__("qhdc", ["here"], lambda: pytest.fail("nobody logs in"))
-        self._there = hvac.Client(at, token=WORD)
-
-    def _let_in(self) -> hvac.Client:
-        return self._there
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    program = image.ensure(print).path / "usr/bin/bao"
-    words = ["server", "-dev", f"-dev-root-token-id={WORD}", "-dev-no-store-token", f"-dev-listen-address={address}"]
-    home = os.environ | {"HOME": str(tmp_path_factory.mktemp("bao"))}
-    with subprocess.Popen([program, *words], env=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
-        client = hvac.Client(f"http://{address}", token=WORD)
-        await_(lambda: _serves(client))
-        yield f"http://{address}"
-        running.terminate()
-
-
-def _serves(client: hvac.Client) -> bool:
-    try:
-        return not client.seal_status["sealed"]
-    except OSError:
-        return False
+    with serving(tmp_path_factory.mktemp("bao")) as address:
+        yield address
 
 
 @pytest.fixture
 def store(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """With an engine that has nothing yet; handlers reach it."""
     found = Direct(server)
-    found.write("sys/mounts/pki", type="pki")
+    for engine in ENGINES:
+        found.write(f"sys/mounts/{engine}", type="pki")
 
     @contextmanager
     def direct(*_: object) -> Iterator[Store]:
         yield found
 
-    for kind in (PkiAuthorityHandler, PkiRoleHandler):
+    for kind in (PkiAuthorityHandler, PkiRoleHandler, ClientAuthorityHandler, ClientRoleHandler):
         monkeypatch.setattr(kind, "_store", direct)
     yield found
-    found.delete("sys/mounts/pki")
+    for engine in ENGINES:
+        found.delete(f"sys/mounts/{engine}")
     found.forget(KEPT)
 
 
@@ -179,3 +159,49 @@ def test_a_role_that_somebody_widened_is_seen_and_put_right(store: Store) -> Non
     assert handler.read("", ROLE) == (ROLE, {"odd": []})
     handler.remove("urn", ROLE)
     assert handler.read("", ROLE) is None
+
+
+def test_an_authority_for_clients_is_made_once_and_stands_under_nobody(store: Store) -> None:
+    handler = ClientAuthorityHandler(Settings())
+    assert handler.read("", CLIENTS) is None
+    for _ in range(2):
+        handler.write("urn", CLIENTS)
+    assert handler.read("", CLIENTS) == (CLIENTS, {})
+    (only,) = store.names("kubernetes/issuers")
+    made = x509.load_pem_x509_certificate((store.read(f"kubernetes/issuer/{only}") or {})["certificate"].encode())
+    assert made.issuer == made.subject
+    assert (made.not_valid_after_utc - made.not_valid_before_utc).days > 3600
+    with pytest.raises(ProviderError, match="Way out"):
+        handler.remove("urn", CLIENTS)
+
+
+def test_a_client_has_its_own_name_and_group_whatever_it_asks_for(store: Store) -> None:
+    ClientAuthorityHandler(Settings()).write("urn", CLIENTS)
+    ClientRoleHandler(Settings()).write("urn", NODE)
+    key = ec.generate_private_key(ec.SECP256R1())
+
+    def asked(user: str, group: str) -> x509.Certificate:
+        name = [(NameOID.COMMON_NAME, user), (NameOID.ORGANIZATION_NAME, group)]
+        subject = x509.Name([x509.NameAttribute(*one) for one in name])
+        csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+        answer = store.write("kubernetes/sign/node", csr=csr.public_bytes(Encoding.PEM).decode())
+        return x509.load_pem_x509_certificate(answer["certificate"].encode())
+
+    mine = asked(NODE["user"], "system:masters")
+    assert mine.subject.rfc4514_string() == "CN=system:node:qhdc-app1,O=system:nodes"
+    usage = mine.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(usage) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+    for other in ("system:node:qhdc-app2", "operator", "system:node:qhdc-app1:more"):
+        with pytest.raises(StoreError, match="not allowed by this role"):
+            asked(other, "system:nodes")
+
+
+def test_a_clients_role_that_somebody_widened_is_seen_and_put_right(store: Store) -> None:
+    handler = ClientRoleHandler(Settings())
+    handler.write("urn", NODE)
+    assert handler.read("", NODE) == (NODE, {"odd": []})
+    there = store.read("kubernetes/roles/node") or {}
+    store.write("kubernetes/roles/node", **there | {"organization": ["system:masters"], "server_flag": True})
+    assert handler.read("", NODE) == ({**NODE, "group": "system:masters"}, {"odd": ["server_flag"]})
+    handler.remove("urn", NODE)
+    assert handler.read("", NODE) is None

@@ -190,7 +190,9 @@ def test_no_key_is_taken_away_without_an_approval(tmp_path: Path) -> None:
     access = tmp_path / "access.json"
     approvals = {"folder": str(tmp_path / "approvals"), "signers": str(tmp_path / "approvers"), "quorum": 2}
     files = {"root": str(tmp_path / "root"), "provisioner": str(tmp_path / "provisioner")}
-    access.write_text(json.dumps({**files, "approvals": approvals, "stores": {}, "objects": {}, "databases": {}}))
+    access.write_text(
+        json.dumps({**files, "approvals": approvals, "stores": {}, "objects": {}, "databases": {}, "clusters": {}})
+    )
     with pytest.raises(ProviderError, match=r"delete of urn:x: found none in .*; wanted an approval that names it"):
         KeyHandler(Settings(trust_access=access)).remove("urn:x", WHERE)
 

@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidSignature
 from stacks.model.certificates import ENGINE, own
 from stacks.provider.access import TrustAccess
 from stacks.provider.inputs import Plain
-from stacks.provider.secret.client import Store
+from stacks.provider.secret.client import Fields, Store
 from stacks.provider.secret.handlers import StoreHandler
 from stacks.provider.secret.spec import PkiAuthoritySpec, PkiRoleSpec, one_certificate
 from stacks.provider.settings import ProviderError
@@ -69,7 +69,7 @@ class PkiAuthorityHandler(StoreHandler):
         spec = PkiAuthoritySpec.model_validate(inputs)
         with self._store(spec.site) as found:
             request = self._request(found, spec)
-            if spec.certificate and spec.certificate != _believed(found):
+            if spec.certificate and spec.certificate != believed(found):
                 self._judge(inputs, spec.certificate, request)
                 answer = found.write(f"{ENGINE}/intermediate/set-signed", certificate=spec.certificate)
                 (issuer,) = answer.get("imported_issuers") or answer["existing_issuers"]
@@ -78,7 +78,7 @@ class PkiAuthorityHandler(StoreHandler):
 
     def read(self, key: str, inputs: Plain) -> tuple[Plain, Plain] | None:
         with self._store(inputs["site"]) as found:
-            kept, certificate = found.secret(KEPT), _believed(found)
+            kept, certificate = found.secret(KEPT), believed(found)
         if kept is None:
             return None
         return {**inputs, "subject": kept["subject"], "certificate": certificate}, {"request": kept["request"]}
@@ -145,9 +145,8 @@ class PkiRoleHandler(StoreHandler):
             there = found.read(_role(inputs))
         if there is None:
             return None
-        odd = sorted(name for name, wanted in FIXED.items() if there.get(name) != wanted)
-        odd += ["ttl"] if there["ttl"] != there["max_ttl"] else []
-        return {**inputs, "names": sorted(there["allowed_domains"]), "hours": there["max_ttl"] // 3600}, {"odd": odd}
+        names, hours = sorted(there["allowed_domains"]), there["max_ttl"] // 3600
+        return {**inputs, "names": names, "hours": hours}, {"odd": odd(there, FIXED)}
 
     def remove(self, urn: str, inputs: Plain) -> None:
         with self._store(inputs["site"]) as found:
@@ -155,10 +154,17 @@ class PkiRoleHandler(StoreHandler):
                 found.delete(_role(inputs))
 
 
-def _believed(found: Store) -> str:
-    """The certificate by which the authority signs; empty: it has none yet."""
-    default = (found.read(f"{ENGINE}/config/issuers") or {}).get("default")
-    return one_certificate(str((found.read(f"{ENGINE}/issuer/{default}") or {})["certificate"])) if default else ""
+def believed(found: Store, engine: str = ENGINE) -> str:
+    """The certificate by which the authority of an engine signs; empty: it has none yet."""
+    default = (found.read(f"{engine}/config/issuers") or {}).get("default")
+    return one_certificate(str((found.read(f"{engine}/issuer/{default}") or {})["certificate"])) if default else ""
+
+
+def odd(there: Fields, fixed: Fields) -> list[str]:
+    """What is otherwise at a role than every one of its kind is made."""
+    return sorted(name for name, wanted in fixed.items() if there.get(name) != wanted) + (
+        ["ttl"] if there["ttl"] != there["max_ttl"] else []
+    )
 
 
 def _role(inputs: Plain) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, TypedDict, Unpack
+from typing import ClassVar, NotRequired, TypedDict, Unpack
 
 import pulumi
 
@@ -67,6 +67,23 @@ class PkiRoleInputs(StoreInputs):
     """The host names that certificates may be for, with `*` for any part of one; addresses besides."""
     hours: int
     """For which one is good."""
+
+
+class ClientAuthorityInputs(StoreInputs):
+    """Everything that a ClientAuthority takes."""
+
+    subject: str
+    """Its name in certificates."""
+
+
+class ClientRoleInputs(StoreInputs):
+    """Everything that a ClientRole takes."""
+
+    name: str
+    user: str
+    group: NotRequired[str]
+    hours: int
+    """For which a certificate is good."""
 
 
 class Mount(pulumi.CustomResource):
@@ -141,4 +158,29 @@ class PkiRole(pulumi.CustomResource):
     """What somebody made otherwise than every role of ours is."""
 
     def __init__(self, title: str, opts: pulumi.ResourceOptions | None = None, **inputs: Unpack[PkiRoleInputs]) -> None:
+        super().__init__(self.TYPE, title, {**inputs, "odd": None}, opts)
+
+
+class ClientAuthority(pulumi.CustomResource):
+    """An authority for the clients of a cluster, whose key the store has made and never gives out."""
+
+    TYPE: ClassVar[str] = "qhs:secrets:ClientAuthority"
+
+    def __init__(
+        self, title: str, opts: pulumi.ResourceOptions | None = None, **inputs: Unpack[ClientAuthorityInputs]
+    ) -> None:
+        super().__init__(self.TYPE, title, {**inputs}, opts)
+
+
+class ClientRole(pulumi.CustomResource):
+    """Which user that authority certifies for whoever may ask by this name."""
+
+    TYPE: ClassVar[str] = "qhs:secrets:ClientRole"
+
+    odd: pulumi.Output[Sequence[str]]
+    """What somebody made otherwise than every role of ours is."""
+
+    def __init__(
+        self, title: str, opts: pulumi.ResourceOptions | None = None, **inputs: Unpack[ClientRoleInputs]
+    ) -> None:
         super().__init__(self.TYPE, title, {**inputs, "odd": None}, opts)

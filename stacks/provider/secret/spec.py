@@ -15,6 +15,8 @@ Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 Path = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_/+*.-]*$", max_length=200)]
 HostNames = Annotated[str, Field(pattern=r"^[a-z0-9*][a-z0-9.*-]{0,252}$")]
 """A host name, or several: `*` is any part of one."""
+Subject = Annotated[str, Field(pattern=r"^[A-Za-z0-9 .-]{1,64}$")]
+"""An authority's name in certificates."""
 Right = Literal["create", "read", "update", "delete", "list"]
 
 WRITER = "# written by "
@@ -75,7 +77,7 @@ class TransitKeySpec(StoreInput):
 class PkiAuthoritySpec(StoreInput):
     """An authority of the engine for certificates: its key is made there and never leaves."""
 
-    subject: Annotated[str, Field(pattern=r"^[A-Za-z0-9 .-]{1,64}$")]
+    subject: Subject
     certificate: Annotated[str, AfterValidator(one_certificate)] = Field(
         description="of the authority above, in PEM; empty: it has not answered yet"
     )
@@ -86,6 +88,21 @@ class PkiRoleSpec(StoreInput):
 
     name: Word
     names: Annotated[list[HostNames], AfterValidator(ordered), Field(min_length=1)]
+    hours: int = Field(ge=1, le=2160, description="for which one is good")
+
+
+class ClientAuthoritySpec(StoreInput):
+    """An authority for whoever comes to a cluster, which alone believes it: its key is made here and never leaves."""
+
+    subject: Subject
+
+
+class ClientRoleSpec(StoreInput):
+    """Who has a certificate of it, by one user's name, and that user's group."""
+
+    name: Word
+    user: Annotated[str, Field(pattern=r"^[a-z][a-z0-9:-]{0,62}$")]
+    group: Annotated[str, Field(pattern=r"^([a-z][a-z0-9:-]{0,62})?$")] = ""
     hours: int = Field(ge=1, le=2160, description="for which one is good")
 
 

@@ -1,0 +1,108 @@
+"""The clusters of the private cloud: one a site, what their parts are called, and the addresses of their services."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stacks.model.addresses import Pair, cluster, host
+from stacks.model.estate import CONTROL, Estate, Machine
+
+API, STORE = "kube-api", "kube-store"
+"""The services: what everybody asks, and where it keeps its state."""
+ENGINE = "kubernetes"
+"""The path of the engine in a site's secret store whose authority certifies clients of the cluster alone."""
+SHARED = "kubernetes"
+"""Below which path that store has what all control planes of the site have in common."""
+HOURS = 168
+"""For which a certificate of a part is good; two thirds of it are used."""
+OPERATOR = "operator"
+"""By which name whoever provisions asks for a certificate."""
+OPERATOR_GROUP = "system:masters"
+"""It makes what everybody else's rights come from."""
+OPERATOR_HOURS = 8
+"""For which that one is good; it is not kept."""
+PORT = 6443
+"""Of the API."""
+USER = "qhs-clusters"
+"""By whom it is reached on a control plane."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a cluster that comes to its API, or from there to a node."""
+
+    name: str
+    """The certificate's, of its files and of the rules that it is signed by."""
+    user: str
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The cluster of a site."""
+
+    name: str
+    """What its API's certificate is for."""
+    addresses: tuple[str, ...]
+    services: Pair
+    """What names inside it lead to."""
+
+
+@dataclass(frozen=True)
+class Api:
+    """Where the API of a cluster is."""
+
+    machines: tuple[str, ...]
+    address: str
+    name: str
+
+
+CONTROLS = (
+    Part("kube-apiserver", "kube-apiserver"),
+    Part("kube-controller-manager", "system:kube-controller-manager"),
+    Part("kube-scheduler", "system:kube-scheduler"),
+)
+
+
+def authority(site: str) -> str:
+    """The name of the authority for clients of a site's cluster."""
+    return f"QHS clients of the cluster of {site}"
+
+
+def clusters(estate: Estate) -> dict[str, Cluster]:
+    """By site; one without a control plane has none."""
+    return {
+        site: Cluster(
+            f"{API}.{estate.domain(site)}", tuple(held[0].targets[0].texts()), cluster(Pair(one.ipv4, one.ipv6))
+        )
+        for site, one in estate.inventory.sites.items()
+        if (held := [found for found in estate.served(site) if found.service == API])
+    }
+
+
+def apis(estate: Estate) -> dict[str, Api]:
+    """By site."""
+    return {
+        site: Api(tuple(machine.name for machine in estate.with_role(site, CONTROL)), one.addresses[0], one.name)
+        for site, one in clusters(estate).items()
+    }
+
+
+def parts(estate: Estate, machine: Machine) -> tuple[Part, ...]:
+    """Those on a machine that come with a certificate of their own."""
+    return CONTROLS if CONTROL in machine.roles else ()
+
+
+def members(estate: Estate, site: str) -> list[Machine]:
+    """The machines of a site's cluster."""
+    return [machine for machine in estate.machines.values() if machine.site == site and parts(estate, machine)]
+
+
+def way_in(machine: str) -> str:
+    """What the secret store of a site calls the way in of a machine of its cluster."""
+    return f"kubernetes-{machine}"
+
+
+def inside(estate: Estate, machine: Machine) -> list[Pair]:
+    """The address by which the API is known inside the cluster: the first of its services'."""
+    return [host(clusters(estate)[machine.site].services, 1)] if CONTROL in machine.roles else []
