@@ -55,3 +55,10 @@ def follow(command: list[str], environ: Mapping[str, str], cwd: Path, on_line: C
         except BaseException:
             end_group(process)
             raise
+
+
+def in_memory(text: str) -> str:
+    """The name of a file of this process, for its children and others of its user, while it lives."""
+    number = os.memfd_create("given")
+    os.write(number, text.encode())
+    return f"/proc/{os.getpid()}/fd/{number}"

@@ -6,9 +6,20 @@ import json
 import sys
 from typing import Any
 
-from qhs import borders, database, keepalive, metrics, names_access, object_store, secret_store, signing_service, wan
+from qhs import (
+    borders,
+    clusters,
+    database,
+    keepalive,
+    metrics,
+    names_access,
+    object_store,
+    secret_store,
+    signing_service,
+    wan,
+)
 from qhs.playbooks import runs_on
-from stacks.model import Estate, ModelError, certificates, load
+from stacks.model import Estate, ModelError, certificates, kubernetes, load
 from stacks.model.addresses import Pair, with_length
 from stacks.model.estate import (
     BASTION,
@@ -113,6 +124,8 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
         common |= secret_store.node(estate, machine)
     if QUORUM in machine.roles:
         common |= database.quorum(estate, machine)
+    if kubernetes.parts(estate, machine):
+        common |= clusters.variables(estate, machine)
     if DATABASE in machine.roles:
         common |= database.member(estate, machine)
     if STORE in held:
@@ -163,7 +176,11 @@ def _names(estate: Estate, machine: Machine) -> dict[str, Any]:
 
 def _certificates(estate: Estate, machine: Machine) -> dict[str, Any]:
     """The names of a machine's certificates, its own first, and the authority of its site that signs them."""
-    addresses = [*(port.address for port in machine.interfaces), *machine.answers_at]
+    addresses = [
+        *(port.address for port in machine.interfaces),
+        *machine.answers_at,
+        *kubernetes.inside(estate, machine),
+    ]
     holder = certificates.holder(estate, machine.site)
     service = next(one for one in holder.services if one.service == certificates.AUTHORITY)
     return {

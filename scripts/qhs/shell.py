@@ -36,11 +36,12 @@ def enter(command: list[str]) -> None:
 
 
 def _own(twin: Twin, engine: Engine) -> dict[str, str]:
-    """What only a person's shell needs: ssh by machine name, pulumi by a stack's home, the inventory, a prompt."""
+    """What only a person's shell needs: ssh by machine, pulumi by a stack's home, kubectl, the inventory, a prompt."""
     folder = twin.state / "bin"
     folder.mkdir(exist_ok=True)
     _program(folder / "ssh", [SSH, "-F", str(access.config(twin))])
     _program(folder / "pulumi", [sys.executable, "-m", "qhs.state.pulumi", str(engine.program)])
+    _program(folder / "kubectl", [sys.executable, "-m", "qhs.kubectl"])
     inventory = str(CLONE / "inventories" / "twin" / "hosts.py")
     path = f"{folder}:{engine.environ['PATH']}"
     return {"PATH": path, "ANSIBLE_INVENTORY": inventory, "PS1": f"({twin.name}) \\w\\$ "}

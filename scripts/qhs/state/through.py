@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from qhs import ruleset_access, trust_access
-from qhs.child import mortal
+from qhs.child import in_memory, mortal
 from qhs.engine import abandoned, locks
 from qhs.twin.names import Twin
 from stacks.model.objects import STATE_USER
@@ -52,7 +52,7 @@ def main(name: str, site: str, bucket: str, stack: str, *command: str) -> int:
             environ = {
                 "HTTPS_PROXY": at,
                 "PULUMI_BACKEND_URL": f"s3://{bucket}?endpoint=https://{there.name}&s3ForcePathStyle=true&region={REGION}",
-                "AWS_SHARED_CREDENTIALS_FILE": _in_memory(f"[default]\n{KEY.format(STATE_USER, key)}"),
+                "AWS_SHARED_CREDENTIALS_FILE": in_memory(f"[default]\n{KEY.format(STATE_USER, key)}"),
                 "AWS_CONFIG_FILE": os.devnull,
                 "AWS_CA_BUNDLE": str(access.root),
                 # The store answers with no checksum of S3's newer ones; TLS and the state's own digest do as well.
@@ -75,13 +75,6 @@ def _nodes(settings: Settings, access: TrustAccess, site: str) -> Mapping[str, D
         to = partial(Carried.to, settings.machines(), over_ssh.USER, node, f"{address}:{over_ssh.PORT}")
         found |= {f"{node}:{over_ssh.PORT}": to, f"{address}:{over_ssh.PORT}": to}
     return found
-
-
-def _in_memory(text: str) -> str:
-    """The name of a file of this process, for processes of the same user, while it lives."""
-    number = os.memfd_create("credentials")
-    os.write(number, text.encode())
-    return f"/proc/{os.getpid()}/fd/{number}"
 
 
 def _take_over(objects: Objects, bucket: str, stack: str) -> None:

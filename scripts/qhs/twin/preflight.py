@@ -11,8 +11,8 @@ from qhs import folders
 from qhs.errors import UserError
 from qhs.twin.names import Twin
 
-MACHINE_MEMORY = 100 * 1024**2
-"""Bytes for a machine with its roles at work; one just booted holds a fifth of that."""
+MACHINE_MEMORY = 130 * 1024**2
+"""Bytes for a machine with its roles at work, over all of them; one just booted holds a sixth of that."""
 SPARE_MEMORY = 1024**3
 """Bytes left for the engine, Ansible and whoever works on the host."""
 MACHINE_DISK = 100 * 1024**2
