@@ -229,6 +229,14 @@ def _tunnels(asked: _Asked) -> tuple[Tunnel, ...]:
     return tuple(Tunnel(name=name, cipher=cipher) for name, cipher in installed)
 
 
+def _control_plane(asked: _Asked) -> dict[str, dict[str, str]]:
+    """Of an option that is given twice the last one holds."""
+    programs = [line.split() for line in asked.text("control-plane").splitlines() if line]
+    return {
+        path.rpartition("/")[2]: dict(re.findall(r"--([^= ]+)=(\S*)", " ".join(rest))) for _, path, *rest in programs
+    }
+
+
 def _esp_in_kernel(asked: _Asked) -> bool | None:
     text = asked.text("charon")
     return "kernel-libipsec" not in text if "loaded plugins" in text else None
@@ -255,5 +263,6 @@ PARSERS: Final[Mapping[str, Callable[[_Asked], Any]]] = {
     "time_stamp": _time_stamp,
     "tunnels": _tunnels,
     "esp_in_kernel": _esp_in_kernel,
+    "control_plane": _control_plane,
 }
 """Every fact that a machine is asked for."""

@@ -124,6 +124,8 @@ class Host(Resource):
     """An HSM is reached on it."""
     time_stamps_of: str
     """The name of the service that it is to get a time-stamp from; empty: of none."""
+    controls: bool
+    """It is a control plane of a cluster."""
     tunnels_wanted: tuple[str, ...]
     """Those that it is to have whether or not it holds the addresses of its pair."""
 
@@ -160,6 +162,8 @@ class Host(Resource):
     """Those that are installed."""
     esp_in_kernel: Maybe[bool | None] = UNKNOWN
     """What encrypts in them is the kernel, not the daemon that makes them. None: no daemon answers."""
+    control_plane: Maybe[dict[str, dict[str, str]]] = UNKNOWN
+    """Each program of a control plane that runs, with its options."""
 
 
 def urn(environment: str, name: str) -> str:

@@ -47,6 +47,8 @@ COMMANDS = {
     "charon": "find /etc/swanctl -name pair.conf -exec swanctl --stats ;",
     # Nothing where there is no HSM. Its own user asks, or what it opens would be root's.
     "hsm": "find /usr/local/lib -name qhs_hsm.py -exec runuser -u qhs-hsm -- {} tokens ;",
+    # Nothing where there is no control plane.
+    "control-plane": "find /etc/qhs -path */kubernetes/audit.json -exec pgrep --list-full kube- ;",
     # Nothing where there is no log store.
     "log-store": "find /usr/local/sbin -name qhs-logs -exec {} status ;",
 }

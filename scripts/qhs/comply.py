@@ -16,7 +16,7 @@ from rich.table import Table
 from policies.baseline import Baseline
 from policies.facts import PlanFacts
 from policies.live.answers import told
-from policies.live.facts import TYPE, Host, urn
+from policies.live.facts import TYPE, Host, LogStore, urn
 from policies.rules import LIVE, idle, run
 from policies.verdicts import Outcome
 from qhs import trust_access, wan
@@ -24,7 +24,7 @@ from qhs.folders import CLONE
 from qhs.twin.asking import Answer, ask
 from qhs.twin.names import Twin
 from stacks.model import Estate
-from stacks.model.estate import APPLICATION, FIREWALL, HSM, Machine
+from stacks.model.estate import APPLICATION, CONTROL, FIREWALL, HSM, Machine
 from stacks.model.signing import TIME_STAMP
 
 PROBE = CLONE / "policies" / "live" / "probe.py"
@@ -70,7 +70,22 @@ def comply(estate: Estate, twin: Twin, baseline: Baseline) -> ComplyReport:
     answers = ask(twin, PROBE.read_text(), stamping)
     answered = [_told(host, answers[host.name]) for host in hosts]
     gaps = {host.name: missing for host, missing in answered if missing}
-    return judge(estate, tuple(host for host, _ in answered), gaps, baseline)
+    return judge(estate, _sealed_since(twin, [host for host, _ in answered]), gaps, baseline)
+
+
+def _sealed_since(twin: Twin, hosts: list[Host]) -> tuple[Host, ...]:
+    """The machines, and of log stores what they have sealed by now.
+
+    They were asked at different moments: another one may have been told of a seal that came after its own store was.
+    """
+    keepers = {one.name: one for one in hosts if isinstance(one.log_store, LogStore)}
+    later = ask(twin, PROBE.read_text(), dict.fromkeys(keepers, ()))
+    for name, host in keepers.items():
+        now = _told(host, later[name])[0].log_store
+        if isinstance(now, LogStore) and isinstance(host.log_store, LogStore):
+            heads = {"heads": now.heads}
+            keepers[name] = host.model_copy(update={"log_store": host.log_store.model_copy(update=heads)})
+    return tuple(keepers.get(one.name, one) for one in hosts)
 
 
 def judge(estate: Estate, hosts: tuple[Host, ...], gaps: Gaps, baseline: Baseline) -> ComplyReport:
@@ -120,6 +135,7 @@ def host_of(estate: Estate, machine: Machine) -> Host:
         public=any(one.public for one in held),
         firewall=FIREWALL in machine.roles,
         hsm_host=HSM in machine.roles,
+        controls=CONTROL in machine.roles,
         time_stamps_of=_time_stamps_of(estate, machine),
         tunnels_wanted=wan.own_tunnels(estate, machine.site) if FIREWALL in machine.roles else (),
     )
