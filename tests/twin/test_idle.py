@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.pace import Pace
+
 from .conftest import MEASURED, Run, WatchedUp
 
 pytestmark = pytest.mark.live
@@ -21,8 +23,8 @@ def machines(qhs: Run) -> list[dict[str, Any]]:
     return found
 
 
-def test_the_idle_estate_takes_half_a_core_and_4_gb_at_most(qhs: Run, second_up: WatchedUp) -> None:
-    started, before = time.monotonic(), machines(qhs)
+def test_the_idle_estate_takes_half_a_core_and_5_gb_at_most(qhs: Run, second_up: WatchedUp) -> None:
+    pace, started, before = Pace(), time.monotonic(), machines(qhs)
     time.sleep(WATCHED)
     took, after = time.monotonic() - started, machines(qhs)
     cores = {
@@ -31,5 +33,5 @@ def test_the_idle_estate_takes_half_a_core_and_4_gb_at_most(qhs: Run, second_up:
     }
     memory = sum(one["memory_bytes"] for one in after)
     MEASURED.append(f"idle: {sum(cores.values()):.2f} cores, {memory / 1e9:.2f} GB, {len(after)} machines")
-    assert sum(cores.values()) <= 0.5, sorted(cores.items(), key=lambda item: -item[1])[:5]
-    assert memory <= 4e9
+    assert sum(cores.values()) <= pace.limit(0.5), sorted(cores.items(), key=lambda item: -item[1])[:5]
+    assert memory <= 5e9

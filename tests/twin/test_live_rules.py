@@ -46,6 +46,8 @@ SEEDED = {
     "qhdc-edge1": "systemctl stop qhs-public-edge.service",
     # C-NET-17: one tunnel is made anew by another name, and does all the same
     "hall-fw2": "sed -i s/own-ndc-carrier-b/other-ndc-carrier-b/ /etc/swanctl/swanctl.conf && swanctl --load-conns",
+    # Nothing broken: a tunnel that has been up for an hour has keys of a second exchange
+    "qhdc-fw1": "swanctl --rekey --child own-ndc-carrier-a",
     # C-HSM-01; the other host of the site signs alone
     "qhdc-hsm1": "sed -i s/libsofthsm2/libnone/ /etc/qhs/hsm/module.json && systemctl stop qhs-signer.service",
     # C-TSA-01: it stamps something else than what it is asked for
