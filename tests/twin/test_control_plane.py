@@ -20,7 +20,7 @@ from stacks.model import load
 from stacks.model.kubernetes import PORT, clusters
 from tests.twin.conftest import Run, WatchedUp
 from tests.twin.hosts import Hosts
-from tests.twin.soc import WITHIN, heard
+from tests.twin.soc import hear
 from tests.twin.waiting import await_
 
 pytestmark = pytest.mark.live
@@ -106,7 +106,7 @@ def test_a_secret_is_stored_encrypted(hosts: Hosts, secret: str) -> None:
 def test_both_centres_hear_who_read_a_secret_and_nothing_of_it(hosts: Hosts, kubectl: Kubectl, secret: str) -> None:
     assert kubectl("qhdc", "get", "secret", secret)[0] == 0
     line = ('"verb":"get"', '"resource":"secrets"', f'"name":"{secret}"', '"username":"operator"')
-    await_(lambda: heard(hosts, "qhdc-cp1", "kube-apiserver", *line), WITHIN)
+    hear(hosts, "qhdc-cp1", "kube-apiserver", *line)
     word = base64.b64encode(MARKER.encode()).decode()
     command = f"journalctl -u qhs-kube-apiserver --since -10min | grep -c -e {MARKER} -e {shlex.quote(word)} || true"
     assert hosts.say(command, ["qhdc-cp1"]) == {"qhdc-cp1": "0"}
