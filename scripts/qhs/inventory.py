@@ -23,6 +23,7 @@ from stacks.model import Estate, ModelError, certificates, kubernetes, load
 from stacks.model.addresses import Pair, with_length
 from stacks.model.estate import (
     BASTION,
+    CONTROL,
     DATABASE,
     FIREWALL,
     HSM,
@@ -124,6 +125,8 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
         common |= secret_store.node(estate, machine)
     if QUORUM in machine.roles:
         common |= database.quorum(estate, machine)
+    if machine.moving or CONTROL in machine.roles:
+        common["qhs_served"] = SERVED
     if kubernetes.parts(estate, machine):
         common |= clusters.variables(estate, machine)
     if DATABASE in machine.roles:
@@ -274,7 +277,6 @@ def _sharer(estate: Estate, machine: Machine) -> dict[str, Any]:
         "shared_address_group": {one.name: one.addresses[0] for one in estate.sharers(machine)},
         "shared_address_interface": machine.interfaces[0].name,
         "shared_address_addresses": [text for one in machine.moving for text in one.targets[0].texts()],
-        "qhs_served": SERVED,
     }
 
 
