@@ -27,7 +27,7 @@ from qhs.net.probe.vantage import vantages
 from qhs.pki.certify import certify, certify_authorities
 from qhs.playbooks import groups_of
 from qhs.progress import Progress
-from qhs.secret_stores import snapshots
+from qhs.secret_stores import rights, snapshots
 from qhs.state import homes, moves
 from qhs.twin import inside, lifecycle
 from qhs.twin.names import Twin
@@ -224,6 +224,8 @@ def _sign(report: Report, estate: Estate, twin: Twin, progress: Progress, ways: 
     with report.phase("signing"):
         engine = homes.engine(twin, progress)
         every = list(ways)
+        if set(ways.values()) != {Way.EXPECT} and (renewed := rights.renew(estate, twin)):
+            progress(f"signing: whoever provisions may do what the stacks declare now at {', '.join(renewed)}")
         founder = str(StackName(estate.inventory.environment, estate.inventory.signing.founds, "signing"))
         if founder in ways and set(ways.values()) != {Way.EXPECT}:
             _side_by_side(report, engine, twin, progress, {founder: ways[founder]})

@@ -57,8 +57,11 @@ def test_the_site_that_makes_keys_comes_before_those_that_get_them(
     monkeypatch.setattr(up, "certify", lambda *_: certified)
     monkeypatch.setattr(up, "certify_authorities", lambda *_: answered)
     monkeypatch.setattr(up, "_side_by_side", side_by_side)
+    granted: list[list[dict[str, Way]]] = []
+    monkeypatch.setattr(up.rights, "renew", lambda *_: granted.append([*applied]) or [])
     up._sign(up.Report("twin"), estate, Twin("one"), silent, ways)
     assert applied == order
+    assert granted == ([[]] if Way.LOOK in ways.values() else []), "before the first of what is new, and only then"
 
 
 def test_stacks_are_told_apart_by_their_layer() -> None:
