@@ -27,6 +27,7 @@ CLOCKS_WITHIN = 120  # seconds
 ESTATE = load("twin")
 INFRA = f'"{ESTATE.places["hall.infra"].prefix.ipv4}"'
 STAMPING = "/usr/local/lib/qhs-signer/stamping.py && systemctl restart qhs-signer.service"
+API = "/etc/systemd/system/qhs-kube-apiserver.service"
 SEEDED = {
     # C-HOST-01
     "hall-infra1": "sed -i 's/^PermitEmptyPasswords no/PermitEmptyPasswords yes/'"
@@ -34,6 +35,10 @@ SEEDED = {
     # C-HOST-02
     "ndc-cp1": "sed -i 's/^\\(net.ipv4.conf.\\*.accept_redirects\\) = 0/\\1 = 1/' /etc/sysctl.d/65-qhs-base.conf"
     " && /usr/lib/systemd/systemd-sysctl /etc/sysctl.d/65-qhs-base.conf",
+    # C-K8S-01 to 03
+    "qhdc-cp1": "sed -i -e 's/--anonymous-auth=false/--anonymous-auth=true/' -e '/--audit-log-path/d'"
+    f" -e 's/--profiling=false/--profiling=true/' {API} && systemctl daemon-reload"
+    " && systemctl restart qhs-kube-apiserver.service",
     # C-TIME-01
     "ndc-db1": "echo 'server 192.0.2.1' >>/etc/chrony/chrony.conf && systemctl restart chrony",
     # C-LOG-01: a store is told to keep less of what comes from one network
@@ -65,6 +70,9 @@ SEEDED = {
 FOUND = {
     ("hall-infra1", "C-HOST-01", "sshd permitemptypasswords", "yes"),
     ("ndc-cp1", "C-HOST-02", "kernel net.ipv4.conf.all.accept_redirects", "1"),
+    ("qhdc-cp1", "C-K8S-01", "kube-apiserver --anonymous-auth", "true"),
+    ("qhdc-cp1", "C-K8S-02", "kube-apiserver --profiling", "true"),
+    ("qhdc-cp1", "C-K8S-03", "kube-apiserver --audit-log-path", "nothing"),
     ("ndc-db1", "C-TIME-01", "time of others", "192.0.2.1"),
     ("hall-infra1", "C-LOG-01", "kept", "2 months at ndc-soc1"),
     ("ndc-fw2", "C-NET-05", "inspected", "qhs-inspection.service not active"),
@@ -162,8 +170,8 @@ def test_a_machine_that_stands_still_is_never_clean(broken: tuple[int, dict[str,
 
 
 def test_ansible_puts_it_back(qhs: Run, broken: object, before: tuple[int, dict[str, Any]]) -> None:
-    limit = ",".join(SEEDED)
-    for playbook in ("site", "signers"):
+    for playbook, machines in (("site", SEEDED), ("signers", SEEDED), ("trust", ["qhdc-cp1"])):
+        limit = ",".join(machines)
         done = qhs("shell", "--", "ansible-playbook", f"scripts/playbooks/{playbook}.yml", "--limit", limit)
         assert done.returncode == 0, done.stdout
     assert violations(settled(qhs)[1]) == violations(before[1])
