@@ -43,11 +43,8 @@ def main(*words: str) -> int:
         access = TrustAccess.read(settings.trust_access)
         site = chosen(words, access)
         there = access.clusters[site]
-        doors = {
-            f"{there.name}:{PORT}": partial(Carried.to, settings.machines(), USER, machine, f"{there.address}:{PORT}")
-            for machine in there.machines[:1]
-        }
-        with opened(doors) as at:
+        door = partial(Carried.to, settings.machines(), USER, there.machines[0], f"{there.address}:{PORT}")
+        with opened({f"{there.name}:{PORT}": door}) as at:
             given = configuration(site, there, at, access.root.read_bytes(), certified(store(settings, site)))
             environ = os.environ | {"KUBECONFIG": in_memory(given)}
             return subprocess.run([program, *words], env=environ, check=False).returncode

@@ -2,7 +2,6 @@
 """The certificates of the parts of a cluster on this machine, and what its control planes have in common.
 
     fetch  have the site's secret store sign what is missing or has had two thirds of its time, and ask it for the rest
-    check  say what is missing or over, and exit with 2; or nothing
 
 What fails is a line on standard error, with exit code 1; what is still good stays.
 """
@@ -138,12 +137,6 @@ def elapsed(part: dict[str, str]) -> float:
     return (datetime.now(UTC) - found.not_valid_before_utc) / lasts
 
 
-def missing() -> list[str]:
-    """What somebody would have to look at."""
-    found = [f"{part['name']}: no certificate that is good" for part in settings()["parts"] if elapsed(part) >= 1]
-    return found or ([] if WHOLE.exists() else ["what control planes have in common is not there"])
-
-
 def update(path: Path, text: str) -> None:
     """Whoever looks for a change sees one only where there is one."""
     if not path.exists() or path.read_text() != text:
@@ -169,10 +162,6 @@ def main() -> None:
                 fetch()
             except AbsentError as error:
                 sys.exit(f"not fetched: {error}; what is still good stays, and the timer tries again")
-        case ["check"]:
-            if said := missing():
-                print("; ".join(said))
-                sys.exit(2)
         case _:
             sys.exit(__doc__)
 
