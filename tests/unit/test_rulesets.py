@@ -9,7 +9,18 @@ from ipaddress import ip_network
 import pytest
 
 from stacks.model import Estate, load
-from stacks.model.estate import BASTION, DATABASE, HSM, MANAGEMENT_PORTS, SYNC, TUNNEL, Conversation, Machine, Place
+from stacks.model.estate import (
+    BASTION,
+    CONTROL,
+    DATABASE,
+    HSM,
+    MANAGEMENT_PORTS,
+    SYNC,
+    TUNNEL,
+    Conversation,
+    Machine,
+    Place,
+)
 from stacks.model.rules import FlowRules, Rule, Ruleset, rulesets
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
@@ -241,7 +252,7 @@ def test_guards_let_in_nothing_new_but_management_and_the_link_itself(
 
 
 def _between_those_who_share(estate: Estate, machine: Machine, rule: Rule) -> None:
-    zone = {HSM: "signing", DATABASE: "data"}[machine.roles[0]]
+    zone = {HSM: "signing", DATABASE: "data", CONTROL: "control"}[machine.roles[0]]
     assert (rule.family, rule.protocol, rule.iif or rule.oif) == ("ip", "vrrp", zone)
     others = {one.addresses[0] for one in estate.with_role(machine.site, machine.roles[0])}
     assert others - {machine.addresses[0]} == set(rule.sources if rule.chain == "input" else rule.destinations)
