@@ -5,11 +5,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/setup.sh
 declare -A packages=([mmdebstrap]=mmdebstrap [systemd-nspawn]=systemd-container [nft]=nftables [ssh]=openssh-client
-  [ip]=iproute2 [unshare]=util-linux [strace]=strace [git]=git [apt-ftparchive]=apt-utils)
+  [ip]=iproute2 [unshare]=util-linux [strace]=strace [git]=git [apt-ftparchive]=apt-utils [umoci]=umoci)
 # Machines are Debian's, whatever the host is: their packages are checked with Debian's keys.
 declare -A files=([/usr/share/keyrings/debian-archive-keyring.gpg]=debian-archive-keyring)
 if [ "${1:-}" ]; then
-  packages+=([pdfsig]=poppler-utils [umoci]=umoci)
+  packages+=([pdfsig]=poppler-utils)
 fi
 if [ "${1:-}" = soak ]; then
   packages+=([qemu-system-x86_64]=qemu-system-x86 [faketime]=faketime)

@@ -19,7 +19,23 @@ def variables(estate: Estate, machine: Machine) -> dict[str, Any]:
         "cluster_identity_engine": kubernetes.ENGINE,
         "cluster_identity_parts": [{"name": one.name, "user": one.user} for one in kubernetes.parts(estate, machine)],
         "cluster_identity_shared": kubernetes.SHARED if controls else "",
-        **(_control(estate, machine) if controls else {}),
+        **(_control(estate, machine) if controls else _node(estate, machine)),
+    }
+
+
+def _node(estate: Estate, machine: Machine) -> dict[str, Any]:
+    pods, port = kubernetes.pods(estate, machine), machine.interfaces[0]
+    # The first is the node's own towards its pods; IPv4 has one more that means all of them.
+    answers = [str(one) for one in list(pods.ipv6)[2:]]
+    return {
+        "pod_network_prefixes": pods.texts(),
+        "pod_network_answers": answers,
+        "pod_network_interface": port.name,
+        "node_api": kubernetes.clusters(estate)[machine.site].addresses[0],
+        "node_addresses": machine.addresses,
+        "node_zone": port.name,
+        "node_rack": machine.rack,
+        "node_pods": pods.ipv4.num_addresses - 3,
     }
 
 

@@ -8,7 +8,7 @@ from qhs.twin.topology import Client, File, Leg, Machine, Operator, Route, Topol
 from stacks.model import Estate, addresses
 from stacks.model.addresses import Pair
 from stacks.model.enclave import Islander, islanders
-from stacks.model.estate import BASTION, EVERYWHERE, FIREWALL, MANAGEMENT_PORTS, TUNNEL, Interface, Place
+from stacks.model.estate import BASTION, EVERYWHERE, FIREWALL, MANAGEMENT_PORTS, TUNNEL, WORKER, Interface, Place
 from stacks.model.estate import Machine as Host
 
 # Where users' devices stand in the Internet's prefix: above every partner's own.
@@ -80,6 +80,7 @@ def _machine(estate: Estate, host: Host) -> Machine:
         routes=() if firewall else tuple(_default(host)),
         sysctl={} if firewall else STANDS_ALONE,
         packages=any(service.service == "packages" for service in host.services),
+        containers=WORKER in host.roles,
     )
 
 

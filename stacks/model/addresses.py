@@ -2,7 +2,7 @@
 
 A site's IPv4 prefix (a /14) is cut into /20 segments and its IPv6 prefix (a /48) into /64, both by the zone's
 index. In a segment the first 256 addresses are the network's own (gateway, firewalls, service addresses), the
-next 1,024 the machines', the rest users' devices.
+next 1,024 the machines', the rest users' devices; where machines run containers, its second half is their pods'.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ SEGMENT_LENGTH = {4: 20, 6: 64}
 PARTNER_LENGTH = {4: 24, 6: 64}
 PAIR_LENGTH = {4: 28, 6: 124}
 CLUSTER_INDEX, CLUSTER_LENGTH = 63, 112  # of no zone; the length in IPv6
+PODS_LENGTH = {4: 26, 6: 122}
+NODES = 32  # a segment, with pods of their own
 GATEWAY = 1
 FIREWALL = 1  # members are .2 and .3: FIREWALL + 1, FIREWALL + 2
 SERVICE = 16
@@ -58,6 +60,16 @@ def cluster(site: Pair) -> Pair:
     """
     whole = segment(site, CLUSTER_INDEX)
     return Pair(whole.ipv4, ip_network(f"{whole.ipv6.network_address}/{CLUSTER_LENGTH}"))
+
+
+def pods(segment: Pair) -> Pair:
+    """What all pods of a segment have."""
+    return Pair(*(list(network.subnets())[1] for network in segment.both))
+
+
+def pods_of(segment: Pair, number: int) -> Pair:
+    """What those on the machine with this number have: as many addresses in either family."""
+    return _cut(pods(segment), number % NODES, PODS_LENGTH)
 
 
 def partner(external: Pair, index: int) -> Pair:

@@ -110,9 +110,10 @@ class Service(Declared):
     ports: list[Port] = Field(min_length=1)
     level: Level
     number: int | None = Field(None, ge=1, le=200, description="its address in the zone; none: see `on`")
-    on: Literal["address", "machines", "everyone"] = Field(
+    on: Literal["address", "machines", "pods", "everyone"] = Field(
         "address",
-        description="address: one service address; machines: each carrier; everyone: the whole place",
+        description="address: one service address; machines: each carrier; pods: those of its nodes; "
+        "everyone: the whole place",
     )
     role: Name | None = Field(None, description="the machine role that carries it")
     moves: bool = Field(False, description="its address is with the first machine of its group that can serve it")
@@ -146,6 +147,7 @@ class Flow(Declared):
     expires: Moment | None = Field(None, description="with its time zone; from that second the flow is blocked")
     staged: bool = Field(False, description="logs what it would block before it is taken away")
     destinations: list[Destination] = Field([], description="where a service that leads out leads these sources")
+    pods: bool = Field(False, description="what runs on the nodes of its sources says it too, not the nodes alone")
     firewalls: bool = Field(False, description="the pairs say it too, on their own leg in the segment of the service")
     review: date = Field(description="when the owner must confirm a flow that has no expiry")
 

@@ -20,6 +20,8 @@ SECRETS = "secrets"
 BASTION = "bastion"
 APPLICATION = "application"
 CONTROL = "control-plane"
+WORKER = "worker"
+"""A node of the site's cluster: it runs containers."""
 DATABASE = "database"
 QUORUM = "database-quorum"
 """The role, and the service, of those who agree on which database leads."""
@@ -335,6 +337,8 @@ class Estate:
     def _targets(self, service: Service, place: Place) -> tuple[Pair, ...]:
         if service.on == "everyone":
             return (place.prefix,)
+        if service.on == "pods":
+            return (addresses.pods(place.prefix),)
         if service.on == "address":
             return (addresses.host(place.sample or place.prefix, addresses.SERVICE + (service.number or 0)),)
         return tuple(

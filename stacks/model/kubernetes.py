@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stacks.model import addresses
 from stacks.model.addresses import Pair, cluster, host
-from stacks.model.estate import CONTROL, Estate, Machine
+from stacks.model.estate import CONTROL, WORKER, Estate, Machine
 
 API, STORE = "kube-api", "kube-store"
 """The services: what everybody asks, and where it keeps its state."""
@@ -64,6 +65,20 @@ CONTROLS = (
 )
 
 
+def _node_parts(machine: Machine) -> tuple[Part, ...]:
+    """What runs on a node: its agent may touch what is bound to this very node (NodeRestriction, C-K8S-02)."""
+    agent = Part(f"kubelet-{machine.name}", f"system:node:{machine.name}", "system:nodes")
+    return (agent, Part("kube-proxy", "system:kube-proxy"))
+
+
+def pods(estate: Estate, machine: Machine) -> Pair:
+    """The addresses of the pods of a node: of its own segment, so that they are under its rules."""
+    port = machine.interfaces[0]
+    segment = estate.places[port.place].prefix
+    number = int(port.address.ipv4.network_address) - int(segment.ipv4.network_address) - addresses.MACHINE
+    return addresses.pods_of(segment, number)
+
+
 def authority(site: str) -> str:
     """The name of the authority for clients of a site's cluster."""
     return f"QHS clients of the cluster of {site}"
@@ -90,6 +105,8 @@ def apis(estate: Estate) -> dict[str, Api]:
 
 def parts(estate: Estate, machine: Machine) -> tuple[Part, ...]:
     """Those on a machine that come with a certificate of their own."""
+    if WORKER in machine.roles:
+        return _node_parts(machine)
     return CONTROLS if CONTROL in machine.roles else ()
 
 

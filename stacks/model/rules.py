@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from stacks.model import kubernetes
 from stacks.model.addresses import Pair, text
 from stacks.model.estate import (
     BASTION,
@@ -20,6 +21,7 @@ from stacks.model.estate import (
     SYNC,
     TRACKING_PORT,
     TUNNEL,
+    WORKER,
     Conversation,
     Estate,
     Machine,
@@ -142,8 +144,9 @@ def rulesets(estate: Estate, site: str) -> list[Ruleset]:
 def _of_machine(estate: Estate, machine: Machine) -> Ruleset:
     onwards = _onward_guards(estate, machine) if BASTION in machine.roles else ()
     shared = _shared_guards(estate, machine) if machine.moving else ()
-    guards = (*_common_guards(estate, machine.site), *_output_guards(), *onwards, *shared)
-    flows = _by_flow(estate, lambda c: _machine_rules(c, machine))
+    through = _node_guards(estate, machine) if WORKER in machine.roles else ()
+    guards = (*_common_guards(estate, machine.site), *_output_guards(), *onwards, *shared, *through)
+    flows = _by_flow(estate, lambda c: (*_machine_rules(c, machine), *_pod_rules(estate, c, machine)))
     return Ruleset(machine.name, machine.site, "machine", (machine.name,), guards, flows)
 
 
@@ -234,6 +237,27 @@ def _machine_rules(conversation: Conversation, machine: Machine) -> Iterator[Rul
                 yield from _expanded(replace(conversation, target=target), "input", port.name, "")
         if conversation.source.name == port.place:
             yield from _expanded(conversation, "output", "", port.name)
+
+
+def _pod_rules(estate: Estate, conversation: Conversation, node: Machine) -> Iterator[Rule]:
+    """What a node passes on from its pods and to them: what the flows of its segment say, of its own pods' addresses.
+
+    Their interfaces come and go; what reaches the node by its ports is told from what they say by its guards.
+    """
+    if WORKER not in node.roles:
+        return
+    pods, port, to = kubernetes.pods(estate, node), node.interfaces[0], conversation.target
+    comes = to.place == port.place and estate.catalogue.services[to.service].on == "pods"
+    goes = conversation.source.name == port.place and estate.catalogue.flows[conversation.flow].pods
+    here = replace(conversation, target=replace(to, targets=(pods,)))
+    if comes:
+        yield from _expanded(here, "forward", port.name, "")
+    if goes:
+        own = replace(conversation.source, prefix=pods)
+        yield from _expanded(replace(conversation, source=own), "forward", "", port.name)
+        if comes:
+            yield from _expanded(replace(here, source=own), "forward", "", "")
+            yield from _expanded(here, "output", "", "")
 
 
 def _own_targets(targets: tuple[Pair, ...], own: set[Pair]) -> tuple[Pair, ...]:
@@ -338,6 +362,19 @@ def _shared_guards(estate: Estate, machine: Machine) -> Iterator[tuple[str, Rule
     rule = Rule("input", family="ip", protocol="vrrp")
     yield "vrrp", replace(rule, iif=port, sources=others)
     yield "own-vrrp", replace(rule, chain="output", oif=port, destinations=others)
+
+
+def _node_guards(estate: Estate, node: Machine) -> Iterator[tuple[str, Rule]]:
+    """Between its ports a node passes nothing on, so that it is no way from one segment to another."""
+    port, pods = node.interfaces[0].name, kubernetes.pods(estate, node)
+    for index, family in enumerate(FAMILIES):
+        to = _matched([pods], index)
+        yield "own-pods", Rule("output", "drop", oif=MANAGEMENT_PORTS, family=family, destinations=to)
+    yield "through-tracked", Rule("forward", states=TRACKED)
+    yield "through-invalid", Rule("forward", verdict="drop", states=("invalid",))
+    yield "through-ports", Rule("forward", verdict="drop", iif=MANAGEMENT_PORTS)
+    yield "through-ports", Rule("forward", verdict="drop", oif=MANAGEMENT_PORTS)
+    yield "through-ports", Rule("forward", verdict="drop", iif=port, oif=port)
 
 
 _PEER: tuple[tuple[str, dict[str, Any]], ...] = (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from ipaddress import ip_network
+from ipaddress import IPv4Network, ip_address, ip_network
 
 import pytest
 
-from stacks.model import Estate, load
+from stacks.model import Estate, kubernetes, load
 from stacks.model.estate import (
     BASTION,
     CONTROL,
@@ -17,6 +17,7 @@ from stacks.model.estate import (
     MANAGEMENT_PORTS,
     SYNC,
     TUNNEL,
+    WORKER,
     Conversation,
     Machine,
     Place,
@@ -36,6 +37,7 @@ GUARDS = {
         "through-tracked", "through-invalid",
     ],
 }  # fmt: skip
+NODE_GUARDS = ["own-pods", "through-tracked", "through-invalid", "through-ports"]
 
 
 @pytest.fixture(scope="module", params=["twin", "prod"])
@@ -215,7 +217,8 @@ def test_guards_come_in_their_order(estate: Estate, everything: dict[str, Rulese
         names = list(dict.fromkeys(name for name, _ in ruleset.guards))
         onwards = ["own-management"] if ruleset.members[0] in bastions else []
         shared = ["vrrp", "own-vrrp"] if estate.machines[ruleset.members[0]].moving else []
-        assert names == GUARDS[ruleset.kind] + onwards + shared, ruleset.target
+        through = NODE_GUARDS if WORKER in estate.machines[ruleset.members[0]].roles else []
+        assert names == GUARDS[ruleset.kind] + onwards + shared + through, ruleset.target
 
 
 def test_guards_let_in_nothing_new_but_management_and_the_link_itself(
@@ -249,6 +252,41 @@ def test_guards_let_in_nothing_new_but_management_and_the_link_itself(
             else:
                 new = not rule.states and "lo" not in (rule.iif, rule.oif)
                 assert not new or rule.icmp_types == ("nd-neighbor-solicit", "nd-neighbor-advert"), (name, rule)
+
+
+def test_a_node_is_no_way_between_its_ports(estate: Estate, everything: dict[str, Ruleset]) -> None:
+    """Before any rule about its pods it drops what would pass through it, by whatever ports it came."""
+    nodes = [machine for machine in estate.machines.values() if WORKER in machine.roles]
+    assert nodes
+    for node in nodes:
+        port = node.interfaces[0].name
+        drops = [rule for name, rule in everything[node.name].guards if name == "through-ports"]
+        assert {(one.verdict, one.iif, one.oif) for one in drops} == {
+            ("drop", MANAGEMENT_PORTS, ""),
+            ("drop", "", MANAGEMENT_PORTS),
+            ("drop", port, port),
+        }
+
+
+def test_pods_have_the_flows_that_are_meant_for_them_and_their_own_addresses(
+    estate: Estate, everything: dict[str, Ruleset]
+) -> None:
+    """Each node passes on what its own pods say and hear, and of no flow that is for machines alone."""
+    shares: dict[str, list[IPv4Network]] = {}
+    for node in (one for one in estate.machines.values() if WORKER in one.roles):
+        own = kubernetes.pods(estate, node)
+        place = node.interfaces[0].place
+        assert not any(own.ipv4.overlaps(other) for other in shares.setdefault(place, []))
+        shares[place].append(IPv4Network(own.ipv4))
+        machines = {one.addresses[0] for one in estate.machines.values() if one.interfaces[0].place == place}
+        assert not any(ip_address(one) in own.ipv4 for one in machines)
+        for name, flow in everything[node.name].flows.items():
+            passed = [rule for rule in flow.rules if rule.chain == "forward"]
+            declared = estate.catalogue.flows[name]
+            of_pods = any(estate.catalogue.services[service].on == "pods" for service in declared.to)
+            assert bool(passed) == (declared.pods or of_pods), (node.name, name)
+            for rule in passed:
+                assert set(own.texts()) & {*rule.sources, *rule.destinations}, (node.name, name, rule)
 
 
 def _between_those_who_share(estate: Estate, machine: Machine, rule: Rule) -> None:

@@ -1,14 +1,17 @@
-"""Programs of an image that are no Debian packages: of wheels, whose hashes programs.lock has, or built from source."""
+"""What an image has that is no Debian package: programs of wheels, whose hashes programs.lock has, or built from source,
+and images of containers.
+"""
 
 from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 from packageurl import PackageURL
 
-from qhs import tools
+from qhs import containers, tools
 from qhs.image.recipe import Recipe
 from qhs.progress import Progress
 from qhs.tools import spec, wheels
@@ -25,6 +28,16 @@ def lay(recipe: Recipe, root: Path, progress: Progress) -> None:
     found = {name: tools.built(name, progress) for name in {tool for _, tool in recipe.built}}
     for target, name in recipe.built:
         _copy(found[name].programs[Path(target).name], root, target)
+    for target, name in recipe.packed:
+        _pack(containers.ensure(name, progress).layout, root, target)
+
+
+def _pack(layout: Path, root: Path, target: str) -> None:
+    """As an archive; the same wherever it is made."""
+    place = root / target.lstrip("/")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    same = ("--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner", "--mode=u=rwX,go=rX")
+    subprocess.run(["tar", "--create", f"--file={place}", f"--directory={layout}", *same, "."], check=True)
 
 
 def _copy(source: Path, root: Path, target: str) -> None:

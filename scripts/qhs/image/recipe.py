@@ -46,6 +46,9 @@ rm -f "$root"/boot/efi/loader/random-seed
 BUILT = "tools/"
 """What programs.yaml has before the name of a tool of scripts/tools."""
 
+PACKED = "containers/"
+"""And before that of an image of images/containers."""
+
 # Documentation and translations are half of a small Debian, and nobody reads them on a machine of the estate; nor does
 # anybody's browser reach the pages that come with the store of metrics.
 LEFT_OUT = ("doc", "man", "info", "locale", "lintian", "fonts", "javascript", "nodejs", "sass")
@@ -65,6 +68,8 @@ class Recipe:
     """What is no Debian package: its place in the image, and in the wheels."""
     built: tuple[tuple[str, str], ...]
     """What is built from source: its place in the image, and the tool that it is of."""
+    packed: tuple[tuple[str, str], ...]
+    """Archives of container images: their place in the image, and their names."""
     wheels: Path
     """The lock of these wheels, with their hashes."""
     lock: Path
@@ -140,8 +145,11 @@ rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/cache/debconf/*-old
         for folder in folders:
             scripts = [script.replace(str(folder), folder.name) for script in scripts]
         locked = [path.read_text() if path and path.is_file() else "" for path in (self.lock, self.below, self.wheels)]
-        laid = [f"{place} {source}" for place, source in (*self.programs, *self.built)]
+        laid = [f"{place} {source}" for place, source in (*self.programs, *self.built, *self.packed)]
         locked += [path.read_text() for tool in {tool for _, tool in self.built} for path in _sources(tool)]
+        from qhs.containers import recipe as containers  # noqa: PLC0415 -- it is made of words of this module
+
+        locked += [containers.load(name).key() for _, name in self.packed]
         inputs = (SUITE, architecture, *self.arguments(), *scripts, *locked, *laid)
         digest = hashlib.sha256("\0".join(inputs).encode())
         for folder in folders:
@@ -174,8 +182,9 @@ def load(folder: Path = FOLDER) -> Recipe:
         disabled=tuple(sorted(units["disabled"])),
         masked=tuple(sorted(units["masked"])),
         rootfs=folder / "rootfs",
-        programs=tuple(one for one in laid if not one[1].startswith(BUILT)),
-        built=tuple((place, source.removeprefix(BUILT)) for place, source in laid if source.startswith(BUILT)),
+        programs=tuple(one for one in laid if not one[1].startswith((BUILT, PACKED))),
+        built=_of(laid, BUILT),
+        packed=_of(laid, PACKED),
         wheels=folder / "programs.lock",
         lock=folder / f"{architecture()}.lock",
         first=(folder / "first",),
@@ -205,6 +214,10 @@ def _read(folder: Path) -> tuple[dict[str, list[str]], dict[str, Any]]:
 def _programs(folder: Path) -> tuple[tuple[str, str], ...]:
     roles = yaml.safe_load((folder / "programs.yaml").read_text())
     return tuple(sorted((place, source) for programs in roles.values() for place, source in programs.items()))
+
+
+def _of(laid: tuple[tuple[str, str], ...], kind: str) -> tuple[tuple[str, str], ...]:
+    return tuple((place, source.removeprefix(kind)) for place, source in laid if source.startswith(kind))
 
 
 def _sources(tool: str) -> list[Path]:

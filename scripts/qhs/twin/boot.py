@@ -18,6 +18,9 @@ from qhs.twin.topology import Machine
 PACKAGES = "/srv/qhs-packages/packages"
 """Where a machine that serves packages sees those of the image."""
 
+CONTAINERS = "/var/lib/containerd"
+"""Where a machine that runs containers keeps what they are made of."""
+
 LOST_RIGHTS = ("CAP_SYS_RESOURCE", "CAP_SYS_TIME")
 """What no machine may do: raise limits that the host keeps, and steer the one clock that all share."""
 
@@ -151,5 +154,7 @@ def _nspawn(machine: Machine, paths: MachinePaths, image: Image) -> list[str]:
         ),
         *_RIGHTS,
         *((f"--bind-ro={image.packages}:{PACKAGES}",) if machine.packages else ()),
+        # The agent of a node reads there what the kernel killed for want of memory.
+        *((f"--bind={paths.containers}:{CONTAINERS}", "--bind=/dev/kmsg") if machine.containers else ()),
         *("--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=read-only"),
     ]

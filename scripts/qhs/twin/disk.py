@@ -54,7 +54,7 @@ def prepare(twin: Twin, machine: Machine, image: Image, operator_key: str) -> No
     if fresh:
         paths.record.unlink(missing_ok=True)
         shutil.rmtree(paths.upper.parent, ignore_errors=True)
-    for folder in (paths.upper, paths.root):
+    for folder in (paths.upper, paths.root, *([paths.containers] if machine.containers else [])):
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
     # The kernel's own scratch room; what a killed mount left in it is of no use.

@@ -107,6 +107,11 @@ class MachinePaths:
         return self.folder / "disk" / "work"
 
     @property
+    def containers(self) -> Path:
+        """What containers on it are made of: an overlay cannot lie over its disk, which is one."""
+        return self.folder / "disk" / "containers"
+
+    @property
     def root(self) -> Path:
         """Where its root is mounted, in a mount namespace that no one else sees."""
         return self.folder / "root"

@@ -6,6 +6,27 @@ from ipaddress import ip_interface
 from qhs.image.recipe import AUTOMATION_USER
 from qhs.twin.topology import File, Leg, Machine
 
+_LEND = "/usr/local/sbin/qhs-lend"
+_LENDING = f"""# What only a twin needs before containers run.
+[Service]
+ExecStartPre={_LEND}
+"""
+# The agent of a node refuses a kernel that is set otherwise. It has no setting of its own here, and the host's stay what
+# they are: a file in its place says what a kernel of the node's own would.
+_LENDS = """#!/bin/sh
+set -eu
+for group in /sys/fs/cgroup/*; do
+  if mountpoint -q "$group"; then mount -o remount,bind,rw "$group"; fi
+done
+for setting in vm/overcommit_memory=1 kernel/panic=10 kernel/panic_on_oops=1; do
+  name=${setting%=*}
+  if mountpoint -q "/proc/sys/$name"; then continue; fi
+  mkdir -p "/run/qhs-lend/${name%/*}"
+  echo "${setting#*=}" >"/run/qhs-lend/$name"
+  mount --bind "/run/qhs-lend/$name" "/proc/sys/$name"
+done
+"""
+
 
 def identity(twin: str, machine: Machine, operator_key: str, host_key: str) -> dict[str, File]:
     """The files, by absolute path, that the twin itself owns on `machine`; keys in OpenSSH's format."""
@@ -18,6 +39,9 @@ def identity(twin: str, machine: Machine, operator_key: str, host_key: str) -> d
         f"/etc/ssh/authorized_keys.d/{AUTOMATION_USER}": File(content=operator_key),
         "/etc/sysctl.d/60-machine.conf": File(content=_sysctl(machine)),
     }
+    if machine.containers:
+        files[_LEND] = File(content=_LENDS, mode=0o755)
+        files["/etc/systemd/system/containerd.service.d/10-lend.conf"] = File(content=_LENDING)
     for number, leg in enumerate(machine.legs, start=10):
         files[f"/etc/systemd/network/{number}-{leg.interface}.network"] = File(content=network(machine, leg))
     return files

@@ -98,6 +98,8 @@ class Machine(Place):
     island: bool = False
     packages: bool = False
     """It sees the packages that the image was built from, below /srv/qhs-packages."""
+    containers: bool = False
+    """It runs containers: it meters them by the host's control groups, and they lie on a disk that is no overlay."""
 
 
 class Client(Place):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from qhs.net.prove.space import ByFamily, Spans, spans_of
 from stacks.model import Estate
-from stacks.model.addresses import GATEWAY, SERVICE, Pair, host, pair
+from stacks.model.addresses import GATEWAY, SERVICE, Pair, host, pair, pods
 from stacks.model.catalogue import Flow, Service
 from stacks.model.estate import BASTION, FIREWALL, INTER_SITE, MANAGEMENT_PORTS
 
@@ -112,6 +112,8 @@ def _addresses(estate: Estate, service: Service, spot: Spot) -> ByFamily[Spans]:
     if service.on == "machines":
         machines = [machine for machine in estate.machines.values() if service.role in machine.roles]
         return spans_of(port.address for one in machines for port in one.interfaces if port.place == spot.place)
+    if service.on == "pods":
+        return spans_of([pods(place.prefix)])
     if service.number is None:
         return spans_of([place.prefix])
     return spans_of([host(place.sample or place.prefix, SERVICE + service.number)])

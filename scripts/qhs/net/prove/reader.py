@@ -15,6 +15,9 @@ from qhs.net.prove.space import ANY_ADDRESS, ANY_SERVICE, PORTS, PROTOCOLS, Span
 
 FAMILIES = {"inet": None, "ip": 4, "ip6": 6}
 SILENT = ("counter", "log")
+# Written by a node's kube-proxy: it leads what goes to a service of the cluster, addresses of no place, to pods, and refuses
+# what no pod answers. What it has led is a packet like any other to the chains that are read here.
+CLUSTER_TABLES = ("ip kube-proxy", "ip6 kube-proxy")
 ECHO = {"echo-request": {1: 8, 58: 128}, "echo-reply": {1: 0, 58: 129}}
 TYPES = {
     1: {"destination-unreachable": 3, "redirect": 5, "time-exceeded": 11, "parameter-problem": 12},
@@ -49,6 +52,7 @@ def read(listing: Mapping[str, Any], machine: str) -> Filter:
     items = listing.get("nftables")
     if not isinstance(items, list):
         raise NotUnderstoodError(f"{machine}: found no list `nftables`; wanted the output of `nft -j list ruleset`")
+    items = [one for one in items if not _of_cluster(one)]
     sets = {_key(one["set"]): one["set"] for one in items if "set" in one}
     heads = {_key(one["chain"]): one["chain"] for one in items if "chain" in one}
     bodies: dict[str, list[Rule]] = {key: [] for key in heads}
@@ -61,6 +65,12 @@ def read(listing: Mapping[str, Any], machine: str) -> Filter:
         elif kind not in ("metainfo", "table", "chain", "set", "rule"):
             raise NotUnderstoodError(f"{machine}: found {kind} {item[kind].get('name', '')}, which may steer packets")
     return Filter(machine, {key: _chain(machine, key, head, bodies[key]) for key, head in heads.items()})
+
+
+def _of_cluster(item: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether it is, or stands in, a table that a node has of its cluster."""
+    (one,) = item.values()
+    return f"{one.get('family')} {one.get('table', one.get('name'))}" in CLUSTER_TABLES
 
 
 def _key(item: Mapping[str, Any], name: str = "name") -> str:
