@@ -229,12 +229,25 @@ def _tunnels(asked: _Asked) -> tuple[Tunnel, ...]:
     return tuple(Tunnel(name=name, cipher=cipher) for name, cipher in installed)
 
 
-def _control_plane(asked: _Asked) -> dict[str, dict[str, str]]:
-    """Of an option that is given twice the last one holds."""
-    programs = [line.split() for line in asked.text("control-plane").splitlines() if line]
-    return {
+def _cluster(asked: _Asked) -> dict[str, dict[str, str]]:
+    """Of an option that is given twice the last one holds; those of a node's agent are in its file."""
+    programs = [line.split() for line in asked.text("cluster").splitlines() if line]
+    found = {
         path.rpartition("/")[2]: dict(re.findall(r"--([^= ]+)=(\S*)", " ".join(rest))) for _, path, *rest in programs
     }
+    if "kubelet" in found:
+        for text in asked.files("node-agent").values():
+            found["kubelet"] |= dict(_flat(json.loads(text)))
+    return found
+
+
+def _flat(settings: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """Each setting by its path, as YAML writes it."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value if isinstance(value, str) else json.dumps(value)
 
 
 def _esp_in_kernel(asked: _Asked) -> bool | None:
@@ -263,6 +276,6 @@ PARSERS: Final[Mapping[str, Callable[[_Asked], Any]]] = {
     "time_stamp": _time_stamp,
     "tunnels": _tunnels,
     "esp_in_kernel": _esp_in_kernel,
-    "control_plane": _control_plane,
+    "cluster": _cluster,
 }
 """Every fact that a machine is asked for."""

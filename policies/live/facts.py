@@ -126,6 +126,8 @@ class Host(Resource):
     """The name of the service that it is to get a time-stamp from; empty: of none."""
     controls: bool
     """It is a control plane of a cluster."""
+    node: bool
+    """It is a node of one."""
     tunnels_wanted: tuple[str, ...]
     """Those that it is to have whether or not it holds the addresses of its pair."""
 
@@ -162,8 +164,8 @@ class Host(Resource):
     """Those that are installed."""
     esp_in_kernel: Maybe[bool | None] = UNKNOWN
     """What encrypts in them is the kernel, not the daemon that makes them. None: no daemon answers."""
-    control_plane: Maybe[dict[str, dict[str, str]]] = UNKNOWN
-    """Each program of a control plane that runs, with its options."""
+    cluster: Maybe[dict[str, dict[str, str]]] = UNKNOWN
+    """Each program of a cluster that runs, with its options."""
 
 
 def urn(environment: str, name: str) -> str:

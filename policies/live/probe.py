@@ -47,8 +47,8 @@ COMMANDS = {
     "charon": "find /etc/swanctl -name pair.conf -exec swanctl --stats ;",
     # Nothing where there is no HSM. Its own user asks, or what it opens would be root's.
     "hsm": "find /usr/local/lib -name qhs_hsm.py -exec runuser -u qhs-hsm -- {} tokens ;",
-    # Nothing where there is no control plane.
-    "control-plane": "find /etc/qhs -path */kubernetes/audit.json -exec pgrep --list-full kube- ;",
+    # Nothing where there is no part of a cluster.
+    "cluster": "find /etc/qhs -path */kubernetes/identity.json -exec pgrep --list-full kube ;",
     # Nothing where there is no log store.
     "log-store": "find /usr/local/sbin -name qhs-logs -exec {} status ;",
 }
@@ -57,6 +57,7 @@ TEXTS = {
     "ssh-files": ("/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/*.conf"),
     "root-keys": ("/root/.ssh/authorized_keys*", "/etc/ssh/authorized_keys.d/root"),
     "sudoers": ("/etc/sudoers", "/etc/sudoers.d/*"),
+    "node-agent": ("/etc/qhs/kubernetes/kubelet.json",),
     "apparmor": ("/sys/module/apparmor/parameters/enabled",),
     "profiles": ("/sys/kernel/security/apparmor/profiles",),
     "kernel": (

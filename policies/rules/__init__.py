@@ -8,7 +8,7 @@ from policies.rules.agents import Filtered, Inspected, Scanned, Watched
 from policies.rules.base import Rule, idle, run
 from policies.rules.central_logs import CentralLogs
 from policies.rules.clock import InternalTime
-from policies.rules.control_planes import Audited, KeepsSecrets, NobodyUnknown
+from policies.rules.control_planes import Audited, KeepsSecrets, NobodyUnknown, OwnGroups
 from policies.rules.copies import KeyElsewhere
 from policies.rules.devices import NoStandIn
 from policies.rules.ends import ByBastion, ByProxy, DatabasesApart, StateBodies, WirelessApart
@@ -88,6 +88,7 @@ LIVE: Final[tuple[type[Rule[Any]], ...]] = (
     NobodyUnknown,
     KeepsSecrets,
     Audited,
+    OwnGroups,
 )
 """Rules for machines that run."""
 

@@ -1,8 +1,9 @@
-"""C-K8S-01 to C-K8S-03: how the parts of a cluster's control plane were started."""
+"""C-K8S-01 to C-K8S-03: how the parts of a cluster were started, and C-HOST-02 of what its nodes run on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from policies.baseline import Baseline
 from policies.facts import PlanFacts, Resource, known
@@ -19,32 +20,38 @@ class Limits(Strict):
     needed: dict[str, list[str]] = {}
 
 
+AGENT: Final = "kubelet"
+"""The program of a node; the others are a control plane's."""
+
+
 class Started(Rule[tuple[Host, str, str]]):
-    """Every program of a control plane runs with the options that the baseline wants."""
+    """Every program of a cluster runs with the options that the baseline wants."""
 
     def __init__(self, plan: PlanFacts, baseline: Baseline) -> None:
         super().__init__(plan, baseline)
         self.limits = Limits.model_validate(baseline.thresholds(self.control))
 
     def subjects(self, resource: Resource) -> Iterator[tuple[str, tuple[Host, str, str]]]:
-        if isinstance(resource, Host) and resource.controls:
-            for options in (self.limits.accepted, self.limits.needed):
-                for program, names in options.items():
-                    for name in names:
-                        yield f"{program} --{name}", (resource, program, name)
+        programs = dict.fromkeys((*self.limits.accepted, *self.limits.needed)) if isinstance(resource, Host) else ()
+        for program in programs:
+            if isinstance(resource, Host) and (resource.node if program == AGENT else resource.controls):
+                yield program, (resource, program, "")
+                for name in (*self.limits.accepted.get(program, ()), *self.limits.needed.get(program, ())):
+                    yield f"{program} --{name}", (resource, program, name)
 
     def judge(self, resource: Resource, subject: tuple[Host, str, str]) -> Iterator[Fault]:
         host, program, name = subject
-        options = known(host.control_plane, "control_plane").get(program)
-        if options is None:
-            yield Fault("it does not run", "it to", f"see `journalctl -u qhs-{program}` there")
+        options, role = known(host.cluster, "cluster").get(program), "node" if program == AGENT else "control_plane"
+        if options is None or not name:
+            if options is None and not name:
+                yield Fault("it does not run", "it to", f"see `journalctl -u qhs-{program}` there")
             return
         accepted = self.limits.accepted.get(program, {}).get(name)
         found = options.get(name, "nothing")
         if accepted is not None and found not in accepted:
-            yield Fault(found, " or ".join(accepted), "the control_plane role")
+            yield Fault(found, " or ".join(accepted), f"the {role} role")
         if accepted is None and name not in options:
-            yield Fault(found, "one", "the control_plane role")
+            yield Fault(found, "one", f"the {role} role")
 
 
 class NobodyUnknown(Started):
@@ -66,3 +73,20 @@ class Audited(Started):
 
     control = "C-K8S-03"
     name = "audited"
+
+
+class OwnGroups(Rule[Host]):
+    """What a node's containers use is bounded by its own kernel's control groups."""
+
+    control = "C-HOST-02"
+    name = "own-groups"
+
+    def subjects(self, resource: Resource) -> Iterator[tuple[str, Host]]:
+        if isinstance(resource, Host) and resource.node:
+            yield "control groups", resource
+
+    def judge(self, resource: Resource, subject: Host) -> Iterator[Fault]:
+        agent = known(subject.cluster, "cluster").get(AGENT, {})
+        if (found := agent.get("failCgroupV1")) != "true":
+            wanted = "version 2 or no start"
+            yield Fault(f"failCgroupV1 {found}", wanted, "a kernel of the node's own", limit="lent-cgroups")

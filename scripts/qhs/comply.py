@@ -24,7 +24,7 @@ from qhs.folders import CLONE
 from qhs.twin.asking import Answer, ask
 from qhs.twin.names import Twin
 from stacks.model import Estate
-from stacks.model.estate import APPLICATION, CONTROL, FIREWALL, HSM, Machine
+from stacks.model.estate import APPLICATION, CONTROL, FIREWALL, HSM, WORKER, Machine
 from stacks.model.signing import TIME_STAMP
 
 PROBE = CLONE / "policies" / "live" / "probe.py"
@@ -136,6 +136,7 @@ def host_of(estate: Estate, machine: Machine) -> Host:
         firewall=FIREWALL in machine.roles,
         hsm_host=HSM in machine.roles,
         controls=CONTROL in machine.roles,
+        node=WORKER in machine.roles,
         time_stamps_of=_time_stamps_of(estate, machine),
         tunnels_wanted=wan.own_tunnels(estate, machine.site) if FIREWALL in machine.roles else (),
     )

@@ -20,10 +20,11 @@ EVERYTHING = {
     "firewall": True,
     "hsm_host": True,
     "controls": True,
+    "node": True,
     "time_stamps_of": "time-stamp.qhdc.qhs.internal",
     "tunnels_wanted": ["own-ndc-carrier-a", "own-ndc-carrier-b"],
 }
-FLAGS = ("takes_files", "public", "firewall", "hsm_host", "controls")
+FLAGS = ("takes_files", "public", "firewall", "hsm_host", "controls", "node")
 NOTHING = {"services": [], "tunnels_wanted": [], "time_stamps_of": "", **dict.fromkeys(FLAGS, False)}
 MACHINES: dict[str, dict[str, Any]] = {
     JUDGED: {"site": "qhdc", "level": 4, "addresses": ["10.16.64.60"], "takes_files": True, **EVERYTHING},

@@ -172,6 +172,8 @@ class _Cells:
             case "machines":
                 own = {str(target.ipv4.network_address) for target in service.targets}
                 yield from ((True, one) for one in there if one.addresses[0] in own)
+            case "pods":
+                return  # their addresses are a node's to give, so no stand can have one
             case _:  # everyone: one stands for all; of firewalls both members of a pair
                 pair = [one for one in there if self._estate.places[one.place].of_pair]
                 yield from ((True, one) for one in pair or _first(there))
