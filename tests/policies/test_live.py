@@ -33,7 +33,10 @@ NONE_ON_THE_TWIN = [
     {"at": ["kernel", "/proc/sys/fs/protected_symlinks"], "put": "0\n"},
     {"at": ["hsm"], "swap": ["a vendor", "SoftHSM"]},
     {"at": ["charon"], "put": "loaded plugins: kernel-libipsec kernel-netlink\n"},
-    {"at": ["node-agent", "/etc/qhs/kubernetes/kubelet.json"], "swap": ['"failCgroupV1": true', '"failCgroupV1": false']},
+    {
+        "at": ["node-agent", "/etc/qhs/kubernetes/kubelet.json"],
+        "swap": ['"failCgroupV1": true', '"failCgroupV1": false'],
+    },
 ]
 
 

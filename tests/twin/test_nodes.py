@@ -1,0 +1,162 @@
+"""The nodes of each site's cluster: who they are, whom they answer, and what passes to their pods and from them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import ssl
+from collections.abc import Iterator
+from http.client import HTTPSConnection
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from qhs.twin import boot, inside
+from qhs.twin.names import Twin
+from stacks.model import load
+from stacks.model.estate import WORKER
+from stacks.model.kubernetes import pods
+from tests.twin.hosts import Hosts
+from tests.twin.test_control_plane import SITES, Kubectl, kubectl, machine_root
+from tests.twin.waiting import await_
+
+pytestmark = pytest.mark.live
+__all__ = ["kubectl"]
+
+ESTATE = load("twin")
+NODES = {site: ESTATE.with_role(site, WORKER) for site in SITES}
+FIRST, SECOND = NODES["qhdc"]
+STAND = "of-a-test"
+PORT = 8443
+# What containerd does for a pod: a namespace, and the plugin with the node's own settings.
+SETTINGS = (
+    "import json; c = json.load(open('/etc/cni/net.d/10-qhs.conflist'));"
+    " print(json.dumps(c['plugins'][0] | {one: c[one] for one in ('name', 'cniVersion')}))"
+)
+PLUG = f"""
+export CNI_CONTAINERID={STAND} CNI_NETNS=/run/netns/{STAND} CNI_IFNAME=eth0 CNI_PATH=/usr/lib/cni
+plug() {{ python3 -c {shlex.quote(SETTINGS)} | CNI_COMMAND=$1 /usr/lib/cni/ptp; }}
+"""
+LISTEN = (
+    f"import socket\nserver = socket.create_server(('::', {PORT}), family=socket.AF_INET6, dualstack_ipv6=True)\n"
+    "while True:\n  one, who = server.accept(); one.send(who[0].encode()); one.close()"
+)
+CALL = (
+    "import socket, sys\nfor one in sys.argv[1:]:\n  host, port = one.rsplit('/', 1)\n  try:\n"
+    "    with socket.create_connection((host, int(port)), 3) as open:\n"
+    f"      print('open', open.recv(99).decode() if int(port) == {PORT} else '')\n"
+    "  except TimeoutError:\n    print('dropped')"
+)
+
+
+@pytest.fixture(scope="module")
+def addresses(hosts: Hosts) -> Iterator[dict[str, list[str]]]:
+    """By node the addresses of one that stands where a pod would, and answers who asks by his address."""
+    names = [FIRST.name, SECOND.name]
+    serve = f"systemd-run --quiet --unit={STAND} ip netns exec {STAND} python3 -c {shlex.quote(LISTEN)}"
+    said = hosts.say(f"{PLUG} ip netns add {STAND} && plug ADD && {serve}", names)
+    yield {name: [one["address"].split("/")[0] for one in json.loads(text)["ips"]] for name, text in said.items()}
+    hosts.say(f"{PLUG} systemctl stop {STAND}; plug DEL; ip netns delete {STAND}", names)
+
+
+def call(hosts: Hosts, machine: str, *there: str, pod: bool = False) -> list[str]:
+    """What comes of each `address/port`, asked from a machine or from where a pod of it would stand."""
+    program = f"python3 -c {shlex.quote(CALL)} {' '.join(there)}"
+    said = hosts.say(f"ip netns exec {STAND} {program}" if pod else program, [machine])
+    return [line.strip() for line in said[machine].splitlines()]
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_every_node_is_ready_and_keeps_away_what_is_not_of_its_zone(kubectl: Kubectl, site: str) -> None:
+    code, said = kubectl(site, "get", "nodes", "-o", "json")
+    assert code == 0, said
+    found = {one["metadata"]["name"]: one for one in json.loads(said)["items"]}
+    assert found.keys() == {one.name for one in NODES[site]}
+    for node in NODES[site]:
+        one = found[node.name]
+        (ready,) = (it["status"] for it in one["status"]["conditions"] if it["type"] == "Ready")
+        own = {it["address"] for it in one["status"]["addresses"] if it["type"] == "InternalIP"}
+        taint = {"key": "zone", "value": node.interfaces[0].name, "effect": "NoSchedule"}
+        assert (ready, own, taint in one["spec"]["taints"]) == ("True", set(node.addresses), True)
+
+
+@pytest.mark.parametrize("who", ["nobody", "a machine"])
+def test_an_agent_answers_nobody_without_a_certificate_of_the_cluster(twin: Twin, hosts: Hosts, who: str) -> None:
+    """From the control plane's machine, which alone has a flow there; a machine's own certificate is none."""
+    control = boot.group(twin, "qhdc-cp1").init()
+    context = ssl.create_default_context(cadata=(machine_root(control) / "ca.crt").read_text())
+    if who == "a machine":
+        context.load_cert_chain(*(machine_root(control) / f"machine.{end}" for end in ("crt", "key")))
+
+    def asked() -> int:
+        connection = HTTPSConnection(FIRST.addresses[0], 10250, context=context, timeout=10)
+        connection.request("GET", "/pods")
+        return connection.getresponse().status
+
+    assert inside.call(Path(f"/proc/{control}/ns/net"), asked) == 401
+
+
+def test_a_node_changes_itself_alone(hosts: Hosts) -> None:
+    """With its own certificate, which it cannot get for another's name."""
+    own = f"/var/lib/qhs-kubernetes/kubelet-{FIRST.name}.pem"
+    request = (
+        "import ssl, sys; from http.client import HTTPSConnection\n"
+        "context = ssl.create_default_context(cafile='/etc/qhs/tls/ca.crt')\n"
+        f"context.load_cert_chain({own!r})\n"
+        "for node in sys.argv[2:]:\n"
+        "  c = HTTPSConnection(sys.argv[1], 6443, context=context)\n"
+        "  c.request('PATCH', f'/api/v1/nodes/{node}?dryRun=All', '{\"metadata\":{\"annotations\":{\"a\":\"b\"}}}',"
+        " {'Content-Type': 'application/merge-patch+json'})\n"
+        "  answer = c.getresponse(); answer.read(); print(answer.status)"
+    )
+    api = json.loads(hosts.say("cat /etc/qhs/kubernetes/kubelet-api.json", [FIRST.name])[FIRST.name])
+    address = api["clusters"][0]["cluster"]["server"].removeprefix("https://").rsplit(":", 1)[0]
+    said = hosts.say(f"python3 -c {shlex.quote(request)} {address} {FIRST.name} {SECOND.name}", [FIRST.name])
+    assert said[FIRST.name].split() == ["200", "403"]
+
+
+def test_pods_have_addresses_of_their_nodes_share_and_nobody_changes_them_on_the_way(
+    hosts: Hosts, addresses: dict[str, list[str]]
+) -> None:
+    """In both families, to another node and back: who is asked sees who asks."""
+    own, other = addresses[FIRST.name], addresses[SECOND.name]
+    for node in (FIRST, SECOND):
+        share = pods(ESTATE, node)
+        assert all(ip_address(one) in net for one, net in zip(addresses[node.name], share.both, strict=True))
+    said = call(hosts, FIRST.name, *(f"{one}/{PORT}" for one in other), pod=True)
+    assert said == [f"open ::ffff:{own[0]}", f"open {own[1]}"]
+
+
+def test_pods_reach_what_the_flows_of_their_zone_say_and_nothing_else(
+    hosts: Hosts, addresses: dict[str, list[str]]
+) -> None:
+    """Not the API, not the nodes, not what machines alone may: by no address and no port."""
+    reached = {
+        "10.16.80.17/5432": "open",
+        "10.16.112.17/443": "open",
+        f"{addresses[SECOND.name][0]}/{PORT + 1}": "dropped",
+        "10.17.144.17/6443": "dropped",
+        f"{FIRST.addresses[0]}/10250": "dropped",
+        f"{SECOND.addresses[0]}/10250": "dropped",
+        f"{SECOND.management.address.texts()[0]}/22": "dropped",
+        "10.17.48.23/443": "dropped",
+    }
+    assert call(hosts, FIRST.name, *reached, pod=True) == list(reached.values())
+
+
+def test_pods_are_reached_by_their_node_and_their_zone_alone(hosts: Hosts, addresses: dict[str, list[str]]) -> None:
+    own = [f"{one}/{PORT}" for one in addresses[FIRST.name]]
+    assert [one.split()[0] for one in call(hosts, FIRST.name, *own)] == ["open", "open"]
+    for machine in ("qhdc-db1", "qhdc-cp1", "qhdc-edge1"):
+        assert call(hosts, machine, own[0]) == ["dropped"]
+
+
+def test_an_agent_that_is_killed_comes_again(hosts: Hosts, kubectl: Kubectl) -> None:
+    """What it tells the API of its node is renewed."""
+    lease = ("get", "lease", "-n", "kube-node-lease", FIRST.name, "-o", "jsonpath={.spec.renewTime}")
+    hosts.say("systemctl kill --signal KILL qhs-kubelet qhs-kube-proxy", [FIRST.name])
+    before = kubectl("qhdc", *lease)[1]
+    await_(lambda: kubectl("qhdc", *lease)[1] != before, 60)
+    running = "systemctl is-active qhs-kubelet qhs-kube-proxy containerd"
+    assert hosts.say(running, [FIRST.name])[FIRST.name].split() == ["active"] * 3
