@@ -64,7 +64,7 @@ def cluster(site: Pair) -> Pair:
 
 def pods(segment: Pair) -> Pair:
     """What all pods of a segment have."""
-    return Pair(*(list(network.subnets())[1] for network in segment.both))
+    return _cut(segment, 1, {network.version: network.prefixlen + 1 for network in segment.both})
 
 
 def pods_of(segment: Pair, number: int) -> Pair:

@@ -106,7 +106,7 @@ def test_a_node_changes_itself_alone(hosts: Hosts) -> None:
         f"context.load_cert_chain({own!r})\n"
         "for node in sys.argv[2:]:\n"
         "  c = HTTPSConnection(sys.argv[1], 6443, context=context)\n"
-        "  c.request('PATCH', f'/api/v1/nodes/{node}?dryRun=All', '{\"metadata\":{\"annotations\":{\"a\":\"b\"}}}',"
+        '  c.request(\'PATCH\', f\'/api/v1/nodes/{node}?dryRun=All\', \'{"metadata":{"annotations":{"a":"b"}}}\','
         " {'Content-Type': 'application/merge-patch+json'})\n"
         "  answer = c.getresponse(); answer.read(); print(answer.status)"
     )

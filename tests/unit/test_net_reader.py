@@ -130,6 +130,31 @@ def test_a_translation_of_addresses_is_refused() -> None:
         read(listings({"box": text})["box"], "box")
 
 
+KUBE_PROXY = """
+table ip NAME {
+  chain service { dnat to 10.0.0.9:6443; }
+  map services {
+    type ipv4_addr . inet_proto . inet_service : verdict
+    elements = { 10.9.0.1 . tcp . 443 : goto service }
+  }
+  chain prerouting {
+    type nat hook prerouting priority dstnat
+    ip daddr . meta l4proto . th dport vmap @services
+  }
+}
+"""
+
+
+def test_what_leads_to_services_of_a_cluster_is_left_out_and_nothing_else_like_it() -> None:
+    own = "table inet qhs { chain forward { type filter hook forward priority 0; policy drop; tcp dport 443 accept; } }"
+    both_of_them = listings({one: own + KUBE_PROXY.replace("NAME", one) for one in ("kube-proxy", "other")})
+    found = read(both_of_them["kube-proxy"], "box").at(NOW)
+    assert passes(found, f"{V4} tcp/443")
+    assert not passes(found, f"{V4} tcp/6443")
+    with pytest.raises(NotUnderstoodError, match="services"):
+        read(both_of_them["other"], "box")
+
+
 def test_a_ruleset_that_nft_refuses_is_one_message() -> None:
     with pytest.raises(KernelError, match=r"^bad: nft refuses the ruleset: "):
         listings({"good": "table inet a {}\n", "bad": "table inet a { chain x { nonsense } }\n"})

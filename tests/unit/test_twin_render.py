@@ -49,6 +49,16 @@ def test_each_leg_has_a_file_that_a_parser_reads() -> None:
     assert read["Address"]["Address"] == "10.0.2.2/24"
 
 
+def test_a_machine_that_runs_containers_alone_is_lent_what_they_need() -> None:
+    own = render.identity("twin", MACHINE.model_copy(update={"containers": True}), "", "")
+    other = render.identity("twin", MACHINE, "", "")
+    assert own.keys() - other.keys() == {
+        "/usr/local/sbin/qhs-lend",
+        "/etc/systemd/system/containerd.service.d/10-lend.conf",
+    }
+    assert own["/usr/local/sbin/qhs-lend"].mode == 0o755
+
+
 def test_port_names_fit_and_differ() -> None:
     ports = {names.port(f"qhdc-machine-{number}", f"interface-{leg}") for number in range(30) for leg in range(30)}
     assert len(ports) == 900

@@ -1,5 +1,5 @@
-"""What an image has that is no Debian package: programs of wheels, whose hashes programs.lock has, or built from source,
-and images of containers.
+"""What an image has that is no Debian package: programs of wheels, whose hashes programs.lock has, or built from
+source, and images of containers.
 """
 
 from __future__ import annotations

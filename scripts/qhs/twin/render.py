@@ -11,8 +11,8 @@ _LENDING = f"""# What only a twin needs before containers run.
 [Service]
 ExecStartPre={_LEND}
 """
-# The agent of a node refuses a kernel that is set otherwise. It has no setting of its own here, and the host's stay what
-# they are: a file in its place says what a kernel of the node's own would.
+# The agent of a node refuses a kernel that is set otherwise. It has no setting of its own here, and the host's stay
+# what they are: a file in its place says what a kernel of the node's own would.
 _LENDS = """#!/bin/sh
 set -eu
 for group in /sys/fs/cgroup/*; do

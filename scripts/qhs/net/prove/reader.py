@@ -15,8 +15,8 @@ from qhs.net.prove.space import ANY_ADDRESS, ANY_SERVICE, PORTS, PROTOCOLS, Span
 
 FAMILIES = {"inet": None, "ip": 4, "ip6": 6}
 SILENT = ("counter", "log")
-# Written by a node's kube-proxy: it leads what goes to a service of the cluster, addresses of no place, to pods, and refuses
-# what no pod answers. What it has led is a packet like any other to the chains that are read here.
+# Written by a node's kube-proxy: it leads what goes to a service of the cluster, addresses of no place, to pods, and
+# refuses what no pod answers. What it has led is a packet like any other to the chains that are read here.
 CLUSTER_TABLES = ("ip kube-proxy", "ip6 kube-proxy")
 ECHO = {"echo-request": {1: 8, 58: 128}, "echo-reply": {1: 0, 58: 129}}
 TYPES = {
