@@ -130,9 +130,10 @@ def test_a_translation_of_addresses_is_refused() -> None:
         read(listings({"box": text})["box"], "box")
 
 
-KUBE_PROXY = """
-table ip NAME {
-  chain service { dnat to 10.0.0.9:6443; }
+KUBE_PROXY = """table ip NAME {
+  chain service {
+    tcp dport 443 dnat to 10.0.0.9:6443
+  }
   map services {
     type ipv4_addr . inet_proto . inet_service : verdict
     elements = { 10.9.0.1 . tcp . 443 : goto service }
@@ -146,7 +147,7 @@ table ip NAME {
 
 
 def test_what_leads_to_services_of_a_cluster_is_left_out_and_nothing_else_like_it() -> None:
-    own = "table inet qhs { chain forward { type filter hook forward priority 0; policy drop; tcp dport 443 accept; } }"
+    own = "table inet qhs {\n chain forward {\n type filter hook forward priority 0; policy drop\n tcp dport 443 accept\n }\n}\n"
     both_of_them = listings({one: own + KUBE_PROXY.replace("NAME", one) for one in ("kube-proxy", "other")})
     found = read(both_of_them["kube-proxy"], "box").at(NOW)
     assert passes(found, f"{V4} tcp/443")
