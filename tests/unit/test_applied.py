@@ -49,7 +49,7 @@ def test_a_machine_more_concerns_itself_and_those_that_know_all_machines(tmp_pat
     assert after.machines.keys() - kept.machines.keys() == {
         "qhdc-app3", "qhdc-bastion1", "qhdc-infra1", "ndc-infra1", "hall-infra1", "qhdc-soc1",
     }  # fmt: skip
-    assert after.stacks.keys() - kept.stacks.keys() == {"twin.qhdc.network"}
+    assert after.stacks.keys() - kept.stacks.keys() == {"twin.qhdc.network", "twin.qhdc.signing"}
 
 
 def test_a_part_of_the_clone_that_is_gone_is_said(

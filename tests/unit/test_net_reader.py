@@ -147,7 +147,8 @@ KUBE_PROXY = """table ip NAME {
 
 
 def test_what_leads_to_services_of_a_cluster_is_left_out_and_nothing_else_like_it() -> None:
-    own = "table inet qhs {\n chain forward {\n type filter hook forward priority 0; policy drop\n tcp dport 443 accept\n}\n}\n"
+    rules = "type filter hook forward priority 0; policy drop\ntcp dport 443 accept\n"
+    own = f"table inet qhs {{\nchain forward {{\n{rules}}}\n}}\n"
     both_of_them = listings({one: own + KUBE_PROXY.replace("NAME", one) for one in ("kube-proxy", "other")})
     found = read(both_of_them["kube-proxy"], "box").at(NOW)
     assert passes(found, f"{V4} tcp/443")
