@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from pathlib import Path
 
-from qhs import ansible, image, lock, names_access, ruleset_access, tools, trust_access
+from qhs import ansible, image, lock, names_access, nodes, ruleset_access, tools, trust_access
 from qhs.applied import Applied
 from qhs.engine import Engine, EngineError, configure, ensure_stack, heard, run_pulumi
 from qhs.errors import UserError
@@ -32,6 +32,7 @@ from qhs.state import homes, moves
 from qhs.twin import inside, lifecycle
 from qhs.twin.names import Twin
 from stacks.model import Estate, load
+from stacks.model.kubernetes import apis
 from stacks.model.rules import Ruleset, rulesets
 from stacks.name import SITELESS, StackName
 
@@ -125,6 +126,7 @@ def up(environment: str, progress: Progress, *, changed: bool = False) -> Report
         _apply(report, estate, twin, progress, of_layer(ways, "network"))
         _trust(report, estate, twin, progress, {one: wanted.machines[one] for one in played})
         _sign(report, estate, twin, progress, of_layer(ways, "signing"))
+        _forget(report, estate, twin, progress, of_layer(ways, "signing"))
         _replicate(report, twin, progress, of_layer(ways, SITELESS))
         _keep(report, estate, twin, progress)
         wanted.write(twin.applied)
@@ -237,6 +239,15 @@ def _sign(report: Report, estate: Estate, twin: Twin, progress: Progress, ways: 
         if answered := certify_authorities(engine, twin, estate, every):
             progress(f"signing: the root signed what the secret stores sign certificates by: {', '.join(answered)}")
             _side_by_side(report, engine, twin, progress, dict.fromkeys(answered, Way.BELIEVE))
+
+
+def _forget(report: Report, estate: Estate, twin: Twin, progress: Progress, ways: Mapping[str, Way]) -> None:
+    """Nodes that are gone, where the stack that certifies those that are there has anything new."""
+    for stack in (one for one, way in ways.items() if way is not Way.EXPECT):
+        site = StackName.parse(stack).site
+        if site in apis(estate) and (gone := nodes.forget(estate, twin, site)):
+            progress(f"clusters: forgot {', '.join(gone)} at {site}")
+            report.changes += len(gone)
 
 
 def _replicate(report: Report, twin: Twin, progress: Progress, ways: Mapping[str, Way]) -> None:

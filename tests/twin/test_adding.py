@@ -56,11 +56,19 @@ def one_more(clone: CloneCopy, qhs: Run, hosts: Hosts, first_up: dict[str, Any])
         assert set(more["configured"]) == TOUCHED
         assert more["disagreements"] == []
         assert hosts.say(RUNNING, [STORE]) == store, "the store was started anew for a machine more"
+        assert NEW in nodes(qhs)
         assert f'"{NEW}"' in hosts.say("cat /etc/prometheus/qhs/machines.json", [STORE])[STORE]
     finally:
         back = qhs("up", "--changed", "--json")
     assert back.returncode == 0, back.stderr[-4000:]
     assert set(json.loads(back.stdout)["configured"]) == TOUCHED - {NEW}
+    assert NEW not in nodes(qhs), "its cluster still waits for it"
     assert NEW not in {one["name"] for one in json.loads(qhs("twin", "status", "--json").stdout)["machines"]}
     seconds: float = more["seconds"]["in all"]
     return seconds
+
+
+def nodes(qhs: Run) -> list[str]:
+    """Those that the cluster of its site knows."""
+    done = qhs("shell", "--", "kubectl", "get", "nodes", "--output=name")
+    return [line.removeprefix("node/") for line in done.stdout.split()]
