@@ -102,7 +102,8 @@ class Registry:
             answer = self._connection.getresponse()
             found = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            said = self._connection.said() or str(error) or type(error).__name__
+            self._connection.close()
+            said = self._connection.said or str(error) or type(error).__name__
             raise self._error(f"it does not answer: {said}", "see whether the machine is up, then once more") from None
         if answer.status not in accepted:
             what = f"it answered {answer.status} to {verb} {path.partition('?')[0]}: {_why(found)}"
@@ -120,22 +121,20 @@ class _Connection(http.client.HTTPConnection):
         super().__init__("registry", timeout=TIMEOUT)
         self._door = door
         self._carried: Carried | None = None
+        self.said = ""
+        """By what carried the stream, when it ended."""
 
     def connect(self) -> None:
-        self.said()
-        self._carried = self._door()
+        self._carried, self.said = self._door(), ""
         self.sock = self._carried.stream
         self.sock.settimeout(TIMEOUT)
 
     def close(self) -> None:
+        """Also called where an answer, or an error, was the last of the stream."""
         super().close()
-        self.said()
-
-    def said(self) -> str:
-        """End the stream; what carried it may tell why it ended."""
         carried, self._carried = self._carried, None
-        self.sock = None
-        return carried.close() if carried else ""
+        if carried:
+            self.said = carried.close()
 
 
 def tag(digest: str) -> str:
