@@ -7,6 +7,7 @@ from typing import Any
 from stacks.model import Estate, kubernetes
 from stacks.model.certificates import service_name
 from stacks.model.estate import CONTROL, Machine
+from stacks.model.images import PORT, registries
 from stacks.model.signing import nearest_stores
 
 
@@ -28,6 +29,7 @@ def _node(estate: Estate, machine: Machine) -> dict[str, Any]:
     # The first is the node's own towards its pods; IPv4 has one more that means all of them.
     answers = [str(one) for one in list(pods.ipv6)[2:]]
     return {
+        "containerd_registry": f"{registries(estate)[machine.site].address}:{PORT}",
         "pod_network_prefixes": pods.texts(),
         "pod_network_answers": answers,
         "pod_network_interface": port.name,
