@@ -16,7 +16,9 @@ from qhs.twin import boot, inside
 from qhs.twin.names import Twin
 from stacks.model import load
 from stacks.model.estate import WORKER
+from stacks.model.images import registries
 from stacks.model.kubernetes import pods
+from tests.twin.conftest import Run, WatchedUp
 from tests.twin.hosts import Hosts
 from tests.twin.test_control_plane import SITES, Kubectl, kubectl, machine_root
 from tests.twin.waiting import await_
@@ -48,6 +50,29 @@ CALL = (
     f"      print('open', open.recv(99).decode() if int(port) == {PORT} else '')\n"
     "  except TimeoutError:\n    print('dropped')"
 )
+
+
+@pytest.fixture(scope="module")
+def pause(qhs: Run, second_up: WatchedUp) -> str:
+    """The digest of an image that every centre's registry has."""
+    done = qhs("images", "promote", "pause")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(qhs("images", "status", "pause", "--json").stdout)
+    assert {one["site"]: one["is_there"] for one in told["images"]} == dict.fromkeys(SITES, True)
+    return str(told["images"][0]["digest"])
+
+
+def pod(name: str, image: str) -> str:
+    """One that asks for nothing more than the strictest profile lets it, and comes to the zone of applications."""
+    refused = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    spec = {
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 1,
+        "tolerations": [{"key": "zone", "value": "app", "effect": "NoSchedule"}],
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [{"name": "only", "image": image, "securityContext": refused}],
+    }
+    return json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +175,36 @@ def test_pods_are_reached_by_their_node_and_their_zone_alone(hosts: Hosts, addre
     assert [one.split()[0] for one in call(hosts, FIRST.name, *own)] == ["open", "open"]
     for machine in ("qhdc-db1", "qhdc-cp1", "qhdc-edge1"):
         assert call(hosts, machine, own[0]) == ["dropped"]
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_an_image_of_the_registry_runs_on_a_node(kubectl: Kubectl, pause: str, site: str) -> None:
+    """Named by its digest; the pod has an address of each family, of its node's share."""
+    image = f"{registries(ESTATE)[site].name}/pause@{pause}"
+    assert kubectl(site, "apply", "-f", "-", input=pod("of-a-test", image))[0] == 0
+    try:
+        code, said = kubectl(site, "wait", "--for=condition=Ready", "pod/of-a-test", "--timeout=90s")
+        assert code == 0, said + kubectl(site, "describe", "pod", "of-a-test")[1]
+        found = json.loads(kubectl(site, "get", "pod", "of-a-test", "-o", "json")[1])
+        (node,) = (one for one in NODES[site] if one.name == found["spec"]["nodeName"])
+        own = [ip_address(one["ip"]) for one in found["status"]["podIPs"]]
+        assert [one in share for one, share in zip(own, pods(ESTATE, node).both, strict=True)] == [True, True]
+    finally:
+        kubectl(site, "delete", "pod", "of-a-test", "--wait=false")
+
+
+def test_what_the_registry_does_not_have_runs_nowhere(kubectl: Kubectl, pause: str) -> None:
+    """By whatever name of whatever place: a node asks its own registry and nobody else."""
+    name, unknown = "of-nobody", f"example.net/pause@sha256:{'0' * 64}"
+    assert kubectl("qhdc", "apply", "-f", "-", input=pod(name, unknown))[0] == 0
+    try:
+        await_(
+            lambda: "not found" in kubectl("qhdc", "get", "events", f"--field-selector=involvedObject.name={name}")[1]
+        )
+        reason = "jsonpath={.status.containerStatuses[0].state.waiting.reason}"
+        assert kubectl("qhdc", "get", "pod", name, "-o", reason)[1] in ("ErrImagePull", "ImagePullBackOff")
+    finally:
+        kubectl("qhdc", "delete", "pod", name, "--wait=false")
 
 
 def test_an_agent_that_is_killed_comes_again(hosts: Hosts, kubectl: Kubectl) -> None:
