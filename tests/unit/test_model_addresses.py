@@ -32,7 +32,7 @@ SERVICES = {
     "names-forwarder": 2, "ingress": 1, "api-bus": 2, "ballot-ingress": 3, "identity": 4, "mail-store": 5,
     "inference": 1, "lake-query": 1, "pilot-ingress": 1, "staging-ingress": 1, "legacy-web": 1, "kube-api": 1,
     "postgres": 1, "ballot-db": 2, "object-store": 1, "signer": 1, "time-stamp": 2, "bastion": 1, "names": 1,
-    "time": 2, "names-primary": 5, "pki": 6, "packages": 7, "mirror": 1, "siem": 1,
+    "time": 2, "names-primary": 5, "pki": 6, "packages": 7, "registry": 8, "mirror": 1, "siem": 1,
     "endpoint-defence": 2, "logs": 3, "metrics-store": 4, "backup-store": 1,
     "state-gateway": 1, "agency-feed": 1, "duty-ca": 1, "foreign-gateway": 1,
 }  # fmt: skip

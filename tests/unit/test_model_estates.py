@@ -181,12 +181,12 @@ def test_owned_and_leased_are_both_expressed(prod: Estate) -> None:
     assert "leased" in {one.ownership for one in sites["ndc"].groups.values()}
 
 
-def test_every_service_address_is_held_at_each_of_its_sites(prod: Estate) -> None:
+def test_every_service_address_that_a_flow_leads_to_is_held(prod: Estate) -> None:
     held = Counter((one.service, one.place) for machine in prod.machines.values() for one in machine.services)
     services = prod.catalogue.services
     wanted = {
         (one.service, one.place)
-        for one in prod.services
+        for one in (said.target for said in prod.conversations)
         if services[one.service].on == "address" and prod.places[one.place].site
     }
     assert wanted - held.keys() == set()

@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -98,7 +99,8 @@ class Registry:
         self, verb: str, path: str, body: BinaryIO | bytes | None = None, *, accepted: list[int], **headers: str
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
         try:
-            self._connection.request(verb, f"/v2/{path}", body, headers)
+            with suppress(ConnectionError):  # one that wants no more of it may have said why before it hung up
+                self._connection.request(verb, f"/v2/{path}", body, headers)
             answer = self._connection.getresponse()
             found = answer.read()
         except (OSError, http.client.HTTPException) as error:
