@@ -114,7 +114,7 @@ CASES = {
     "an unknown service": Case(
         "flows.yaml", "app-to-lake:", "to: [lake-query]", "to: [lake]", "to: [lake]",
         "unknown service lake; wanted one of agency-feed, api-bus, backup-store, ballot-db, ballot-ingress, bastion, "
-        "database-quorum, duty-ca, enclave, endpoint-defence, exchange-gateway, foreign-gateway and 49 more",
+        "database-quorum, duty-ca, enclave, endpoint-defence, exchange-gateway, foreign-gateway and 50 more",
     ),
     "an unknown owner": Case(
         "partners.yaml", "court:", "owner: vpqh-cntt", "owner: vpqh-cnt", "owner: vpqh-cnt",
