@@ -49,14 +49,15 @@ def test_nobody_comes_to_it_but_nodes_of_its_site() -> None:
 
 
 def test_containerd_knows_of_no_other() -> None:
-    """One that `host` named would be asked first, and `server` after it."""
+    """Neither first, as `host`, nor after it, as `server`: left out, that is whom the image is named after."""
     assert [path.name for path in CERTS.iterdir()] == ["_default"]
     written = Environment(loader=FileSystemLoader(CERTS / "_default"), autoescape=True)
-    text = written.get_template("hosts.toml.j2").render(containerd_registry="10.0.0.1:5000")
+    there, root = "10.0.0.1:5000", "/etc/qhs/tls/ca.crt"
+    text = written.get_template("hosts.toml.j2").render(containerd_registry=there)
     assert tomllib.loads(text) == {
-        "server": "https://10.0.0.1:5000",
-        "capabilities": ["pull", "resolve"],
-        "ca": "/etc/qhs/tls/ca.crt",
+        "server": f"https://{there}",
+        "ca": root,
+        "host": {f"https://{there}": {"capabilities": ["pull", "resolve"], "ca": root}},
     }
 
 
