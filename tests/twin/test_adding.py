@@ -12,6 +12,7 @@ from tests.engine.clone_copy import CloneCopy
 
 from .conftest import MEASURED, NAME, Run, WatchedUp
 from .hosts import Hosts
+from .waiting import await_
 
 pytestmark = pytest.mark.live
 
@@ -56,7 +57,7 @@ def one_more(clone: CloneCopy, qhs: Run, hosts: Hosts, first_up: dict[str, Any])
         assert set(more["configured"]) == TOUCHED
         assert more["disagreements"] == []
         assert hosts.say(RUNNING, [STORE]) == store, "the store was started anew for a machine more"
-        assert NEW in nodes(qhs)
+        await_(lambda: NEW in nodes(qhs), 120)  # the secret store knows it since the last stack alone
         assert f'"{NEW}"' in hosts.say("cat /etc/prometheus/qhs/machines.json", [STORE])[STORE]
     finally:
         back = qhs("up", "--changed", "--json")
