@@ -86,7 +86,7 @@ class OwnGroups(Rule[Host]):
             yield "control groups", resource
 
     def judge(self, resource: Resource, subject: Host) -> Iterator[Fault]:
-        agent = known(subject.cluster, "cluster").get(AGENT, {})
-        if (found := agent.get("failCgroupV1")) != "true":
+        agent = known(subject.cluster, "cluster").get(AGENT)  # that it runs is C-K8S-01's
+        if agent is not None and (found := agent.get("failCgroupV1")) != "true":
             wanted = "version 2 or no start"
             yield Fault(f"failCgroupV1 {found}", wanted, "a kernel of the node's own", limit="lent-cgroups")
