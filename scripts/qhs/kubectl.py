@@ -12,10 +12,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -38,28 +36,24 @@ from stacks.provider.settings import ProviderError, Settings
 
 def main(*words: str) -> int:
     """Returns kubectl's exit code; 1 with a line on standard error where nobody lets us in."""
+    twin = Twin.here()
+    settings = Settings(ssh_config=ruleset_access.write(twin), trust_access=trust_access.file(twin))
+    program = tools.ensure(["kubernetes"], progress)["kubernetes"].programs["kubectl"]
     try:
-        return run(Twin.here(), words).returncode
+        access = TrustAccess.read(settings.trust_access)
+        site = chosen(words, access)
+        there = access.clusters[site]
+        door = partial(Carried.to, settings.machines(), USER, there.machines[0], f"{there.address}:{PORT}")
+        with opened({f"{there.name}:{PORT}": door}) as at:
+            given = configuration(site, there, at, access.root.read_bytes(), certified(store(settings, site)))
+            environ = os.environ | {"KUBECONFIG": in_memory(given)}
+            return subprocess.run([program, *words], env=environ, check=False).returncode
     except (ProviderError, StoreError) as error:
         print(error, file=sys.stderr)
         return 1
 
 
-def run(twin: Twin, words: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
-    """Its end, whatever it was. Raises ProviderError and StoreError where nobody lets us in."""
-    settings = Settings(ssh_config=ruleset_access.write(twin), trust_access=trust_access.file(twin))
-    program = tools.ensure(["kubernetes"], progress)["kubernetes"].programs["kubectl"]
-    access = TrustAccess.read(settings.trust_access)
-    site = chosen(words, access)
-    there = access.clusters[site]
-    door = partial(Carried.to, settings.machines(), USER, there.machines[0], f"{there.address}:{PORT}")
-    with opened({f"{there.name}:{PORT}": door}) as at:
-        given = configuration(site, there, at, access.root.read_bytes(), certified(store(settings, site)))
-        environ = os.environ | {"KUBECONFIG": in_memory(given)}
-        return subprocess.run([program, *words], env=environ, check=False, text=True, **options)
-
-
-def chosen(words: Sequence[str], access: TrustAccess) -> str:
+def chosen(words: tuple[str, ...], access: TrustAccess) -> str:
     """The site whose cluster the words are for. Raises ProviderError where it has none."""
     named = [after for word, after in pairwise([*words, ""]) if word == "--context"]
     named += [word.removeprefix("--context=") for word in words if word.startswith("--context=")]

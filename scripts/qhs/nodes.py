@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
-from qhs import kubectl
 from qhs.errors import UserError
+from qhs.twin import inside
 from qhs.twin.names import Twin
 from stacks.model import Estate
 from stacks.model.estate import WORKER
-from stacks.provider.secret.client import StoreError
-from stacks.provider.settings import ProviderError
 
-TRIES = 3
+PATIENCE = 150
+"""Seconds for a control plane that is certified just now to answer: its machine asks once a minute."""
 
 
 def forget(estate: Estate, twin: Twin, site: str) -> list[str]:
@@ -28,15 +28,10 @@ def forget(estate: Estate, twin: Twin, site: str) -> list[str]:
 
 
 def _asked(twin: Twin, site: str, *words: str) -> str:
-    """What kubectl prints. A machine at work drops one of many connections now and then, so it is asked again."""
-    for left in reversed(range(TRIES)):
-        try:
-            done = kubectl.run(twin, ["--context", site, *words], capture_output=True)
-        except (ProviderError, StoreError) as error:
-            raise UserError(f"{site}: the cluster was not reached: {error}", "`qhs up` tries again") from None
-        if not done.returncode:
-            break
-        if not left:
+    """What kubectl prints, within the twin as in its shell."""
+    command, end = [sys.executable, "-m", "qhs.kubectl", "--context", site, *words], time.monotonic() + PATIENCE
+    while (done := inside.run(twin, command)).returncode:
+        if time.monotonic() > end:
             raise UserError(f"{site}: kubectl {' '.join(words)}: {done.stderr.strip()}", "`qhs up` tries again")
         time.sleep(2)
     return done.stdout
