@@ -8,6 +8,7 @@ next 1,024 the machines', the rest users' devices.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 SEGMENT_LENGTH = {4: 20, 6: 64}
@@ -41,6 +42,7 @@ class Pair:
         return [text(network) for network in self.both]
 
 
+@cache  # rules by the thousand are between the same few networks
 def text(network: Network) -> str:
     """A single address without its length, a prefix with it."""
     return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from stacks.model.addresses import Pair, text
@@ -143,13 +144,18 @@ def _of_machine(estate: Estate, machine: Machine) -> Ruleset:
     onwards = _onward_guards(estate, machine) if BASTION in machine.roles else ()
     shared = _shared_guards(estate, machine) if machine.moving else ()
     guards = (*_common_guards(estate, machine.site), *_output_guards(), *onwards, *shared)
-    flows = _by_flow(estate, lambda c: _machine_rules(c, machine))
+    places = {port.place for port in machine.interfaces}
+    # Most conversations are none of a machine's: left out here, they cost nothing.
+    own = [one for one in estate.conversations if one.source.name in places or one.target.place in places]
+    flows = _by_flow(estate, own, lambda c: _machine_rules(c, machine))
     return Ruleset(machine.name, machine.site, "machine", (machine.name,), guards, flows)
 
 
 def _pair_flows(estate: Estate, site: str) -> dict[str, FlowRules]:
     return _by_flow(
-        estate, lambda c: (*_forward_rules(estate, c, site), *_own_rules(estate, c, site), *_heard(estate, c, site))
+        estate,
+        estate.conversations,
+        lambda c: (*_forward_rules(estate, c, site), *_own_rules(estate, c, site), *_heard(estate, c, site)),
     )
 
 
@@ -177,9 +183,9 @@ def _heard(estate: Estate, conversation: Conversation, site: str) -> Iterator[Ru
         yield from _expanded(heard, "input", destination.leg, "")
 
 
-def _by_flow(estate: Estate, rules_of: RulesOf) -> dict[str, FlowRules]:
+def _by_flow(estate: Estate, conversations: Iterable[Conversation], rules_of: RulesOf) -> dict[str, FlowRules]:
     found: dict[str, tuple[list[Rule], list[Conversation]]] = {}
-    for conversation in estate.conversations:
+    for conversation in conversations:
         rules = list(rules_of(conversation))
         if rules:
             entry = found.setdefault(conversation.flow, ([], []))
@@ -227,8 +233,7 @@ def _legs(estate: Estate, source: Place, destination: Place, site: str) -> tuple
 def _machine_rules(conversation: Conversation, machine: Machine) -> Iterator[Rule]:
     for port in machine.interfaces:
         if conversation.target.place == port.place:
-            own = {port.address, *machine.answers_at}
-            targets = _own_targets(conversation.target.targets, own)
+            targets = _own_targets(conversation.target.targets, (port.address, *machine.answers_at))
             if targets:
                 target = replace(conversation.target, targets=targets)
                 yield from _expanded(replace(conversation, target=target), "input", port.name, "")
@@ -236,10 +241,10 @@ def _machine_rules(conversation: Conversation, machine: Machine) -> Iterator[Rul
             yield from _expanded(conversation, "output", "", port.name)
 
 
-def _own_targets(targets: tuple[Pair, ...], own: set[Pair]) -> tuple[Pair, ...]:
+def _own_targets(targets: tuple[Pair, ...], own: tuple[Pair, ...]) -> tuple[Pair, ...]:
     return tuple(
         mine
-        for mine in sorted(own, key=str)
+        for mine in own
         if any(mine.ipv4.subnet_of(t.ipv4) for t in targets)  # type: ignore[arg-type]  # one family
     )
 
@@ -250,7 +255,8 @@ def _expanded(conversation: Conversation, chain: str, iif: str, oif: str) -> Ite
         protocol, _, number = port.partition("/")
         by_protocol.setdefault(protocol, []).append(number)
     for index, family in enumerate(FAMILIES):
-        rule = Rule(
+        rule = partial(
+            Rule,
             chain=chain,
             iif=iif,
             oif=oif,
@@ -261,9 +267,9 @@ def _expanded(conversation: Conversation, chain: str, iif: str, oif: str) -> Ite
         for protocol, numbers in by_protocol.items():
             if protocol == "icmp":
                 name = "icmp" if family == "ip" else "icmpv6"
-                yield replace(rule, protocol=name, icmp_types=("echo-request",))
+                yield rule(protocol=name, icmp_types=("echo-request",))
             else:
-                yield replace(rule, protocol=protocol, ports=tuple(sorted(numbers, key=_first_port)))
+                yield rule(protocol=protocol, ports=tuple(sorted(numbers, key=_first_port)))
 
 
 def _matched(pairs: Iterable[Pair], family: int) -> tuple[str, ...]:

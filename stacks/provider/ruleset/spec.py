@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, date
+from functools import cache
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal, Self
 
@@ -26,6 +26,15 @@ VERSIONS = {"ip": 4, "ip6": 6}
 HIGHEST_PORT = 65535
 
 
+# The same lines and prefixes come again and again: in a check, in what follows from it, at the next machine.
+_parsed = cache(Rule.parse)
+
+
+@cache
+def _version(prefix: str) -> int:
+    return ip_network(prefix).version
+
+
 class RuleSpec(Input):
     """One rule of a chain; it stands in the inputs as its line (`Rule.parse`)."""
 
@@ -44,12 +53,12 @@ class RuleSpec(Input):
     @model_validator(mode="before")
     @classmethod
     def _from_line(cls, line: Any) -> Any:
-        return asdict(Rule.parse(line)) if isinstance(line, str) else line
+        return dict(vars(_parsed(line))) if isinstance(line, str) else line
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         for prefix in (*self.sources, *self.destinations):
-            if ip_network(prefix).version != VERSIONS.get(self.family):
+            if _version(prefix) != VERSIONS.get(self.family):
                 raise ValueError(f"{prefix} is not of the rule's family {self.family!r}")
         if self.ports and self.protocol not in PORTED:
             raise ValueError(f"{self.protocol or 'no protocol'} has no ports; wanted one of {', '.join(PORTED)}")
@@ -63,7 +72,7 @@ class RuleSpec(Input):
 
     def rule(self) -> Rule:
         """As nft's renderer takes it."""
-        return Rule(**self.model_dump())
+        return Rule(**dict(self))
 
 
 class GuardSpec(Input):
