@@ -7,7 +7,7 @@ mistake it for a value that is absent or fine.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
 from functools import cached_property
@@ -101,7 +101,7 @@ class PacketRule(Facts):
     @model_validator(mode="before")
     @classmethod
     def _from_line(cls, given: Any) -> Any:
-        return asdict(Rule.parse(given)) if isinstance(given, str) else given
+        return dict(vars(Rule.parse(given))) if isinstance(given, str) else given
 
 
 class Guard(Facts):

@@ -1,18 +1,15 @@
 """Starts the plugin: the engine runs this folder as the provider `qhs`."""
 
 import sys
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
+from pkgutil import resolve_name
+from typing import cast
 
 from stacks.provider.base import Handler, QhsProvider
-from stacks.provider.data.handlers import DatabaseHandler, RoleHandler
 from stacks.provider.data.resources import Database, Role
-from stacks.provider.record.handler import RecordHandler
 from stacks.provider.record.resource import Record
-from stacks.provider.ruleset.handler import RulesetHandler
 from stacks.provider.ruleset.resource import Ruleset
-from stacks.provider.secret.clients import ClientAuthorityHandler, ClientRoleHandler
-from stacks.provider.secret.handlers import AuthHandler, MountHandler, PolicyHandler, TransitKeyHandler
-from stacks.provider.secret.pki import PkiAuthorityHandler, PkiRoleHandler
 from stacks.provider.secret.resources import (
     Auth,
     ClientAuthority,
@@ -24,34 +21,47 @@ from stacks.provider.secret.resources import (
     TransitKey,
 )
 from stacks.provider.server import serve
-from stacks.provider.signing.installed import CertificateHandler
-from stacks.provider.signing.keys import KeyHandler
-from stacks.provider.signing.requests import RequestHandler
 from stacks.provider.signing.resources import Certificate, Key, Request, Token
-from stacks.provider.signing.tokens import TokenHandler
-from stacks.provider.storage.handlers import BucketHandler, IdentityHandler
 from stacks.provider.storage.resources import Bucket, Identity
 
-KINDS: dict[str, type[Handler]] = {
-    Ruleset.TYPE: RulesetHandler,
-    Record.TYPE: RecordHandler,
-    Mount.TYPE: MountHandler,
-    Policy.TYPE: PolicyHandler,
-    Auth.TYPE: AuthHandler,
-    TransitKey.TYPE: TransitKeyHandler,
-    PkiAuthority.TYPE: PkiAuthorityHandler,
-    PkiRole.TYPE: PkiRoleHandler,
-    ClientAuthority.TYPE: ClientAuthorityHandler,
-    ClientRole.TYPE: ClientRoleHandler,
-    Identity.TYPE: IdentityHandler,
-    Bucket.TYPE: BucketHandler,
-    Role.TYPE: RoleHandler,
-    Database.TYPE: DatabaseHandler,
-    Token.TYPE: TokenHandler,
-    Key.TYPE: KeyHandler,
-    Request.TYPE: RequestHandler,
-    Certificate.TYPE: CertificateHandler,
+_HANDLERS = {
+    Ruleset.TYPE: "ruleset.handler:RulesetHandler",
+    Record.TYPE: "record.handler:RecordHandler",
+    Mount.TYPE: "secret.handlers:MountHandler",
+    Policy.TYPE: "secret.handlers:PolicyHandler",
+    Auth.TYPE: "secret.handlers:AuthHandler",
+    TransitKey.TYPE: "secret.handlers:TransitKeyHandler",
+    PkiAuthority.TYPE: "secret.pki:PkiAuthorityHandler",
+    PkiRole.TYPE: "secret.pki:PkiRoleHandler",
+    ClientAuthority.TYPE: "secret.clients:ClientAuthorityHandler",
+    ClientRole.TYPE: "secret.clients:ClientRoleHandler",
+    Identity.TYPE: "storage.handlers:IdentityHandler",
+    Bucket.TYPE: "storage.handlers:BucketHandler",
+    Role.TYPE: "data.handlers:RoleHandler",
+    Database.TYPE: "data.handlers:DatabaseHandler",
+    Token.TYPE: "signing.tokens:TokenHandler",
+    Key.TYPE: "signing.keys:KeyHandler",
+    Request.TYPE: "signing.requests:RequestHandler",
+    Certificate.TYPE: "signing.installed:CertificateHandler",
 }
+
+
+class _Kinds(Mapping[str, type[Handler]]):
+    """By type token. A handler is imported when it is asked for: a plugin serves one stack, which has a few kinds, and
+    the libraries of all the others take longer to import than such a stack to be looked at.
+    """
+
+    def __getitem__(self, token: str) -> type[Handler]:
+        return cast(type[Handler], resolve_name(f"stacks.provider.{_HANDLERS[token]}"))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_HANDLERS)
+
+    def __len__(self) -> int:
+        return len(_HANDLERS)
+
+
+KINDS = _Kinds()
 
 if __name__ == "__main__":
     serve(QhsProvider(KINDS), version("qhs"), sys.argv[1:])

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 PORT = 443
@@ -27,6 +25,10 @@ class ObjectsError(Exception):
 
 def client(name: str, proxy: str, root: Path, who: str, key: str) -> Any:
     """boto3's of a store by its name; `proxy` leads there."""
+    # Every command of ours comes by this module, and few by this line: a third of a second for those that do not.
+    import boto3  # noqa: PLC0415 - see above
+    from botocore.config import Config  # noqa: PLC0415 - see above
+
     return boto3.client(
         "s3",
         endpoint_url=f"https://{name}",
