@@ -15,8 +15,7 @@ from qhs.hsm.ceremony.script import Script
 from qhs.hsm.cli import HsmReport
 from qhs.twin.names import Twin
 from stacks.provider.secret.client import Store
-from stacks.provider.signing.devices import key_at, pins_at
-from stacks.provider.signing.tokens import KEK
+from stacks.provider.signing.devices import KEK, key_at, pins_at
 from tests import ceremonies
 from tests.twin.conftest import Run, WatchedUp
 from tests.twin.hosts import Hosts

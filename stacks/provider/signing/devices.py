@@ -11,9 +11,11 @@ from functools import partial
 from pathlib import Path
 
 from stacks.provider.carried import Carried
+from stacks.provider.inputs import Plain
 from stacks.provider.secret.client import Store, StoreError
 from stacks.provider.secret.stores import store
 from stacks.provider.settings import ProviderError, Settings
+from stacks.provider.signing.certificates import algorithm_of
 from stacks.provider.signing.device import TALK, USER, Answer, Device, DeviceError, SilentError
 
 _DEVICES: dict[tuple[Path, str], Device] = {}
@@ -22,6 +24,9 @@ NEXT = "next"
 """Beside a PIN, the one that is about to take its place."""
 BYTES = 24
 """Of a PIN, from which its text is made."""
+KEK = "kek"
+FOUNDED = {"founded": True}
+"""What a site keeps of the key of a domain: that there was one, so that nobody makes another."""
 
 
 @contextmanager
@@ -165,3 +170,19 @@ def each(tokens: Iterable[Token]) -> Looked:
                 raise
             looked.lacking.append(f"{one.machine}: no token")
     return looked
+
+
+def hand_over(holder: Token, lacking: Token) -> None:
+    """The domain's key from one device to another, which a security officer of the first one trusts."""
+    public = lacking.ask("transport")["public"]
+    holder.ask_officer("trust", device_name=lacking.machine, public=public)
+    wrapped = holder.ask("kek-for", device_name=lacking.machine)["wrapped"]
+    if not lacking.ask("take-kek", wrapped=wrapped)["made"]:
+        raise DeviceError(lacking.machine, "kek", "another key of the domain came in between; nothing changed")
+
+
+def kept_of(label: str, use: str, told_of: Answer, holder: Token) -> Plain:
+    """What a site keeps of a key that a device holds. Raises DeviceError, StoreError."""
+    algorithm = algorithm_of(bytes.fromhex(told_of["public"]))
+    wrapped = holder.ask("wrapped", label=label)["wrapped"]
+    return {"public": told_of["public"], "wrapped": wrapped, "algorithm": algorithm, "use": use}

@@ -6,9 +6,8 @@ from typing import Any
 
 from stacks.provider.inputs import Plain
 from stacks.provider.settings import ProviderError
-from stacks.provider.signing.certificates import algorithm_of
 from stacks.provider.signing.device import Answer
-from stacks.provider.signing.devices import Token, each, told
+from stacks.provider.signing.devices import Token, each, kept_of, told
 from stacks.provider.signing.handler import SigningHandler
 from stacks.provider.signing.spec import KeySpec
 
@@ -104,13 +103,6 @@ class KeyHandler(SigningHandler):
                 "was made. Way out: have it taken away on that device, by whoever answers for it; the next `up` brings "
                 "the right one from another device"
             )
-
-
-def kept_of(label: str, use: str, told_of: Answer, holder: Token) -> Plain:
-    """What a site keeps of a key that a device holds. Raises DeviceError, StoreError."""
-    algorithm = algorithm_of(bytes.fromhex(told_of["public"]))
-    wrapped = holder.ask("wrapped", label=label)["wrapped"]
-    return {"public": told_of["public"], "wrapped": wrapped, "algorithm": algorithm, "use": use}
 
 
 def _wanted(inputs: Plain) -> Plain:

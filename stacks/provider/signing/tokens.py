@@ -5,14 +5,10 @@ from __future__ import annotations
 from stacks.provider.inputs import Plain
 from stacks.provider.secret.stores import store
 from stacks.provider.settings import ProviderError
-from stacks.provider.signing.device import Answer, DeviceError, SilentError
-from stacks.provider.signing.devices import Token, each, key_at, told
+from stacks.provider.signing.device import Answer, SilentError
+from stacks.provider.signing.devices import FOUNDED, KEK, Token, each, hand_over, key_at, told
 from stacks.provider.signing.handler import SigningHandler
 from stacks.provider.signing.spec import RESERVED, TokenSpec
-
-KEK = "kek"
-FOUNDED = {"founded": True}
-"""What a site keeps of the key of a domain: that there was one, so that nobody makes another."""
 
 
 class TokenHandler(SigningHandler):
@@ -91,12 +87,3 @@ def _made(one: Token) -> str:
     except SilentError as error:
         return str(error)
     return ""
-
-
-def hand_over(holder: Token, lacking: Token) -> None:
-    """The domain's key from one device to another, which a security officer of the first one trusts."""
-    public = lacking.ask("transport")["public"]
-    holder.ask_officer("trust", device_name=lacking.machine, public=public)
-    wrapped = holder.ask("kek-for", device_name=lacking.machine)["wrapped"]
-    if not lacking.ask("take-kek", wrapped=wrapped)["made"]:
-        raise DeviceError(lacking.machine, "kek", "another key of the domain came in between; nothing changed")

@@ -15,10 +15,8 @@ from qhs.hsm.ceremony.script import Attributes, MakeKek, MakeKey, MakeToken, Pro
 from stacks.provider.secret.client import Store
 from stacks.provider.signing.certificates import algorithm_of
 from stacks.provider.signing.device import Answer
-from stacks.provider.signing.devices import Token, key_at
-from stacks.provider.signing.keys import kept_of
+from stacks.provider.signing.devices import FOUNDED, KEK, Token, hand_over, kept_of, key_at
 from stacks.provider.signing.spec import RESERVED
-from stacks.provider.signing.tokens import FOUNDED, KEK, hand_over
 
 type Answers = dict[str, dict[str, Any]]
 """By device."""
