@@ -9,7 +9,7 @@ import json
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_interface
+from ipaddress import IPv6Interface, ip_interface
 from typing import Any
 
 from qhs.errors import UserError
@@ -190,7 +190,10 @@ def _make_client(twin: Twin, client: Client) -> None:
 def furniture(client: Client) -> list[str]:
     """The batch that gives a client's own namespace its addresses and routes."""
     lines = ["link set lo up", *(f"link set {leg.interface} up" for leg in client.legs)]
-    lines += [f"address add {own} dev {leg.interface}" for leg, own in client.interfaces()]
+    for leg, own in client.interfaces():
+        # An IPv6 address that others might have is nobody's for a moment, also where they are not asked.
+        sure = " nodad" if isinstance(own, IPv6Interface) else ""
+        lines.append(f"address add {own} dev {leg.interface}{sure}")
     return [*lines, *(f"route add {route.destination} via {route.via}" for route in client.routes)]
 
 
