@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from qhs import up
+from qhs.net.probe.agree import PODS
 from qhs.net.probe.cells import Probe, probes
 from qhs.net.probe.packets import Fate
 from qhs.net.probe.report import ProbeReport, counted
@@ -115,12 +116,12 @@ def probed(qhs: Run, *options: str, code: int = 0) -> ProbeReport:
 
 
 def test_every_cell_is_as_wanted_and_as_on_paper(qhs: Run, second_up: WatchedUp) -> None:
-    """T-F03, T-F04, T-F18: real packets for every cell that has a place in the twin."""
+    """T-F03, T-F04, T-F18: real packets for every cell that has a place in the twin; test_nodes shows those of pods."""
     pace = Pace()
     found = probed(qhs)
     assert (found.wrong, found.disagreements, found.missing) == ([], [], [])
     assert found.probed + sum(found.unplaced.values()) == found.proved
-    assert found.probed >= 0.98 * found.proved
+    assert found.unplaced[PODS] > 0 and found.probed >= 0.98 * (found.proved - found.unplaced[PODS])
     cells = found.probed + found.firewalls
     MEASURED.append(f"net probe: {counted(found)}; {cells / found.send_seconds:.0f} cells a second, "
                     f"on paper {found.proved / found.prove_seconds:.0f}")  # fmt: skip

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from qhs.net.probe.cells import Cell, Probe
 from qhs.net.probe.packets import Fate
 from qhs.net.probe.run import Result
+from qhs.net.prove import Cell as Proved
 from qhs.net.prove import Judge, Proof, decided, judge
 from qhs.net.prove.follow import Answer, enter, follow
 from qhs.net.prove.live import found
@@ -24,6 +25,7 @@ KINDS = ("flow", "rest")
 ECHO = {4: ("icmp", 8), 6: ("icmpv6", 128)}
 ONE_WIRE = "source and destination share a segment in which no machine of ours stands, whose own rules would decide"
 NOBODY = "no namespace of the twin has an address there"
+PODS = "a node gives the addresses of its pods, and none stands there while packets are sent"
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,18 @@ def disagreements(judge: Judge, proof: Proof, results: Sequence[Result]) -> Iter
             yield Disagreement(result, told)
 
 
-def unplaced(judge: Judge, proof: Proof, probed: set[Cell]) -> Counter[str]:
+def unplaced(estate: Estate, judge: Judge, proof: Proof, probed: set[Cell]) -> Counter[str]:
     """Cells of a proof that no packet was sent for, by the reason."""
-    areas = judge.facts.areas
+    of_pods = {name for name, one in estate.catalogue.services.items() if one.on == "pods"}
+
+    def why(one: Proved) -> str:
+        if one.service in of_pods:
+            return PODS
+        source, destination = (judge.facts.areas[name].network for name in (one.source, one.destination))
+        return ONE_WIRE if source == destination else NOBODY
+
     return Counter(
-        ONE_WIRE if areas[one.source].network == areas[one.destination].network else NOBODY
+        why(one)
         for one in proof.cells
         if one.kind in KINDS and Cell(one.source, one.destination, one.service, one.family) not in probed
     )

@@ -72,7 +72,7 @@ def report(estate: Estate, at: datetime, sent: Sent, paper: Paper) -> ProbeRepor
         at=at,
         proved=sum(one.kind in KINDS for one in paper.proof.cells),
         probed=len(cells - firewalls),
-        unplaced={} if sent.sample or not paper.judge else dict(unplaced(paper.judge, paper.proof, cells)),
+        unplaced={} if sent.sample or not paper.judge else dict(unplaced(estate, paper.judge, paper.proof, cells)),
         firewalls=len(firewalls),
         packets=[packet(one) for one in sent.results],
         wrong=wrong,
