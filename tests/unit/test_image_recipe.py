@@ -1,6 +1,9 @@
 """The key of an image changes with its inputs and with nothing else."""
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,14 @@ def copy(tmp_path: Path) -> Path:
 
 def test_where_the_recipe_lies_does_not_matter(copy: Path) -> None:
     assert recipe.load(copy).key("x86_64") == recipe.load().key("x86_64")
+
+
+def test_it_is_the_same_in_every_process() -> None:
+    """Python orders a set otherwise in each."""
+    ask = "from qhs.image import recipe; print(recipe.load().key('x86_64'))"
+    seeds = [{**os.environ, "PYTHONHASHSEED": str(seed)} for seed in range(4)]
+    said = {subprocess.check_output([sys.executable, "-c", ask], env=one, text=True) for one in seeds}
+    assert said == {f"{recipe.load().key('x86_64')}\n"}
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/cache/debconf/*-old
             scripts = [script.replace(str(folder), folder.name) for script in scripts]
         locked = [path.read_text() if path and path.is_file() else "" for path in (self.lock, self.below, self.wheels)]
         laid = [f"{place} {source}" for place, source in (*self.programs, *self.built, *self.packed)]
-        locked += [path.read_text() for tool in {tool for _, tool in self.built} for path in _sources(tool)]
+        locked += [path.read_text() for tool in sorted({tool for _, tool in self.built}) for path in _sources(tool)]
         from qhs.containers import recipe as containers  # noqa: PLC0415 -- it is made of words of this module
 
         locked += [containers.load(name).key() for _, name in self.packed]
