@@ -29,7 +29,7 @@ down: env ## take it away again
 # Minutes after which it begins no more live tests, and names those that it leaves out: CI waits for 90.
 MINUTES := 60
 test: export QHS_TEST_UNTIL := $(shell expr $$(date +%s) + $(MINUTES) \* 60)
-test: lint unit live ## everything that CI runs, in about 75 minutes: live tests that a slow machine leaves no time for are named
+test: lint unit live ## everything that CI runs; live tests that a slow machine leaves no time for are named
 
 lint: env ## ruff, mypy --strict, yamllint, ansible-lint
 	@.venv/bin/ruff check
