@@ -1,86 +1,22 @@
-"""Typed facts about a plan or a live estate: what rules judge. Nothing here knows Pulumi or a connection.
-
-A value that is not known yet is `UNKNOWN`. Reading it with `known` raises `Undecided`, so a rule cannot
-mistake it for a value that is absent or fine.
-"""
+"""Typed facts about a plan or a live estate: what rules judge. Nothing here knows Pulumi or a connection."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from enum import Enum
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Tag,
-    ValidationError,
-    model_validator,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import ValidationError, model_validator
 
+from policies.cluster import CloudSite, LimitRange, Namespace, NetworkPolicy, ResourceQuota, Workload
+from policies.known import Bounded, Facts, Maybe, Resource, Texts, Undecided, known
 from stacks.model.rules import Rule
 
 OURS = "qhs:"
 ENGINE = "pulumi:"
-
-
-class Unknown(Enum):
-    """The type of `UNKNOWN`."""
-
-    UNKNOWN = "unknown"
-
-
-UNKNOWN: Final = Unknown.UNKNOWN
-
-
-def _branch(value: Any) -> str:
-    return "unknown" if value is UNKNOWN else "known"
-
-
-type Maybe[T] = Annotated[
-    Annotated[T, Tag("known")] | Annotated[Literal[Unknown.UNKNOWN], Tag("unknown")], Discriminator(_branch)
-]
-
-
-class Undecided(Exception):  # noqa: N818 - an answer, not an error
-    """A rule needs a value that is not known yet. Carries the value's name."""
-
-
-def known[T](value: T | Literal[Unknown.UNKNOWN], name: str) -> T:
-    """The value; raises Undecided with its name where it is not known yet."""
-    if value is UNKNOWN:
-        raise Undecided(name)
-    return value
-
-
-def _whole(value: Any) -> Any:
-    """A list with one unknown item is not known."""
-    return UNKNOWN if isinstance(value, list | tuple) and UNKNOWN in value else value
-
-
-type Texts = Annotated[Maybe[tuple[str, ...]], BeforeValidator(_whole)]
-
-
-class Facts(BaseModel):
-    """Base of all facts: camelCase as in a plan, unknown keys ignored (they are judged by other rules).
-
-    A value has a default only where its absence is a fault to some rule, or makes one stricter. What a rule would pass
-    over if it were not there has none: a plan without it is malformed.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_absent(cls, data: Any) -> Any:
-        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
 
 
 class PacketRule(Facts):
@@ -137,18 +73,6 @@ class External(Prefixes):
     medium: Maybe[str]
 
 
-class Resource(Facts):
-    """Anything in the plan. What is not of our own types carries only its address and its parent."""
-
-    urn: str
-    type: str
-    name: str
-    parent: str | None = None
-    owner: Maybe[str] = ""
-    level: Maybe[int | None] = None
-    serves: Texts = ()
-
-
 class Site(Resource):
     """A site's network, which also knows every site and external network of the estate."""
 
@@ -190,18 +114,15 @@ class Ruleset(Resource):
     flows: Maybe[dict[str, Maybe[Flow]]]
 
 
-class SigningSite(Resource):
+class SigningSite(Bounded):
     """The devices of a site."""
 
-    environment: Maybe[str]
     site: Maybe[str]
     devices: Texts
     quorum: Maybe[int]
     """How many approvers it takes for what cannot be undone."""
     authority: Maybe[str]
     """Whose certificates its keys must have."""
-    limits: Maybe[dict[str, Texts]]
-    """What the environment cannot do, with the controls that this touches."""
 
 
 class Partition(Resource):
@@ -260,6 +181,33 @@ class ObjectStore(Resource):
     machine: Maybe[str]
 
 
+class Bucket(Resource):
+    """A bucket of an object store."""
+
+    versioned: Maybe[bool]
+    locked_days: Maybe[int] = 0
+
+
+class BackupRoom(Resource):
+    """What an object store has for backups, by the site of the databases that these are of."""
+
+    site: Maybe[str]
+    machine: Maybe[str]
+    zone: Maybe[str]
+    sources: Maybe[dict[str, Texts]]
+    """The machines with the data."""
+    zones: Maybe[dict[str, Texts]]
+    """Where these are."""
+
+
+class Backups(Resource):
+    """The backups of a site's databases, wherever they are."""
+
+    site: Maybe[str]
+    stores: Texts
+    """The sites with a copy in their object store."""
+
+
 class Database(Resource):
     """A database of a tenant."""
 
@@ -285,19 +233,33 @@ TYPES: Final[Mapping[str, type[Resource]]] = {
     "qhs:secrets:Policy": StorePolicy,
     "qhs:secrets:Auth": Resource,
     "qhs:secrets:TransitKey": TransitKey,
+    "qhs:secrets:Shared": Resource,
     "qhs:secrets:Authority": Resource,
     "qhs:secrets:PkiAuthority": Resource,
     "qhs:secrets:PkiRole": Resource,
     "qhs:secrets:Clients": Resource,
     "qhs:secrets:ClientAuthority": Resource,
     "qhs:secrets:ClientRole": Resource,
+    "qhs:secrets:TokenIssuer": Resource,
+    "qhs:secrets:TokenRole": Resource,
     "qhs:data:Replica": Resource,
+    "qhs:data:Backups": Backups,
     "qhs:data:Tenant": Resource,
     "qhs:data:Role": Resource,
     "qhs:data:Database": Database,
     "qhs:storage:Site": ObjectStore,
     "qhs:storage:Identity": Resource,
-    "qhs:storage:Bucket": Resource,
+    "qhs:storage:Bucket": Bucket,
+    "qhs:storage:Backups": BackupRoom,
+    "qhs:cloud:Site": CloudSite,
+    "qhs:cloud:Tenant": Resource,
+    "kubernetes:core/v1:Namespace": Namespace,
+    "kubernetes:core/v1:ResourceQuota": ResourceQuota,
+    "kubernetes:core/v1:LimitRange": LimitRange,
+    "kubernetes:networking.k8s.io/v1:NetworkPolicy": NetworkPolicy,
+    "kubernetes:apps/v1:Deployment": Workload,
+    "kubernetes:apps/v1:StatefulSet": Workload,
+    "kubernetes:apps/v1:DaemonSet": Workload,
 }
 
 
@@ -366,7 +328,7 @@ class PlanFacts:
         """What the environment cannot do, with the controls that this touches; nothing of it counts in `prod`."""
         return {
             name: known(controls, name)
-            for site in self.each(SigningSite)
+            for site in self.each(Bounded)
             if known(site.environment, "environment") != "prod"
             for name, controls in known(site.limits, "limits").items()
         }
@@ -403,7 +365,7 @@ class PlanFacts:
 
 def _resource(raw: Raw) -> Resource:
     at = {"urn": raw.urn, "type": raw.type, "name": raw.name, "parent": raw.parent}
-    if not raw.type.startswith(OURS):
+    if raw.type not in TYPES:
         return Resource.model_validate(at)
     return TYPES[raw.type].model_validate(raw.props | at)
 

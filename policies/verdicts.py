@@ -13,7 +13,7 @@ class Outcome(StrEnum):
     VIOLATION = "violation"
     UNDECIDED = "undecided"
     WAIVED = "waived"
-    """A violation that somebody has accepted for a while."""
+    """A violation that somebody has accepted: for a while, or by the baseline's own word."""
     LIMIT = "limit"
     """A violation that lies in what the environment cannot do; its inventory says what stands in for it."""
 
@@ -27,6 +27,8 @@ class Fault:
     fix: str
     limit: str = ""
     """The limit of an environment that explains it, where one may."""
+    waiver: str = ""
+    """Why the baseline itself accepts it."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pulumi
@@ -13,6 +13,8 @@ from stacks.model import ModelError, load
 from stacks.model.checks import expiring
 from stacks.model.data import active
 from stacks.name import StackName
+
+VIET_NAM = timezone(timedelta(hours=7))
 
 
 def declare() -> None:
@@ -34,6 +36,14 @@ def declare() -> None:
             signing.declare(estate, site, Path(folder) if folder else None)
         case "replica", str(site):
             replica.declare(estate, site)
+        case "cloud", str(site):
+            # Its libraries take seconds to import, which no other layer needs.
+            from stacks import cloud  # noqa: PLC0415 - see above
+            from stacks.provider.access import TrustAccess  # noqa: PLC0415 - see above
+
+            access = pulumi.Config().get("trustAccess")
+            approvers = TrustAccess.read(Path(access)).approvals if access else None
+            cloud.declare(estate, site, approvers, datetime.now(VIET_NAM).date())
 
 
 try:

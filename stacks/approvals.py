@@ -19,7 +19,7 @@ from stacks.signatures import Name, SignatureError
 NAMESPACE = "qhs-approval"
 LONGEST = timedelta(hours=24)
 """From when an approval was made to its end."""
-type Action = Literal["delete", "ceremony"]
+type Action = Literal["delete", "change", "ceremony", "promote"]
 
 
 class ApprovalError(Exception):
@@ -35,7 +35,8 @@ class Statement(_Strict):
 
     action: Action
     subject: Annotated[str, Field(min_length=1)]
-    """Of `delete` the URN of the resource, of `ceremony` its name and the digest of its script."""
+    """Of `delete` the URN of the resource, of `change` the stack and the application, of `ceremony` its name and the
+    digest of its script, of `promote` the site that is to take writes and, after `instead-of-`, the one that did."""
     reason: Annotated[str, Field(min_length=1)]
     made: AwareDatetime
     expires: AwareDatetime

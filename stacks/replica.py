@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import pulumi
 
+from stacks.components.cluster_backups import ClusterBackups
 from stacks.components.declared import Declared
+from stacks.components.kept import kept
 from stacks.components.tenant_bucket import tenant_bucket
 from stacks.components.tenant_data import TenantData
 from stacks.model import Estate
+from stacks.model.backups import clusters
 from stacks.model.data import databases
 from stacks.model.objects import buckets
+from stacks.provider.data.resources import Database
+from stacks.provider.inputs import Plain
+from stacks.provider.settings import Settings
+from stacks.provider.storage.resources import Bucket
 
 
 class Replica(Declared):
-    """Every database of every tenant, in the central tier alone (S-006), and every bucket."""
+    """Every database of every tenant, in the central tier alone (S-006), every bucket, and what backups need."""
 
     def __init__(self, site: str) -> None:
         super().__init__(
@@ -29,7 +39,19 @@ class Replica(Declared):
 def declare(estate: Estate, site: str) -> None:
     """Declare everything at the site that takes writes."""
     inside = pulumi.ResourceOptions(parent=Replica(site))
+    for cluster in clusters(estate).values():
+        ClusterBackups(cluster, inside)
+    keeps = kept({kind: partial(_judge, kind) for kind in (Database.TYPE, Bucket.TYPE)})
     for one in databases(estate):
-        TenantData(one, site, inside)
+        TenantData(one, site, keeps, inside)
     for bucket in buckets(estate):
-        tenant_bucket(bucket, site, inside)
+        tenant_bucket(bucket, site, keeps, inside)
+
+
+def _judge(kind: str, urn: str, inputs: Plain) -> None:
+    """By what the database or bucket holds; it is asked here, as the plugin is not before an update takes it away."""
+    from stacks.provider.keeping import judge  # noqa: PLC0415 - its libraries are slow, and mostly nothing goes
+
+    given = pulumi.Config()
+    ssh, trust = (Path(one) if (one := given.get(name)) else None for name in ("sshConfig", "trustAccess"))
+    judge(kind, Settings(ssh_config=ssh, trust_access=trust), urn, inputs)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pulumi
 
+from stacks import handed
 from stacks.components.signing_site import SigningSite
 from stacks.components.signing_token import SigningToken
 from stacks.components.site_authority import SiteAuthority
+from stacks.components.site_backups import SiteBackups
 from stacks.components.site_clients import SiteClients
 from stacks.components.site_objects import SiteObjects
 from stacks.components.site_secrets import SiteSecrets
@@ -28,9 +30,10 @@ def declare(estate: Estate, site: str, certificates: Path | None) -> None:
     authority = SiteAuthority(estate, site, came(certificates, own(site)), after)
     pulumi.export("authority", authority.request)
     if store := object_stores(estate).get(site):
-        SiteObjects(site, store, users(estate, site), after)
+        objects = SiteObjects(site, store, users(estate, site), after)
+        SiteBackups(estate, site, store, pulumi.ResourceOptions(parent=signing, depends_on=[secrets, objects]))
     if site in clusters(estate):
-        SiteClients(estate, site, after)
+        handed.CLIENTS.give(SiteClients(estate, site, after).certificate)
     declared = [SigningToken(estate, site, one, certificates, after) for one in tokens(estate)]
     pulumi.export("requests", {label: pem for one in declared for label, pem in one.requests.items()})
     pulumi.export("gaps", {title: gaps for one in declared for title, gaps in one.gaps.items()})

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from policies.baseline.cis import Check, CheckId
 from stacks.model.catalogue import DemandId, Strict
 from stacks.model.source import Finding, ModelError, Source
 
@@ -113,6 +114,7 @@ class Baseline(Strict):
     waivers: list[Waiver]
     versions: dict[str, Version]
     demands: dict[DemandId, Demand]
+    cis: dict[CheckId, Check]
 
     @cached_property
     def ids(self) -> frozenset[str]:

@@ -11,7 +11,19 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from policies.live.facts import Chain, Clock, Host, Hsm, LogStore, LogTarget, TimeSource, TimeStamp, Tunnel, Unit
+from policies.live.facts import (
+    AuditRule,
+    Chain,
+    Clock,
+    Host,
+    Hsm,
+    LogStore,
+    LogTarget,
+    TimeSource,
+    TimeStamp,
+    Tunnel,
+    Unit,
+)
 
 UNITS: Final = {"seconds": 1, "millis": 1e-3, "micros": 1e-6}
 """Of the accuracy of a time-stamp, as OpenSSL prints it."""
@@ -230,14 +242,21 @@ def _tunnels(asked: _Asked) -> tuple[Tunnel, ...]:
 
 
 def _cluster(asked: _Asked) -> dict[str, dict[str, str]]:
-    """Of an option that is given twice the last one holds; those of a node's agent are in its file."""
+    """Of an option that is given twice the last one holds; those of a node's agent and proxy are in files.
+
+    The store is told by variables; what secrets are encrypted by stands as if it were an option of a program.
+    """
     programs = [line.split() for line in asked.text("cluster").splitlines() if line]
     found = {
         path.rpartition("/")[2]: dict(re.findall(r"--([^= ]+)=(\S*)", " ".join(rest))) for _, path, *rest in programs
     }
-    if "kubelet" in found:
-        for text in asked.files("node-agent").values():
-            found["kubelet"] |= dict(_flat(json.loads(text)))
+    for path, text in asked.files("node-agent").items():
+        if (program := path.rpartition("/")[2].removesuffix(".json")) in found:
+            found[program] |= dict(_flat(json.loads(text)))
+    if variables := re.findall(r"^ETCD_(\w+)=(.*)$", asked.text("etcd"), re.MULTILINE):
+        found["etcd"] = {name.lower().replace("_", "-"): value for name, value in variables}
+    if ciphers := re.findall(r'"([a-z]+)"', asked.text("encryption")):
+        found["encryption"] = {"first": ciphers[0]}
     return found
 
 
@@ -248,6 +267,15 @@ def _flat(settings: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]
             yield from _flat(value, f"{above}{name}.")
         else:
             yield f"{above}{name}", value if isinstance(value, str) else json.dumps(value)
+
+
+def _files(asked: _Asked) -> dict[str, str]:
+    return asked.files("files")
+
+
+def _audit(asked: _Asked) -> tuple[AuditRule, ...]:
+    rules = [one for text in asked.files("audit-policy").values() for one in json.loads(text)["rules"]]
+    return tuple(AuditRule.model_validate(one) for one in rules)
 
 
 def _esp_in_kernel(asked: _Asked) -> bool | None:
@@ -277,5 +305,7 @@ PARSERS: Final[Mapping[str, Callable[[_Asked], Any]]] = {
     "tunnels": _tunnels,
     "esp_in_kernel": _esp_in_kernel,
     "cluster": _cluster,
+    "files": _files,
+    "audit": _audit,
 }
 """Every fact that a machine is asked for."""

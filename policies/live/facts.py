@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final
+from typing import Any, Final
 
-from policies.facts import UNKNOWN, Facts, Maybe, Resource, Texts
+from pydantic import Field
+
+from policies.known import UNKNOWN, Facts, Maybe, Resource, Texts
 
 TYPE: Final = "qhs:live:Host"
 
@@ -106,6 +108,17 @@ class TimeStamp(Facts):
     """How far its time lies before the machine's clock when it was asked, or after when it was answered; seconds."""
 
 
+class AuditRule(Facts):
+    """One of what an API writes down; the first that fits what is asked decides. An empty field fits all."""
+
+    level: str
+    verbs: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    user_groups: tuple[str, ...] = ()
+    resources: tuple[dict[str, Any], ...] = ()
+    non_resource_urls: tuple[str, ...] = Field((), alias="nonResourceURLs")
+
+
 class Host(Resource):
     """A machine: what the estate says of it, then what it says of itself."""
 
@@ -166,6 +179,10 @@ class Host(Resource):
     """What encrypts in them is the kernel, not the daemon that makes them. None: no daemon answers."""
     cluster: Maybe[dict[str, dict[str, str]]] = UNKNOWN
     """Each program of a cluster that runs, with its options."""
+    files: Maybe[dict[str, str]] = UNKNOWN
+    """Of files of a cluster's parts mode and owner, as `0644 root:root`."""
+    audit: Maybe[tuple[AuditRule, ...]] = UNKNOWN
+    """What its API writes down; empty: it has none."""
 
 
 def urn(environment: str, name: str) -> str:

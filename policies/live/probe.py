@@ -48,7 +48,9 @@ COMMANDS = {
     # Nothing where there is no HSM. Its own user asks, or what it opens would be root's.
     "hsm": "find /usr/local/lib -name qhs_hsm.py -exec runuser -u qhs-hsm -- {} tokens ;",
     # Nothing where there is no part of a cluster.
-    "cluster": "find /etc/qhs -path */kubernetes/identity.json -exec pgrep --list-full kube ;",
+    "cluster": "find /etc/qhs -path */kubernetes/identity.json -exec pgrep --list-full kube|metrics-server ;",
+    # By what secrets are encrypted: names alone, never the keys. Nothing where there is no control plane.
+    "encryption": 'find /run -maxdepth 2 -name encryption.json -exec grep -oE "[a-z]+":.[{] {} ;',
     # Nothing where there is no log store.
     "log-store": "find /usr/local/sbin -name qhs-logs -exec {} status ;",
 }
@@ -57,7 +59,8 @@ TEXTS = {
     "ssh-files": ("/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/*.conf"),
     "root-keys": ("/root/.ssh/authorized_keys*", "/etc/ssh/authorized_keys.d/root"),
     "sudoers": ("/etc/sudoers", "/etc/sudoers.d/*"),
-    "node-agent": ("/etc/qhs/kubernetes/kubelet.json",),
+    "node-agent": ("/etc/qhs/kubernetes/kubelet.json", "/etc/qhs/kubernetes/kube-proxy.json"),
+    "audit-policy": ("/etc/qhs/kubernetes/audit.json",),
     "apparmor": ("/sys/module/apparmor/parameters/enabled",),
     "profiles": ("/sys/kernel/security/apparmor/profiles",),
     "kernel": (
@@ -68,6 +71,18 @@ TEXTS = {
         "/proc/sys/net/ipv6/conf/all/*",
     ),
 }
+STATES = (
+    "/etc/cni/net.d/*",
+    "/etc/kubernetes/*",
+    "/etc/qhs/kubernetes/*",
+    "/etc/qhs/tls/*",
+    "/etc/systemd/system/qhs-*",
+    "/run/qhs-kubernetes/*",
+    "/var/lib/qhs-etcd",
+    "/var/lib/qhs-kubernetes",
+    "/var/lib/qhs-kubernetes/*",
+)
+"""Of the files of a cluster's parts it is asked who may read them."""
 LONGEST = 20  # seconds
 TLS = Path("/etc/qhs/tls")
 
@@ -89,6 +104,24 @@ def texts(patterns: tuple[str, ...]) -> dict[str, str]:
                 found[str(path)] = path.read_text(errors="replace")
             except OSError:  # a setting that can only be written, a folder
                 continue
+    return found
+
+
+def environment(program: str) -> str:
+    """What its processes were told by variables; empty: none runs."""
+    names = texts(("/proc/[0-9]*/comm",))
+    running = (path.replace("comm", "environ") for path, name in names.items() if name.strip() == program)
+    return "\n".join(texts(tuple(running)).values()).replace("\0", "\n")
+
+
+def states(patterns: tuple[str, ...]) -> dict[str, str]:
+    """The mode and the owner of every file that the patterns name. Raises KeyError for an owner that has no name."""
+    found: dict[str, str] = {}
+    for path in (one for pattern in patterns for one in Path("/").glob(pattern.lstrip("/"))):
+        try:
+            found[str(path)] = f"{path.stat().st_mode & 0o7777:04o} {path.owner()}:{path.group()}"
+        except FileNotFoundError:  # it has gone since
+            continue
     return found
 
 
@@ -127,7 +160,7 @@ def answered(ask: Callable[[], object]) -> object:
     """The answer, or why there is none."""
     try:
         return ask()
-    except (OSError, http.client.HTTPException, subprocess.SubprocessError) as error:
+    except (OSError, KeyError, http.client.HTTPException, subprocess.SubprocessError) as error:
         return {"error": str(error)}
 
 
@@ -135,6 +168,8 @@ def main() -> None:
     """Ask everything."""
     answers = {name: answered(partial(said, command)) for name, command in COMMANDS.items()}
     answers |= {name: answered(partial(texts, patterns)) for name, patterns in TEXTS.items()}
+    answers["etcd"] = answered(partial(environment, "etcd"))
+    answers["files"] = answered(partial(states, STATES))
     # Nothing where it is to ask no time-stamp service.
     answers["time-stamp"] = answered(partial(stamped, *sys.argv[1:])) if sys.argv[1:] else ""
     print(json.dumps(answers))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from policies.facts import PlanFacts, known
+from policies.facts import PlanFacts
+from policies.known import known
 from policies.live.facts import Heard, Host, LogStore
 
 LOGS = "logs"

@@ -21,7 +21,8 @@ from pulumi_policy import (
 from pulumi_policy.proxy import UnknownValueError
 
 from policies.baseline import Baseline, Waiver
-from policies.facts import UNKNOWN, PlanFacts, Raw
+from policies.facts import PlanFacts, Raw
+from policies.known import UNKNOWN
 from policies.rules import REGISTRY, Rule, idle, run
 from policies.verdicts import Outcome, Report
 

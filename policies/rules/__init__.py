@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 from policies.rules.agents import Filtered, Inspected, Scanned, Watched
+from policies.rules.backups import OffSite, OwnReader, ThreeCopies, Unchangeable, ZoneApart
 from policies.rules.base import Rule, idle, run
+from policies.rules.benchmark import OfClusters, OfMachines
 from policies.rules.central_logs import CentralLogs
 from policies.rules.clock import InternalTime
-from policies.rules.control_planes import Audited, KeepsSecrets, NobodyUnknown, OwnGroups
+from policies.rules.control_planes import Audited, KeepsSecrets, KnownClients, NobodyUnknown, OwnDoors, OwnGroups
 from policies.rules.copies import KeyElsewhere
 from policies.rules.devices import NoStandIn
 from policies.rules.ends import ByBastion, ByProxy, DatabasesApart, StateBodies, WirelessApart
@@ -17,6 +19,7 @@ from policies.rules.hardened import Audit, Confined, Drops, Kernel, NothingOld, 
 from policies.rules.level import Level
 from policies.rules.personal import Traced
 from policies.rules.prefixes import NoOverlap
+from policies.rules.quorum import Quorum
 from policies.rules.reach import NoWayIn
 from policies.rules.root import OwnNames
 from policies.rules.signing import (
@@ -31,10 +34,12 @@ from policies.rules.signing import (
 )
 from policies.rules.ssh import Ssh
 from policies.rules.stamps import Stamped, ToTheSecond
+from policies.rules.tenants import Fenced, Restricted
 from policies.rules.trace import Trace
 from policies.rules.tunnels import Encrypted
 from policies.rules.two_stores import Sealed, TwoStores
 from policies.rules.uplinks import Standby, TwoLinks
+from policies.rules.workloads import Pinned, Unprivileged
 from policies.rules.zones import Apart
 
 REGISTRY: Final[tuple[type[Rule[Any]], ...]] = (
@@ -60,7 +65,17 @@ REGISTRY: Final[tuple[type[Rule[Any]], ...]] = (
     StrongHashes,
     StampsAlone,
     KeyElsewhere,
+    ThreeCopies,
+    Unchangeable,
+    ZoneApart,
+    OwnReader,
+    OffSite,
     Traced,
+    Restricted,
+    Fenced,
+    Unprivileged,
+    Pinned,
+    Quorum,
 )
 """Rules for plans."""
 
@@ -88,8 +103,14 @@ LIVE: Final[tuple[type[Rule[Any]], ...]] = (
     NobodyUnknown,
     KeepsSecrets,
     Audited,
+    KnownClients,
+    OwnDoors,
+    OfMachines,
     OwnGroups,
 )
 """Rules for machines that run."""
 
-__all__ = ["LIVE", "REGISTRY", "Rule", "idle", "run"]
+CLUSTER: Final[tuple[type[Rule[Any]], ...]] = (Restricted, Fenced, Unprivileged, Pinned, OfClusters)
+"""Rules for a cluster that runs, and for what it holds: most are those for its plan."""
+
+__all__ = ["CLUSTER", "LIVE", "REGISTRY", "Rule", "idle", "run"]

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from policies.baseline import Baseline, Waiver
-from policies.facts import PlanFacts, Resource, Undecided
+from policies.facts import PlanFacts
+from policies.known import Resource, Undecided
 from policies.verdicts import Crash, Fault, Outcome, Report, Verdict
 
 
@@ -94,7 +95,8 @@ def _of_subject(rule: Rule[Any], resource: Resource, label: str, subject: Any) -
     try:
         for fault in rule.judge(resource, subject):
             passed = False
-            yield Verdict(Outcome.VIOLATION, *at, fault.found, fault.wanted, fault.fix, limit=fault.limit)
+            outcome = Outcome.WAIVED if fault.waiver else Outcome.VIOLATION
+            yield Verdict(outcome, *at, fault.found, fault.wanted, fault.fix, fault.waiver, fault.limit)
     except Undecided as reason:
         passed = False
         yield Verdict(Outcome.UNDECIDED, *at, str(reason))

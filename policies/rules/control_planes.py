@@ -1,4 +1,4 @@
-"""C-K8S-01 to C-K8S-03: how the parts of a cluster were started, and C-HOST-02 of what its nodes run on."""
+"""C-K8S-01 to C-K8S-03 and C-K8S-06: how the parts of a cluster were started; C-HOST-02 of what its nodes run on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from policies.baseline import Baseline
-from policies.facts import PlanFacts, Resource, known
+from policies.facts import PlanFacts
+from policies.known import Resource, known
 from policies.live.facts import Host
 from policies.rules.base import Rule
 from policies.verdicts import Fault
@@ -18,10 +19,16 @@ class Limits(Strict):
 
     accepted: dict[str, dict[str, list[str]]]
     needed: dict[str, list[str]] = {}
+    ports: list[str] = []
+    """Where other machines may reach one."""
 
 
 AGENT: Final = "kubelet"
-"""The program of a node; the others are a control plane's."""
+NODES: Final = {AGENT: "node", "kube-proxy": "node", "kube-router": "pod_policies"}
+"""The programs of a node, with the roles that start them; the others are a control plane's."""
+STORE: Final = "etcd"
+BESIDE: Final = {STORE: "etcd", "metrics-server": "cluster_metrics"}
+"""What runs on a control plane beside the API's own parts, with the roles that start it."""
 
 
 class Started(Rule[tuple[Host, str, str]]):
@@ -34,14 +41,15 @@ class Started(Rule[tuple[Host, str, str]]):
     def subjects(self, resource: Resource) -> Iterator[tuple[str, tuple[Host, str, str]]]:
         programs = dict.fromkeys((*self.limits.accepted, *self.limits.needed)) if isinstance(resource, Host) else ()
         for program in programs:
-            if isinstance(resource, Host) and (resource.node if program == AGENT else resource.controls):
+            if isinstance(resource, Host) and (resource.node if program in NODES else resource.controls):
                 yield program, (resource, program, "")
                 for name in (*self.limits.accepted.get(program, ()), *self.limits.needed.get(program, ())):
                     yield f"{program} --{name}", (resource, program, name)
 
     def judge(self, resource: Resource, subject: tuple[Host, str, str]) -> Iterator[Fault]:
         host, program, name = subject
-        options, role = known(host.cluster, "cluster").get(program), "node" if program == AGENT else "control_plane"
+        options = known(host.cluster, "cluster").get(program)
+        role = (NODES | BESIDE).get(program, "control_plane")
         if options is None or not name:
             if options is None and not name:
                 yield Fault("it does not run", "it to", f"see `journalctl -u qhs-{program}` there")
@@ -73,6 +81,33 @@ class Audited(Started):
 
     control = "C-K8S-03"
     name = "audited"
+
+
+class KnownClients(Started):
+    """The store of a cluster lets nobody in without a certificate, and has no members but its own."""
+
+    control = "C-K8S-06"
+    name = "known-clients"
+
+
+class OwnDoors(Rule[Host]):
+    """A control plane is a machine of its own: nothing else answers there, and its store never in the clear."""
+
+    control = "C-K8S-06"
+    name = "own-doors"
+
+    def subjects(self, resource: Resource) -> Iterator[tuple[str, Host]]:
+        if isinstance(resource, Host) and resource.controls:
+            yield "doors", resource
+
+    def judge(self, resource: Resource, subject: Host) -> Iterator[Fault]:
+        ports = Limits.model_validate(self.baseline.thresholds(self.control)).ports
+        if others := [one for one in known(subject.listening, "listening") if one not in ports]:
+            yield Fault(", ".join(others), f"nothing but {', '.join(ports)}", "remove what listens there")
+        store = known(subject.cluster, "cluster").get(STORE, {})
+        urls = [one for name, text in store.items() if name.endswith("-urls") for one in text.split(",")]
+        if clear := [one for one in urls if not one.startswith("https://")]:
+            yield Fault(", ".join(clear), "https alone", "the etcd role")
 
 
 class OwnGroups(Rule[Host]):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from policies.facts import ObjectStore, Resource, SecretStore, TransitKey, known
+from policies.facts import ObjectStore, SecretStore, TransitKey
+from policies.known import Resource, known
 from policies.rules.base import Rule
 from policies.verdicts import Fault
 

@@ -7,7 +7,8 @@ from functools import cached_property
 from ipaddress import ip_network
 
 from policies.baseline import Baseline
-from policies.facts import UNKNOWN, Flow, PacketRule, PlanFacts, Resource, Ruleset, Segment, Site, known
+from policies.facts import Flow, PacketRule, PlanFacts, Ruleset, Segment, Site
+from policies.known import UNKNOWN, Resource, known
 from policies.rules.base import Rule
 from policies.verdicts import Fault
 from stacks.model.catalogue import Strict

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 
 from policies.baseline import Baseline
-from policies.facts import Flow, Guard, Maybe, PacketRule, PlanFacts, Resource, Ruleset, Site, known
+from policies.facts import Flow, Guard, PacketRule, PlanFacts, Ruleset, Site
+from policies.known import Maybe, Resource, known
 from policies.rules.base import Rule
 from policies.verdicts import Fault
 from stacks.model.catalogue import Strict
@@ -103,7 +104,8 @@ class NoAny(Rule[Allowing]):
         if not self._denies(rule) and not any(self._harmless(rule)):
             yield Fault(
                 f"guard {known(guard.name, 'name')} lets new conversations in",
-                "replies, the own loopback, link protocols, or a named other end, interface and port",
+                "replies, the own loopback, link protocols, or a named other end, its interface or an own address, and "
+                "a port",
                 "narrow the guard, or make it a flow with an owner",
             )
 
@@ -121,7 +123,8 @@ class NoAny(Rule[Allowing]):
         # On its way in a packet's destination is the machine itself, on its way out its source; on its way through
         # either would be anything.
         chain, one_port = known(rule.chain, "chain"), bool(ports and protocol)
-        yield chain == "input" and one_port and bool(iif) and not self._any(known(rule.sources, "sources"))
+        own = bool(iif) or not self._any(known(rule.destinations, "destinations"))
+        yield chain == "input" and one_port and own and not self._any(known(rule.sources, "sources"))
         yield chain == "output" and one_port and bool(oif) and not self._any(known(rule.destinations, "destinations"))
 
     def _open(self, places: Maybe[tuple[str, ...]], interface: Maybe[str]) -> bool:

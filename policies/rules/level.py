@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from policies.baseline import Baseline
-from policies.facts import OURS, PlanFacts, Resource, known
+from policies.facts import OURS, PlanFacts
+from policies.known import Resource, known
 from policies.rules.base import Rule
 from policies.verdicts import Fault
 from stacks.model.catalogue import Strict

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from policies.facts import Database, Resource, known
+from policies.facts import Database
+from policies.known import Resource, known
 from policies.rules.base import Rule
 from policies.verdicts import Fault
 from stacks.model.data import LOGGED

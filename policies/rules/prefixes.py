@@ -9,7 +9,8 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
 from policies.baseline import Baseline
-from policies.facts import Maybe, PlanFacts, Prefixes, Resource, Segment, Site, Undecided, known
+from policies.facts import PlanFacts, Prefixes, Segment, Site
+from policies.known import Maybe, Resource, Undecided, known
 from policies.rules.base import Rule
 from policies.verdicts import Fault
 from stacks.model.catalogue import Strict

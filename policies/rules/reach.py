@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from policies.baseline import Baseline
-from policies.facts import Flow, PlanFacts, Resource, Ruleset, Undecided, known
+from policies.facts import Flow, PlanFacts, Ruleset
+from policies.known import Resource, Undecided, known
 from policies.rules.base import Rule
 from policies.verdicts import Fault
 from stacks.model.catalogue import Strict

@@ -10,16 +10,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from policies.baseline import Baseline
-from policies.facts import (
-    Partition,
-    PlanFacts,
-    Resource,
-    SigningCertificate,
-    SigningKey,
-    SigningSite,
-    StorePolicy,
-    known,
-)
+from policies.facts import Partition, PlanFacts, SigningCertificate, SigningKey, SigningSite, StorePolicy
+from policies.known import Resource, known
 from policies.rules.base import Rule
 from policies.verdicts import Fault
 from stacks.model.catalogue import Strict

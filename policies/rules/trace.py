@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from policies.baseline import Baseline
-from policies.facts import ENGINE, OURS, Maybe, PlanFacts, Resource, Ruleset, known
+from policies.facts import ENGINE, OURS, PlanFacts, Ruleset
+from policies.known import Maybe, Resource, known
 from policies.rules.base import Rule
 from policies.verdicts import Fault
 from stacks.model.catalogue import Strict

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from policies.baseline import Baseline
-from policies.facts import PlanFacts, Resource, known
+from policies.facts import PlanFacts
+from policies.known import Resource, known
 from policies.live.facts import Host
 from policies.live.stores import LOGS, stores
 from policies.rules.base import Rule

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from policies.baseline import Baseline
-from policies.facts import PlanFacts, Resource, Ruleset, Segment, Site, known
+from policies.facts import PlanFacts, Ruleset, Segment, Site
+from policies.known import Resource, known
 from policies.rules.base import Rule
 from policies.rules.ends import packet_rules
 from policies.rules.flows import PAIR

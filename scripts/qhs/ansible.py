@@ -39,31 +39,31 @@ def play(
     *,
     described: Mapping[str, str] | None = None,
     booted: Set[str] = frozenset(),
+    together: bool = False,
 ) -> dict[str, int]:
     """Run a playbook of scripts/playbooks on some machines; how many tasks changed something, by machine.
 
-    A run a site, side by side: no site needs another, and one run keeps only one processor busy. `described`: by
-    machine the digest of all that the roles are given, by which a later look knows what they left. `booted`: machines
-    that were off before, so that of a firewall pair among them neither member serves anybody yet.
+    A run a site, side by side: no site needs another, and one run keeps only one processor busy. `together`: one run
+    for all, of what sites agree on. `described`: by machine the digest of all that the roles are given, by which a
+    later look knows what they left. `booted`: machines that were off before, so that of a firewall pair among them
+    neither member serves anybody yet.
     Raises UserError with the tail of Ansible's own output, or where it passed over a machine; the log keeps all.
     """
     if not machines:
         return {}
     sites = [{one for one in machines if estate.machines[one].site == site} for site in estate.active_sites]
-    progress(f"ansible: {playbook} on {len(machines)} machines, a run a site")
+    runs = [machines] if together else [one for one in sites if one]
+    progress(f"ansible: {playbook} on {len(machines)} machines, {'one run' if together else 'a run a site'}")
     # It makes keys at first use, so it is asked once.
     environ = variables(twin) | {"QHS_DESCRIBED": json.dumps(dict(described or {}))}
-    with ThreadPoolExecutor(len(sites)) as pool:
-        runs = pool.map(
-            lambda site: _play_site(twin, estate, playbook, site, environ | (TOGETHER if site <= booted else {})),
-            filter(None, sites),
+    with ThreadPoolExecutor(len(runs)) as pool:
+        done = pool.map(
+            lambda those: _play(twin, estate, playbook, those, environ | (TOGETHER if those <= booted else {})), runs
         )
-        return {machine: number for run in runs for machine, number in run.items()}
+        return {machine: number for run in done for machine, number in run.items()}
 
 
-def _play_site(
-    twin: Twin, estate: Estate, playbook: str, machines: set[str], environ: dict[str, str]
-) -> dict[str, int]:
+def _play(twin: Twin, estate: Estate, playbook: str, machines: set[str], environ: dict[str, str]) -> dict[str, int]:
     log = twin.state / "log" / f"ansible-{Path(playbook).stem}-{estate.machines[min(machines)].site}.log"
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     argv = [

@@ -13,8 +13,11 @@ from qhs.errors import UserError
 from qhs.folders import CLONE
 from qhs.inventory import groups, inventory
 from stacks.layers import stack_names
-from stacks.model import Estate, kubernetes
+from stacks.model import Estate, cloud, kubernetes
+from stacks.model.backups import clusters
 from stacks.model.data import active, databases, members
+from stacks.model.given import given as given_to
+from stacks.model.images import CANARY, pinned
 from stacks.model.objects import object_stores
 from stacks.model.rules import rulesets
 from stacks.model.signing import signing_sites, stores, tokens
@@ -69,10 +72,13 @@ def given(estate: Estate, stack: StackName) -> str:
     if stack.layer == "network" and stack.site:
         return repr(rulesets(estate, stack.site))
     if stack.layer == SITELESS:
-        return repr([active(estate), members(estate), *databases(estate)])
+        return repr([active(estate), members(estate), clusters(estate), *databases(estate)])
+    if stack.layer == "cloud" and stack.site:
+        places = [(one, given_to(estate, stack.site, one)) for one in cloud.places(estate, stack.site)]
+        return repr([estate.catalogue.tiers, pinned(CANARY), *places])
     parts = [(one.name, kubernetes.parts(estate, one)) for one in kubernetes.members(estate, stack.site or "")]
     signing = [*signing_sites(estate), *tokens(estate)]
-    return repr([estate.inventory.signing, stores(estate), object_stores(estate), parts, *signing])
+    return repr([estate.inventory.signing, stores(estate), object_stores(estate), clusters(estate), parts, *signing])
 
 
 def _tree(paths: Iterable[str]) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from stacks.model import Estate
+from stacks.model import Estate, certificates, cloud, ingress, service_names
 from stacks.model.addresses import Pair
 from stacks.model.estate import FIREWALL, Machine, ServiceAt
 
-EDGE, APPLICATIONS = "public-edge", "ingress"
 SSH = "tcp/22"
 
 
@@ -18,26 +17,45 @@ def variables(estate: Estate, machine: Machine) -> dict[str, Any]:
     services = estate.catalogue.services
     found: dict[str, Any] = {}
     for held in machine.services:
-        if held.service == EDGE:
+        if held.service == ingress.EDGE:
             found |= _edge(estate, machine, held)
-        if held.service == APPLICATIONS:
-            found["sample_page_addresses"] = held.targets[0].texts()
+        if held.service == ingress.PEOPLE:
+            found |= _ways_in(estate, machine)
         if services[held.service].leads_out:
             found |= _way_out(estate, held)
     return found | (_inspection(estate, machine) if FIREWALL in machine.roles else {})
 
 
 def _edge(estate: Estate, machine: Machine, held: ServiceAt) -> dict[str, Any]:
-    behind = next(
-        one for one in estate.services if one.service == APPLICATIONS and estate.places[one.place].site == machine.site
-    )
+    behind = ingress.ways_in(estate, machine.site)[ingress.PEOPLE]
     return {
         "public_edge_addresses": held.targets[0].texts(),
-        "public_edge_name": f"{EDGE}.{machine.site}.{estate.inventory.domain}",
+        "public_edge_names": [
+            *(one.name for one in ingress.public(estate, machine.site)),
+            *service_names.of(estate, machine),
+        ],
         "public_edge_applications": {
-            "address": behind.targets[0].texts()[0],
-            "name": f"{APPLICATIONS}.{machine.site}.{estate.inventory.domain}",
+            "address": behind.address.texts()[0],
+            "name": certificates.service_name(estate, behind.service, machine.site),
         },
+    }
+
+
+def _ways_in(estate: Estate, machine: Machine) -> dict[str, Any]:
+    """What people come to on a machine, by the service; it asks the parts of applications from its own address."""
+    (port,) = estate.catalogue.services[cloud.PARTS].ports
+    return {
+        "ingress_ways": {
+            one.service: {
+                "addresses": one.address.texts(),
+                "trusted": _texts(ingress.trusted(estate, one)),
+                "published": {it.name: it.parts for it in one.published},
+            }
+            for one in ingress.ways_in(estate, machine.site).values()
+        },
+        "ingress_domain": estate.domain(machine.site),
+        "ingress_service_domain": service_names.domain(estate),
+        "ingress_port": port.removeprefix("tcp/"),
     }
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 # Run in the child itself: with `preexec_fn` Python would fork, and gRPC's fork handlers crash now and then.
@@ -13,6 +13,9 @@ import ctypes, os, sys
 getattr(ctypes.CDLL(None), "prctl", lambda *_: None)(1, int(sys.argv[1]))
 os.execvp(sys.argv[2], sys.argv[2:])
 """
+
+SIGNALLED = 128
+"""As shells have it: what is above is the signal that ended a command."""
 
 
 def mortal(command: list[str], number: signal.Signals = signal.SIGKILL) -> list[str]:
@@ -55,6 +58,15 @@ def follow(command: list[str], environ: Mapping[str, str], cwd: Path, on_line: C
         except BaseException:
             end_group(process)
             raise
+
+
+def handed_on(command: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run `command` to its end on our own streams; signals are handed on, as it ends what it does in good order."""
+    with subprocess.Popen(mortal([*command], signal.SIGTERM), env=dict(environ)) as process:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, _: process.send_signal(number))
+        code = process.wait()
+    return code if code >= 0 else SIGNALLED - code
 
 
 def in_memory(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`qhs comply`: the machines of the running twin say how they are, and the baseline's rules judge them."""
+"""`qhs comply`: machines and clusters of the running twin say how they are, and the baseline's rules judge them."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ import ssl
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 from rich.table import Table
 
 from policies.baseline import Baseline
 from policies.facts import PlanFacts
+from policies.known import Resource
 from policies.live.answers import told
+from policies.live.cluster import held, unasked
 from policies.live.facts import TYPE, Host, LogStore, urn
-from policies.rules import LIVE, idle, run
-from policies.verdicts import Outcome
+from policies.rules import CLUSTER, LIVE, idle, run
+from policies.verdicts import Outcome, Report
 from qhs import trust_access, wan
+from qhs.cloud.objects import asked
 from qhs.folders import CLONE
 from qhs.twin.asking import Answer, ask
 from qhs.twin.names import Twin
 from stacks.model import Estate
+from stacks.model.cloud import TENANT, places
 from stacks.model.estate import APPLICATION, CONTROL, FIREWALL, HSM, WORKER, Machine
 from stacks.model.signing import TIME_STAMP
 
@@ -32,10 +36,12 @@ SHOWN = 6
 """Machines named in a line of the table; the JSON has all."""
 
 type Gaps = dict[str, dict[str, str]]
+type Clusters = tuple[PlanFacts, ...]
+"""Each with what it holds."""
 
 
 class Finding(BaseModel):
-    """What one control says about one subject of one machine."""
+    """What one control says about one subject of one machine, or of something in a cluster."""
 
     outcome: Outcome
     control: str
@@ -63,14 +69,35 @@ class ComplyReport(BaseModel):
 
 
 def comply(estate: Estate, twin: Twin, baseline: Baseline) -> ComplyReport:
-    """Ask every machine, all in parallel and each once, and judge what they say."""
+    """Ask every machine and every cluster, all in parallel and each once, and judge what they say."""
     hosts = [host_of(estate, machine) for machine in estate.machines.values()]
     anchor = _anchor(trust_access.certificates(twin) / f"{estate.inventory.signing.authority}.pem")
     stamping = {host.name: (host.time_stamps_of, anchor) if host.time_stamps_of and anchor else () for host in hosts}
     answers = ask(twin, PROBE.read_text(), stamping)
     answered = [_told(host, answers[host.name]) for host in hosts]
     gaps = {host.name: missing for host, missing in answered if missing}
-    return judge(estate, _sealed_since(twin, [host for host, _ in answered]), gaps, baseline)
+    clusters, silent = _clusters(estate, twin)
+    return judge(estate, _sealed_since(twin, [host for host, _ in answered]), gaps | silent, baseline, clusters)
+
+
+def _clusters(estate: Estate, twin: Twin) -> tuple[Clusters, Gaps]:
+    """What stands in each; of one that does not answer nothing is known, and that it did not is a gap."""
+    found: list[PlanFacts] = []
+    gaps: Gaps = {}
+    environment = estate.inventory.environment
+    for site, said in asked(estate, twin).items():
+        if isinstance(said, str):
+            found.append(PlanFacts((silent := unasked(environment, site),)))
+            gaps[silent.name] = {"anything": said}
+        else:
+            found.append(held_at(estate, site, said))
+    return tuple(found), gaps
+
+
+def held_at(estate: Estate, site: str, said: list[dict[str, Any]]) -> PlanFacts:
+    """What a cluster holds, beside what the model says that it is to hold."""
+    wanted = {place.name for place in places(estate, site)}
+    return PlanFacts(tuple(held(estate.inventory.environment, site, said, wanted, TENANT)))
 
 
 def _sealed_since(twin: Twin, hosts: list[Host]) -> tuple[Host, ...]:
@@ -88,19 +115,28 @@ def _sealed_since(twin: Twin, hosts: list[Host]) -> tuple[Host, ...]:
     return tuple(keepers.get(one.name, one) for one in hosts)
 
 
-def judge(estate: Estate, hosts: tuple[Host, ...], gaps: Gaps, baseline: Baseline) -> ComplyReport:
-    """Judge what machines have said."""
+def judge(
+    estate: Estate, hosts: tuple[Host, ...], gaps: Gaps, baseline: Baseline, clusters: Clusters = ()
+) -> ComplyReport:
+    """Judge what machines and clusters have said."""
     limits = {name: limit.controls for name, limit in estate.inventory.limits.items()}
-    facts = PlanFacts(hosts)
-    report = run(LIVE, facts, baseline, limits)
+    everything: tuple[Resource, ...] = (*hosts, *(one for cluster in clusters for one in cluster.resources))
+    reports = [run(LIVE, PlanFacts(hosts), baseline, limits)]
+    # A cluster by itself: names are its own.
+    reports += [run(CLUSTER, cluster, baseline, limits) for cluster in clusters]
+    report = Report(
+        tuple(verdict for one in reports for verdict in one.verdicts),
+        tuple(crash for one in reports for crash in one.crashes),
+    )
     unused = [
-        f"{one.control} {one.target}: {one.subject}: waives nothing" for one in idle(baseline.waivers, facts, [report])
+        f"{one.control} {one.target}: {one.subject}: waives nothing"
+        for one in idle(baseline.waivers, PlanFacts(everything), [report])
     ]
     errors = [*map(str, report.crashes), *unused]
     judged: dict[str, Counter[Outcome]] = {}
     for one in report.verdicts:
         judged.setdefault(one.control, Counter())[one.outcome] += 1
-    names = {host.urn: host.name for host in hosts}
+    names = {one.urn: one.name for one in everything}
     return ComplyReport(
         environment=estate.inventory.environment,
         at=datetime.now(UTC),

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from stacks.model import Estate
+from qhs import etcd
+from stacks.model import Estate, backups
 from stacks.model.certificates import service_name
-from stacks.model.data import CONNECTIONS, SERVICE, databases, members
+from stacks.model.data import CONNECTIONS, databases, members
 from stacks.model.estate import DATABASE, QUORUM, Machine
+from stacks.model.signing import nearest_stores
 
-CLIENTS = 2381
-"""The port on which the cluster is asked."""
+GUARD = "/usr/local/lib/qhs-lease-guard/qhs_lease_guard.py"
+GATE = [GUARD, "may"]
+"""What says whether a member may take writes."""
+CHOSEN = [GUARD, "chosen"]
+"""What says which site is to take writes."""
 SPARE = 20
 """Connections of a server that no application gets: for other members, who provisions, and who looks after it."""
 
@@ -18,7 +23,7 @@ SPARE = 20
 def quorum(estate: Estate, machine: Machine) -> dict[str, Any]:
     """Of a member of the cluster."""
     return {
-        "etcd_members": {one.name: one.addresses[0] for one in estate.with_role(machine.site, QUORUM)},
+        "etcd_members": etcd.members(estate, machine),
         "etcd_name": service_name(estate, QUORUM, machine.site),
     }
 
@@ -26,17 +31,39 @@ def quorum(estate: Estate, machine: Machine) -> dict[str, Any]:
 def member(estate: Estate, machine: Machine) -> dict[str, Any]:
     """Of a machine with the data. The own member of the cluster is asked first."""
     agree = sorted(estate.with_role(machine.site, QUORUM), key=lambda one: one.name != machine.name)
-    service = next(one for one in machine.moving if one.service == SERVICE)
     group = estate.inventory.sites[machine.site].groups[machine.group]
     memory = int(group.memory_gib * 1024)
     connections = min(500, max(100, memory // 64))  # design choices: one for 64 MiB, within what a server bears
     return {
         "database_members": members(estate)[machine.site].members,
-        "database_quorum": [f"{one.addresses[0]}:{CLIENTS}" for one in agree],
-        "database_service": service.targets[0].texts(),
+        "database_quorum": [f"{one.addresses[0]}:{etcd.CLIENTS}" for one in agree],
+        "database_service": [text for one in machine.moving for text in one.targets[0].texts()],
         "database_replicas": [one.name for one in estate.machines.values() if DATABASE in one.roles],
         "database_memory_mib": memory,
         "database_connections": connections,
         "database_pool": (connections - SPARE) // len(list(databases(estate))),
+        "database_site": machine.site,
+        "database_sites": {site: list(one.members.values()) for site, one in members(estate).items()},
+        "database_chosen": CHOSEN,
+        "database_gate": GATE,
+        "database_log_mib": group.disk_gib * 1024 // 4,
         "database_clients": CONNECTIONS * len(members(estate)),
+    }
+
+
+def backup(estate: Estate, machine: Machine) -> dict[str, Any]:
+    """Of a machine with the data: where copies go. A quarter of its disk is for what waits to get there."""
+    cluster = backups.clusters(estate)[machine.site]
+    group = estate.inventory.sites[machine.site].groups[machine.group]
+    return {
+        "database_backup_secrets": nearest_stores(estate, machine),
+        "database_backup_way_in": backups.way_in(machine.name),
+        "database_backup_encrypts": cluster.encrypts,
+        "database_backup_identity": cluster.identity,
+        "database_backup_bucket": cluster.bucket,
+        "database_backup_stores": [
+            {"number": number, "site": site, "name": name} for number, (site, name) in cluster.numbered(estate).items()
+        ],
+        "database_backup_days": backups.DAYS,
+        "database_backup_queue_mib": group.disk_gib * 1024 // 4,
     }

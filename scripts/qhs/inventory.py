@@ -7,19 +7,23 @@ import sys
 from typing import Any
 
 from qhs import (
+    active_names,
     borders,
     clusters,
     database,
+    etcd,
     keepalive,
     metrics,
     names_access,
     object_store,
+    object_sync,
     secret_store,
     signing_service,
     wan,
 )
+from qhs.lease import members
 from qhs.playbooks import runs_on
-from stacks.model import Estate, ModelError, certificates, kubernetes, load
+from stacks.model import Estate, ModelError, certificates, kubernetes, lease, load, service_names
 from stacks.model.addresses import Pair, with_length
 from stacks.model.estate import (
     BASTION,
@@ -45,10 +49,10 @@ LOG_STORES = 2
 LOGS_IN = "qhs-ssh"
 TAKES_FILES = "takes_files"
 SHARES = "shares_addresses"
+BY_LEASE = "writes_by_lease"
+NAMES_BY_LEASE = "names_by_lease"
 SERVED = "/run/qhs-served"
 """What whoever serves behind an address that moves says so by."""
-# Not the name of its service: that stands in a domain which it answers for.
-AUTHORITY = ".ns"
 ALL = "all"
 # As many as a machine's resolv.conf is read for.
 RESOLVERS = 3
@@ -69,8 +73,10 @@ def groups(estate: Estate) -> dict[str, list[str]]:
         scans = [TAKES_FILES] if _incoming(estate, machine) else []
         soft = [SOFT_HSM] if HSM in machine.roles and estate.inventory.hsm.soft_tokens else []
         shares = [SHARES] if machine.moving else []
+        holds = [BY_LEASE] if machine.name in lease.holders(estate) else []
+        leads = [NAMES_BY_LEASE] if machine.name in active_names.authorities(estate) else []
         own = (f"site_{machine.site}", *(f"role_{role}" for role in machine.roles))
-        for group in (*own, *held, *scans, *soft, *shares):
+        for group in (*own, *held, *scans, *soft, *shares, *holds, *leads):
             found.setdefault(group.replace("-", "_"), []).append(machine.name)
     return found
 
@@ -105,6 +111,9 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
         "metrics_readers": metrics.readers(estate),
         **_certificates(estate, machine),
         **borders.variables(estate, machine),
+        **etcd.variables(estate, machine),
+        **members.variables(estate, machine),
+        **active_names.variables(estate, machine),
         "mitogen_ssh_keepalive_interval": keepalive.INTERVAL,
         "mitogen_ssh_keepalive_count": keepalive.COUNT,
     }
@@ -130,9 +139,9 @@ def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
     if kubernetes.parts(estate, machine):
         common |= clusters.variables(estate, machine)
     if DATABASE in machine.roles:
-        common |= database.member(estate, machine)
+        common |= database.member(estate, machine) | database.backup(estate, machine)
     if STORE in held:
-        common |= object_store.variables(estate, machine)
+        common |= object_store.variables(estate, machine) | object_sync.variables(estate, machine)
     if BASTION in machine.roles:
         common["bastion_machines"] = _managed(estate, machine)
     names = _names(estate, machine) if names_access.AUTHORITY in held else {}
@@ -171,8 +180,11 @@ def _names(estate: Estate, machine: Machine) -> dict[str, Any]:
     return {
         "dns_records": records(estate),
         "dns_authorities": {
-            site: {"name": f"{holder}{AUTHORITY}", "addresses": addresses} for site, (holder, addresses) in authorities
+            site: {"name": names_access.known_as(holder), "addresses": addresses}
+            for site, (holder, addresses) in authorities
         },
+        "dns_service_domain": service_names.domain(estate),
+        "dns_service_sites": service_names.sites(estate),
         "dns_resolver": next(one for one in machine.services if one.service == "names").targets[0].texts(),
     }
 
@@ -225,7 +237,7 @@ def records(estate: Estate) -> dict[str, list[str]]:
         found[machine.name] = _first_port(machine).address.texts()
         found[f"{machine.name}.mgmt"] = machine.management.address.texts()
     for holder, addresses in names_access.authorities(estate).values():
-        found[f"{holder}{AUTHORITY}"] = addresses
+        found[names_access.known_as(holder)] = addresses
     return found
 
 

@@ -16,6 +16,8 @@ INTERNET_CLIENT = 250 << 8
 CLIENT_PORT = "eth0"
 STAND = 201
 """Of the probe's own namespaces: above the number of every client."""
+OUTSIDER = 202
+"""Of those from which drills look on."""
 # An empty file for a unit masks it.
 OPEN = {"/etc/systemd/system/qhs-closed.service": File(content="")}
 # A namespace is born with the host's own setting; a machine with two legs must not become a path between them.
@@ -126,6 +128,12 @@ def stand(estate: Estate, place: Place) -> Client | None:
     routes = [*(() if place.site else _into_sites(estate, place)), *_routes(EVERYWHERE, gateway)]
     leg = _client_leg(estate, place, STAND, own)
     return Client(name=f"probe-{place.name.replace('.', '-')}", legs=(leg,), routes=tuple(routes))
+
+
+def outsider(estate: Estate, place: Place) -> Client:
+    """A namespace in a segment, from which a drill looks on: as one of those there, and no further than they get."""
+    leg = _client_leg(estate, place, OUTSIDER)
+    return Client(name=f"drill-{place.name.replace('.', '-')}", legs=(leg,), routes=tuple(_default_of(estate, place)))
 
 
 def stand_gateway(estate: Estate, place: Place) -> Pair | None:

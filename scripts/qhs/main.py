@@ -16,15 +16,20 @@ from qhs import comply as complying
 from qhs import up as ups
 from qhs.approve.cli import app as approve
 from qhs.bench.cli import app as bench
+from qhs.cloud.cli import app as cloud
 from qhs.console import complain, progress, screen, show
 from qhs.containers.cli import app as images
+from qhs.drill.cli import app as drill
 from qhs.environments import Environment
 from qhs.errors import UserError, explained
 from qhs.folders import CLONE
 from qhs.hsm.cli import app as hsm
 from qhs.image.cli import app as image
+from qhs.lease.cli import app as lease
+from qhs.ledger.cli import app as ledger
 from qhs.net.cli import app as net
 from qhs.net.docs import write
+from qhs.objects.cli import app as objects
 from qhs.pki.cli import app as pki
 from qhs.secret_stores.cli import app as secrets
 from qhs.state.cli import app as state
@@ -39,12 +44,17 @@ app = typer.Typer(
 app.add_typer(twin, name="twin")
 app.add_typer(image, name="image")
 app.add_typer(images, name="images")
+app.add_typer(cloud, name="cloud")
 app.add_typer(net, name="net")
 app.add_typer(pki, name="pki")
 app.add_typer(hsm, name="hsm")
 app.add_typer(approve, name="approve")
 app.add_typer(state, name="state")
 app.add_typer(secrets, name="secrets")
+app.add_typer(lease, name="lease")
+app.add_typer(drill, name="drill")
+app.add_typer(ledger, name="ledger")
+app.add_typer(objects, name="objects")
 app.add_typer(bench, name="bench")
 app.add_typer(tools, name="tools")
 

@@ -40,6 +40,11 @@ def authorities(estate: Estate) -> dict[str, tuple[str, list[str]]]:
     }
 
 
+def known_as(machine: str) -> str:
+    """An authority, below the estate's domain: by its service it is known in a domain which it answers for itself."""
+    return f"{machine}.ns"
+
+
 def write(twin: Twin, estate: Estate) -> Path:
     """What the plugin needs to know: the authority of each site's domain, and where the key is."""
     machines = {estate.domain(site): machine for site, (machine, _) in authorities(estate).items()}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -16,10 +17,14 @@ from rich.text import Text
 
 from qhs.engine import Engine, EngineError, ensure_stack, heard, prepare, run_pulumi
 from qhs.errors import UserError
+from qhs.folders import CLONE
 from qhs.progress import Progress
 from stacks.layers import stack_names
 from stacks.model import load
 
+# A preview's state is checked and thrown away. By default that is all of it after each resource: with ten times the
+# tenants a hundred times the work. An update is not to have this: what it did would be lost with an engine that dies.
+CHECKED_ONCE = {"PULUMI_SKIP_CHECKPOINTS": "true"}
 # A namespace with nothing but a loopback: whatever tried to reach an endpoint would fail, and be seen.
 ALONE = ("unshare", "--map-root-user", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
 
@@ -69,26 +74,39 @@ def plan(environment: str, progress: Progress) -> Report:
     estate = load(environment)
     with tempfile.TemporaryDirectory(prefix="qhs-plan-") as scratch:
         engine = prepare(Path(scratch), progress)
-        stacks = [str(one) for one in stack_names(estate)]
-        progress(f"plan: {', '.join(stacks)}")
-        with ThreadPoolExecutor(len(stacks)) as pool:
-            plans = list(pool.map(lambda stack: _preview(engine, stack), stacks))
+        plans = previews(engine, [str(one) for one in stack_names(estate)], progress)
     return Report(plans, estate.inventory.limit_lines())
+
+
+def previews(engine: Engine, stacks: Sequence[str], progress: Progress, project: Path = CLONE) -> list[Plan]:
+    """Of these stacks of a project, all at once. Raises UserError where one fails or no policy judged it."""
+    progress(f"plan: {', '.join(stacks)}")
+    engine = replace(engine, environ={**engine.environ, **CHECKED_ONCE})
+    with ThreadPoolExecutor(len(stacks)) as pool:
+        # All of them first: one that is handed something asks for the stack below it.
+        list(pool.map(lambda stack: _made(engine, stack, project), stacks))
+        return list(pool.map(lambda stack: _preview(engine, stack, project), stacks))
+
+
+def _made(engine: Engine, stack: str, project: Path) -> None:
+    try:
+        ensure_stack(engine, stack, project)
+    except EngineError as error:
+        raise _no_plan(stack, error) from None
 
 
 # The engine's closing line of a preview.
 _CREATED = re.compile(r"^\s+\+ (\d+) to create", re.MULTILINE)
 
 
-def _preview(engine: Engine, stack: str) -> Plan:
+def _preview(engine: Engine, stack: str, project: Path) -> Plan:
     started = time.monotonic()
     try:
-        ensure_stack(engine, stack)
-        output = run_pulumi(engine, ["preview"], stack=stack, inside=ALONE)
+        output = run_pulumi(engine, ["preview"], stack=stack, inside=ALONE, cwd=project)
     except EngineError as error:
         # Anything may end the engine: only a policy that says no is an answer.
         if not heard(error.said).refused:
-            raise UserError(f"no plan of {stack}: {error}", "put right what it names, then `qhs plan`") from None
+            raise _no_plan(stack, error) from None
         output = error.said
     said = heard(output)
     if not said.judged:
@@ -97,6 +115,10 @@ def _preview(engine: Engine, stack: str) -> Plan:
     created = _CREATED.search(output)
     resources = int(created[1]) if created else 0
     return Plan(stack, verdict, resources, round(time.monotonic() - started, 1), said.texts)
+
+
+def _no_plan(stack: str, error: EngineError) -> UserError:
+    return UserError(f"no plan of {stack}: {error}", "put right what it names, then `qhs plan`")
 
 
 _COLOURS = {Verdict.ACCEPTED: "green", Verdict.UNDECIDED: "yellow", Verdict.REFUSED: "red"}

@@ -21,6 +21,12 @@ def file(twin: Twin) -> Path:
     return twin.state / "trust-access.json"
 
 
+def current(twin: Twin) -> Path:
+    """What `write` wrote, once what lets in is good for an hour at least: a shell is open for longer than that is."""
+    PROVISIONERS.current(pki.ensure(twin), PROVISIONER)
+    return file(twin)
+
+
 def write(twin: Twin, estate: Estate) -> Path:
     """What the plugin needs to know; whoever reads it gets in for some hours."""
     own, path = pki.ensure(twin), file(twin)

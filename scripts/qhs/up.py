@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from pathlib import Path
 
-from qhs import ansible, image, lock, names_access, nodes, ruleset_access, tools, trust_access
+from qhs import ansible, cluster, image, lock, names_access, nodes, ruleset_access, tools, trust_access
 from qhs.applied import Applied
+from qhs.containers import promotion
 from qhs.engine import Engine, EngineError, configure, ensure_stack, heard, run_pulumi
 from qhs.errors import UserError
 from qhs.inventory import groups
@@ -31,7 +32,9 @@ from qhs.secret_stores import rights, snapshots
 from qhs.state import homes, moves
 from qhs.twin import inside, lifecycle
 from qhs.twin.names import Twin
+from stacks.layers import stack_names
 from stacks.model import Estate, load
+from stacks.model.images import CANARY
 from stacks.model.kubernetes import apis
 from stacks.model.rules import Ruleset, rulesets
 from stacks.name import SITELESS, StackName
@@ -128,6 +131,7 @@ def up(environment: str, progress: Progress, *, changed: bool = False) -> Report
         _sign(report, estate, twin, progress, of_layer(ways, "signing"))
         _forget(report, estate, twin, progress, of_layer(ways, "signing"))
         _replicate(report, twin, progress, of_layer(ways, SITELESS))
+        _cloud(report, estate, twin, progress, of_layer(ways, "cloud"))
         _keep(report, estate, twin, progress)
         wanted.write(twin.applied)
         _probe(report, estate, twin, progress)
@@ -192,14 +196,16 @@ def _trust(report: Report, estate: Estate, twin: Twin, progress: Progress, descr
         by_name = groups(estate)
         takes_part = {machine for group in groups_of("trust.yml") for machine in by_name[group]}
         due = takes_part & described.keys()
+        agree = {machine for group in groups_of("lease.yml") for machine in by_name[group]} & described.keys()
+        agreed = ansible.play(twin, estate, "lease.yml", agree, progress, described=described, together=True)
         done = ansible.play(twin, estate, "trust.yml", due, progress, described=described)
         if done and (lost := snapshots.lost(estate, twin)):
             raise UserError(
                 f"{', '.join(lost)}: found a secret store that holds nothing; wanted what its stack has declared there",
                 f"`qhs secrets restore {lost[0]}` gives it what the old one held; then `qhs up` goes on",
             )
-    report.changes += sum(done.values())
-    for machine, number in done.items():
+    for machine, number in (*agreed.items(), *done.items()):
+        report.changes += number
         report.configured[machine] += number
 
 
@@ -256,6 +262,29 @@ def _replicate(report: Report, twin: Twin, progress: Progress, ways: Mapping[str
         _side_by_side(report, homes.engine(twin, progress), twin, progress, ways)
 
 
+def _cloud(report: Report, estate: Estate, twin: Twin, progress: Progress, ways: Mapping[str, Way]) -> None:
+    """A place for each application in the cluster of each of its sites, once their registries have what runs there."""
+    with report.phase("cloud"):
+        if ways and set(ways.values()) != {Way.EXPECT}:
+            changed = [there.site for there, _, done in promotion.promote(twin, estate, [CANARY], progress) if done]
+            report.changes += len(changed)
+        _side_by_side(report, _together(estate, twin, ways, progress), twin, progress, ways)
+
+
+def _together(estate: Estate, twin: Twin, stacks: Iterable[str], progress: Progress) -> Engine:
+    """An engine that finds what is handed to these stacks: where states of a site lie apart, all go where they belong.
+
+    So they do after a run that was killed while they moved, and where a site has got a cluster since.
+    """
+    engine, every = homes.engine(twin, progress), [str(one) for one in stack_names(estate)]
+    if homes.together(homes.read(twin), every):
+        return engine
+    for stack in stacks:
+        ensure_stack(engine, stack)
+    moves.adopt(engine, twin, estate, progress)
+    return homes.engine(twin, progress)
+
+
 def _keep(report: Report, estate: Estate, twin: Twin, progress: Progress) -> None:
     """Every state at its own site, and at the others copies of what changed."""
     with report.phase("state"):
@@ -287,15 +316,16 @@ def _up(engine: Engine, twin: Twin, stack: str, progress: Progress, way: Way) ->
 
 
 def _applied(engine: Engine, twin: Twin, stack: str, way: Way) -> str:
-    within = inside.command(twin, [])
+    within, through = inside.command(twin, []), cluster.reached(stack)
     if way is Way.EXPECT:
         with suppress(EngineError):  # whatever it finds, the update finds too
-            return run_pulumi(engine, ["preview", "--refresh", "--expect-no-changes"], stack=stack, inside=within)
+            words = ["preview", "--refresh", "--expect-no-changes"]
+            return run_pulumi(engine, words, stack=stack, inside=within, through=through)
     # Never --skip-preview: policies of a whole stack judge at the end of a phase, so only a preview lets them
     # refuse before anything is applied.
     refresh = f"--refresh={str(way is not Way.BELIEVE).lower()}"
     older = homes.changing(twin, stack)
-    said = run_pulumi(engine, ["up", "--yes", refresh], stack=stack, inside=within)
+    said = run_pulumi(engine, ["up", "--yes", refresh], stack=stack, inside=within, through=through)
     if not older and not counted(said, stack)[0]:
         homes.copied(twin, stack)
     return said
@@ -307,7 +337,7 @@ def _settings(twin: Twin, stack: str) -> dict[str, Path]:
     if StackName.parse(stack).layer == "network":
         return {**ssh, "namesAccess": names_access.file(twin)}
     trust = {**ssh, "trustAccess": trust_access.file(twin)}
-    if StackName.parse(stack).layer == SITELESS:
+    if StackName.parse(stack).layer in (SITELESS, "cloud"):
         return trust
     return {**trust, "certificates": trust_access.certificates(twin)}
 

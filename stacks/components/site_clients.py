@@ -30,6 +30,9 @@ class SiteClients(Declared):
     No part has a token that does not end, and none of another machine's or of another site's is let in.
     """
 
+    certificate: pulumi.Output[str]
+    """Of that authority, in PEM."""
+
     def __init__(self, estate: Estate, site: str, opts: pulumi.ResourceOptions | None = None) -> None:
         declared: Declarations = {"owner": "vpqh-cntt", "level": 4, "serves": ["S-001", "C-K8S-01", "C-K8S-02"]}
         super().__init__("qhs:secrets:Clients", f"{site}-clients", **declared, props={"site": site}, opts=opts)
@@ -37,12 +40,21 @@ class SiteClients(Declared):
         engine = Mount(f"{site}-{ENGINE}", inside, site=site, path=ENGINE, kind="pki", **declared)
         after = pulumi.ResourceOptions(parent=self, depends_on=[engine])
         issuing = ClientAuthority(f"{site}-{ENGINE}-authority", after, site=site, subject=authority(site), **declared)
+        self.certificate = issuing.certificate
         after = pulumi.ResourceOptions(parent=self, depends_on=[issuing])
         machines = members(estate, site)
         known = {part.name: part for machine in machines for part in parts(estate, machine)}
         roles = [
             ClientRole(
-                f"{site}-{name}", after, site=site, name=name, user=one.user, group=one.group, hours=HOURS, **declared
+                f"{site}-{name}",
+                after,
+                site=site,
+                name=name,
+                user=one.user,
+                group=one.group,
+                host=one.host,
+                hours=HOURS,
+                **declared,
             )
             for name, one in known.items()
         ]

@@ -8,13 +8,19 @@ from stacks.model.objects import TenantBucket
 from stacks.provider.storage.resources import Bucket
 
 
-def tenant_bucket(one: TenantBucket, site: str, opts: pulumi.ResourceOptions) -> Bucket:
-    """A bucket at the site that takes writes. What is written over is kept, and of an archive nothing goes (S-056)."""
+def tenant_bucket(
+    one: TenantBucket, site: str, keeps: pulumi.ResourceHookBinding, opts: pulumi.ResourceOptions
+) -> Bucket:
+    """A bucket at the site that takes writes. What is written over is kept, and of an archive nothing goes (S-056).
+
+    `keeps`: what refuses that it goes.
+    """
     return Bucket(
         f"{one.name}-bucket",
-        opts,
+        pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=keeps)),
         site=site,
         name=one.name,
+        tenant=one.tenant,
         versioned=True,
         archive_years=one.archive_years,
         owner=one.owner,

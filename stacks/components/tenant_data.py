@@ -12,7 +12,14 @@ from stacks.provider.data.resources import Database, Role
 class TenantData(Declared):
     """A database at the site that takes writes, and its password at every site that the tenant runs at (C-PD-01)."""
 
-    def __init__(self, one: TenantDatabase, site: str, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        one: TenantDatabase,
+        site: str,
+        keeps: pulumi.ResourceHookBinding,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """`keeps`: what refuses that the database goes."""
         declared: Declarations = {"owner": one.owner, "level": one.level, "serves": list(one.serves)}
         props = {"site": site, "tenant": one.tenant}
         super().__init__("qhs:data:Tenant", f"{one.name}-data", **declared, props=props, opts=opts)
@@ -30,9 +37,10 @@ class TenantData(Declared):
         # Taken away before its role is: what refuses to go keeps all that belongs to it.
         Database(
             f"{one.name}-database",
-            pulumi.ResourceOptions(parent=self, depends_on=[role]),
+            pulumi.ResourceOptions(parent=self, depends_on=[role], hooks=keeps),
             site=site,
             name=one.name,
+            tenant=one.tenant,
             role=one.name,
             information=one.information,
             **declared,

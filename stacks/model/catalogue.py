@@ -117,6 +117,7 @@ class Service(Declared):
     )
     role: Name | None = Field(None, description="the machine role that carries it")
     moves: bool = Field(False, description="its address is with the first machine of its group that can serve it")
+    follows_lease: bool = Field(False, description="is also known by a name that leads to the site that has the lease")
     public: bool = Field(False, description="meant to be reached from the Internet (C-NET-07)")
     takes_files: bool = Field(False, description="files of others come in by it, and are scanned (C-NET-10)")
     leads_out: bool = Field(False, description="leads on to the destinations that a flow to it names (C-NET-15)")
@@ -221,6 +222,16 @@ class Capacity(Strict):
     gpu: int = Field(0, ge=0)
     burst: float = Field(1.0, ge=1, description="factor on cpu and memory inside a burst window")
 
+    @property
+    def most_cpu(self) -> float:
+        """Cores, in a burst: its quota."""
+        return self.cpu * self.burst
+
+    @property
+    def most_memory_gib(self) -> float:
+        """In a burst: its quota."""
+        return self.memory_gib * self.burst
+
 
 type Information = Literal["public", "private", "personal", "state-secret"]
 
@@ -245,7 +256,9 @@ class Tenant(Declared):
     archives: list[Name] = Field([], description="those of its buckets where nothing can be changed or deleted (S-056)")
     signing: Literal["none", "user", "seal", "ballot"] = "none"
     partners: list[Name] = []
-    public: bool = False
+    uses: list[Name] = Field([], description="services that it asks besides those of what it has: see `cloud.uses`")
+    public: bool = Field(False, description="anybody may come to it, over the edge")
+    deputies: bool = Field(False, description="deputies come to it, from networks of their own")
 
     @model_validator(mode="after")
     def _graded(self) -> Self:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stacks.model import kubernetes
+from stacks.model import ingress, kubernetes, service_names
 from stacks.model.addresses import Pair
-from stacks.model.estate import CONTROL, FIREWALL, QUORUM, Estate, Machine
+from stacks.model.estate import CONTROL, FIREWALL, LEASE, QUORUM, Estate, Machine
 
 AUTHORITY = "pki"
 """The service."""
@@ -40,10 +40,11 @@ def way_in(machine: str) -> str:
 def names(estate: Estate, machine: Machine) -> list[str]:
     """The host names in a machine's certificate, its own first."""
     at = [one.service for one in (*machine.services, *machine.moving)]
-    at += [QUORUM] if QUORUM in machine.roles else []
+    at += [one for one in (QUORUM, LEASE) if one in machine.roles]
     at += [kubernetes.STORE] if CONTROL in machine.roles else []
     services = [service_name(estate, one, machine.site) for one in dict.fromkeys(at)]
     services += [pair(estate, machine.site)] if FIREWALL in machine.roles else []
+    services += [*ingress.names(estate, machine), *service_names.of(estate, machine)]
     return [machine.name, f"{machine.name}.{estate.inventory.domain}", *services]
 
 
@@ -53,8 +54,12 @@ def service_name(estate: Estate, service: str, site: str) -> str:
 
 
 def patterns(estate: Estate, site: str) -> list[str]:
-    """What the host names in certificates of a site's machines look like, and those of no other site's."""
-    return [f"*.{estate.domain(site)}", f"{site}-*"]
+    """What the host names in certificates of a site's machines look like, and those of no other site's.
+
+    But for the service domain's: each leads to whichever site has the lease, so all that may have it answer by it.
+    """
+    moves = [service_names.name(estate, one) for one in service_names.labels(estate)]
+    return [f"*.{estate.domain(site)}", f"{site}-*", *(moves if site in service_names.sites(estate) else ())]
 
 
 def pair(estate: Estate, site: str) -> str:

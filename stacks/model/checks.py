@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import combinations
 from typing import Any
 
-from stacks.model import expiry, objects
+from stacks.model import backups, cloud, expiry, ingress, objects, room
 from stacks.model.addresses import Pair, text
 from stacks.model.catalogue import Partner
 from stacks.model.estate import FIREWALL, Estate
@@ -36,8 +36,11 @@ def run(estate: Estate, catalogue: Source, inventory: Source, now: datetime) -> 
         yield from _islands(estate, catalogue, inventory)
         yield from _mixed_breaks(estate, catalogue)
         yield from _destinations(estate, catalogue)
+        yield from _used(estate, catalogue)
+        yield from _led_to(estate, catalogue)
         yield from _held_services(estate, inventory)
         yield from _numbers(estate, inventory)
+        yield from room.refused(estate, catalogue, inventory)
 
 
 LONGEST_DEGRADED = timedelta(days=3)
@@ -102,6 +105,7 @@ def _references(estate: Estate, source: Source) -> Iterator[Finding]:
         where = (home.sites, f"site of {tenant.zone}") if home else (sites, "site")
         yield from _known(source, (*at, "sites"), tenant.sites, *where)
         yield from _known(source, (*at, "partners"), tenant.partners, cat.partners, "partner")
+        yield from _known(source, (*at, "uses"), tenant.uses, cat.services, "service")
         yield from _known(source, (*at, "tier"), [tenant.tier], cat.tiers, "tier")
 
 
@@ -157,7 +161,8 @@ def _single_owners(estate: Estate, source: Source) -> Iterator[Finding]:
     for name in cat.tenants.keys() & objects.RESERVED:
         yield Finding(source.at("tenants", name), f"a tenant {name}, which is the estate itself", "another name")
     for kind in ("databases", "buckets"):
-        taken = dict.fromkeys(objects.RESERVED, "the estate itself") if kind == "buckets" else {}
+        own = objects.RESERVED | {backups.bucket(site) for site in estate.inventory.sites}
+        taken = dict.fromkeys(own, "the estate itself") if kind == "buckets" else {}
         for name, tenant in cat.tenants.items():
             for one in getattr(tenant, kind):
                 first = taken.setdefault(one, name)
@@ -267,6 +272,27 @@ def _destinations(estate: Estate, source: Source) -> Iterator[Finding]:
             found = f"{len(flow.destinations)} destinations of flow {name} to {', '.join(flow.to)}"
             wanted = "some for services that lead out, and none for others (C-NET-15)"
             yield Finding(source.at("flows", name), found, wanted)
+
+
+def _used(estate: Estate, source: Source) -> Iterator[Finding]:
+    """What an application asks is where a flow leads its parts, at each of its sites."""
+    for site in estate.inventory.sites:
+        for place in cloud.places(estate, site):
+            there = {one.service for one in place.reaches}
+            for service in cloud.uses(estate.catalogue.tenants[place.name]):
+                if service not in there:
+                    found = f"{place.name} uses {service}, where no flow with `pods` leads from {site}.{place.zone}"
+                    yield Finding(source.at("tenants", place.name), found, "such a flow, or an application without")
+
+
+def _led_to(estate: Estate, source: Source) -> Iterator[Finding]:
+    """People are led to an application within its zone: from another, no flow would let the way in ask its parts."""
+    for name, tenant in estate.catalogue.tenants.items():
+        way = ingress.service(tenant)
+        places = estate.catalogue.services[way].places if way else [tenant.zone]
+        if tenant.zone not in places:
+            found = f"people come to {name}, which is in {tenant.zone}, by {way}"
+            yield Finding(source.at("tenants", name, "zone"), found, f"a zone of {way}: {', '.join(places)}")
 
 
 def _held_services(estate: Estate, source: Source) -> Iterator[Finding]:

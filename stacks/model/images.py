@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from stacks.model.certificates import service_name
 from stacks.model.estate import Estate
+from stacks.model.source import REPO
 
 REGISTRY = "registry"
 """The service."""
@@ -13,6 +15,13 @@ PORT = 5000
 """Of the one that nodes fetch from."""
 USER = "qhs-images"
 """By whom the other one is reached on its machine."""
+CANARY = "canary"
+"""The image that every application has a part of."""
+NOBODY = 65532
+"""As whom an image runs that does not say it: nobody whom a Debian package knows."""
+FOLDER = REPO / "images" / "containers"
+ARCHITECTURE = "amd64"
+"""Of nodes."""
 
 
 @dataclass(frozen=True)
@@ -34,3 +43,14 @@ def registries(estate: Estate) -> dict[str, Registry]:
         for one in machine.services
         if one.service == REGISTRY
     }
+
+
+def pinned(name: str, folder: Path = FOLDER, architecture: str = ARCHITECTURE) -> str:
+    """The digest that an image has wherever it is built, by its recipe's folder; empty: none was written down yet."""
+    path = digest_file(folder / name, architecture)
+    return path.read_text().strip() if path.is_file() else ""
+
+
+def digest_file(recipe: Path, architecture: str) -> Path:
+    """Where it stands."""
+    return recipe / f"{architecture}.digest"

@@ -120,6 +120,13 @@ class Signing(Strict):
     signatories: int = Field(ge=0, le=9, description="persons who sign until an identity provider names them")
 
 
+class Identity(Strict):
+    """The shared identity provider, as clusters believe it (C-IAM-01)."""
+
+    issuer: str = Field(pattern="^https://[^/?#]+(/[^?#]*)?$", description="as its tokens name it")
+    audience: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="for whom a token must have been made")
+
+
 class Limit(Strict):
     """What this environment cannot do; shown in every report, refused in `prod`."""
 
@@ -145,6 +152,7 @@ class Environment(Strict):
     )
     hsm: Hsm
     signing: Signing
+    identity: Identity | None = Field(None, description="none yet: only certificates of a cluster let in")
     sites: dict[Name, Site]
     clients: dict[Name, Client] = {}
     limits: dict[Name, Limit] = {}

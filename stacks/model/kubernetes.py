@@ -14,6 +14,8 @@ ENGINE = "kubernetes"
 """The path of the engine in a site's secret store whose authority certifies clients of the cluster alone."""
 SHARED = "kubernetes"
 """Below which path that store has what all control planes of the site have in common."""
+ACCOUNTS = f"{SHARED}/service-accounts"
+"""What they sign the tokens of accounts by."""
 HOURS = 168
 """For which a certificate of a part is good; two thirds of it are used."""
 OPERATOR = "operator"
@@ -26,6 +28,12 @@ PORT = 6443
 """Of the API."""
 USER = "qhs-clusters"
 """By whom it is reached on a control plane."""
+NAMES = 10
+"""The number among the services' addresses at which each node answers its own pods' questions about names."""
+HERE = "127.0.0.1"
+"""Where it answers its own daemons. Of the services' addresses, kube-proxy lets a node itself reach services alone."""
+DOMAIN = "cluster.local"
+"""Of the names inside a cluster."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,8 @@ class Part:
     """The certificate's, of its files and of the rules that it is signed by."""
     user: str
     group: str = ""
+    host: str = ""
+    """By which name it answers the API by that certificate, too."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +68,31 @@ class Api:
     name: str
 
 
+API_SERVER = "kube-apiserver"
+"""Who the API is when it asks a node."""
+AGGREGATOR = Part("kube-aggregator", "system:kube-aggregator")
+"""Who the API is when it hands on what somebody asked: whoever has this certificate is believed for whom he asks."""
+METRICS = "metrics-server"
+"""The service that tells what nodes and pods use."""
+METRICS_PORT = 4443
+"""On each control plane, for the API there alone."""
+SYSTEM = "kube-system"
+"""The namespace of the cluster's own parts."""
 CONTROLS = (
-    Part("kube-apiserver", "kube-apiserver"),
+    Part("kube-apiserver", API_SERVER),
+    AGGREGATOR,
     Part("kube-controller-manager", "system:kube-controller-manager"),
     Part("kube-scheduler", "system:kube-scheduler"),
+    # The API has no choice of the name that it looks for.
+    Part(METRICS, f"system:{METRICS}", host=f"{METRICS}.{SYSTEM}.svc"),
 )
 
 
 def _node_parts(machine: Machine) -> tuple[Part, ...]:
     """What runs on a node: its agent may touch what is bound to this very node (NodeRestriction, C-K8S-02)."""
     agent = Part(f"kubelet-{machine.name}", f"system:node:{machine.name}", "system:nodes")
-    return (agent, Part("kube-proxy", "system:kube-proxy"))
+    others = ("kube-proxy", "kube-router", "coredns")
+    return (agent, *(Part(name, f"system:{name}") for name in others))
 
 
 def pods(estate: Estate, machine: Machine) -> Pair:
@@ -123,3 +147,8 @@ def way_in(machine: str) -> str:
 def inside(estate: Estate, machine: Machine) -> list[Pair]:
     """The address by which the API is known inside the cluster: the first of its services'."""
     return [host(clusters(estate)[machine.site].services, 1)] if CONTROL in machine.roles else []
+
+
+def names(estate: Estate, site: str) -> Pair:
+    """Where a node answers its own pods' questions about names: no other machine is ever asked at this address."""
+    return host(clusters(estate)[site].services, NAMES)

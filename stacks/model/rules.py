@@ -371,7 +371,9 @@ def _shared_guards(estate: Estate, machine: Machine) -> Iterator[tuple[str, Rule
 
 
 def _node_guards(estate: Estate, node: Machine) -> Iterator[tuple[str, Rule]]:
-    """Between its ports a node passes nothing on, so that it is no way from one segment to another."""
+    """Between its ports a node passes nothing on, so that it is no way from one segment to another. It answers its own
+    pods' questions about names, and nobody's that come by a port.
+    """
     port, pods = node.interfaces[0].name, kubernetes.pods(estate, node)
     for index, family in enumerate(FAMILIES):
         to = _matched([pods], index)
@@ -381,6 +383,13 @@ def _node_guards(estate: Estate, node: Machine) -> Iterator[tuple[str, Rule]]:
     yield "through-ports", Rule("forward", verdict="drop", iif=MANAGEMENT_PORTS)
     yield "through-ports", Rule("forward", verdict="drop", oif=MANAGEMENT_PORTS)
     yield "through-ports", Rule("forward", verdict="drop", iif=port, oif=port)
+    names = kubernetes.names(estate, node.site)
+    for index, family in enumerate(FAMILIES):
+        asked = Rule("input", family=family, destinations=_matched([names], index))
+        for name in (port, MANAGEMENT_PORTS):
+            yield "names-ports", replace(asked, verdict="drop", iif=name)
+        for protocol in ("udp", "tcp"):
+            yield "names", replace(asked, sources=_matched([pods], index), protocol=protocol, ports=("53",))
 
 
 _PEER: tuple[tuple[str, dict[str, Any]], ...] = (

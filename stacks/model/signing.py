@@ -1,13 +1,26 @@
-"""What signs: the tokens of the estate's devices and their keys, derived from the tenants that sign documents."""
+"""What signs: the tokens of the estate's devices and their keys, derived from the catalogue's tenants and services."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stacks.model.estate import HSM, SECRETS, Estate, Machine
+from stacks.model.estate import HSM, LEASE, SECRETS, Estate, Machine
+from stacks.model.images import REGISTRY
 
 TIME_STAMP = "time-stamp"
+IMAGES = "images"
+"""The token that images of the private cloud are signed in, its one key, and what that is for (C-K8S-08).
+
+A token of its own, of whoever owns the registries: a token has one owner (C-HSM-05), and all others are of
+applications, of persons, or of whoever keeps the time. It is for images alone, so that what signs a document can never
+let an image in, nor the other way round. A design choice.
+"""
+REPORTS = "drill-reports"
+"""The token that reports of drills are signed in, and its one key (C-DR-04): of whoever owns the lease, which is what
+drills move. What signs a report signs no document of an application. A design choice."""
+RECORD = "Biên bản diễn tập"
+"""What the certificate of that key calls it."""
 USERS = "ky-so"
 """The tenant whose token has the keys of persons, so that no application holds any."""
 ALGORITHM = "rsa-3072"
@@ -25,12 +38,12 @@ class SigningKey:
     subject: str
     """Common name/organisation/unit, as its certificate has them."""
     purpose: str
-    """`duty` or `time-stamp`."""
+    """`duty`, `time-stamp` or `images`."""
 
 
 @dataclass(frozen=True)
 class SigningToken:
-    """A partition of every device, for one tenant or for time-stamps."""
+    """A partition of every device, for one tenant, for time-stamps, for images or for reports."""
 
     label: str
     owner: str
@@ -40,7 +53,7 @@ class SigningToken:
 
 
 def tokens(estate: Estate) -> Iterator[SigningToken]:
-    """One a tenant that has a seal or counts ballots, one for all persons, one for time-stamps (C-HSM-05)."""
+    """One a tenant with a seal or that counts ballots, one for all persons, time-stamps, images, reports (C-HSM-05)."""
     for name, tenant in estate.catalogue.tenants.items():
         of = tuple(estate.catalogue.flows["app-to-signing"].serves)
         if tenant.signing in ("seal", "ballot"):
@@ -50,9 +63,23 @@ def tokens(estate: Estate) -> Iterator[SigningToken]:
         else:
             continue
         yield SigningToken(name, tenant.owner, tenant.level, of, keys)
-    service = estate.catalogue.services[TIME_STAMP]
-    key = SigningKey(TIME_STAMP, f"{service.title.vi}/{BODY}", TIME_STAMP)
-    yield SigningToken(TIME_STAMP, service.owner, service.level, tuple(service.serves), (key,))
+    for label, named in ((TIME_STAMP, TIME_STAMP), (IMAGES, REGISTRY)):
+        service = estate.catalogue.services[named]
+        key = SigningKey(label, f"{_short(service.title.vi)}/{BODY}", label)
+        yield SigningToken(label, service.owner, service.level, tuple(service.serves), (key,))
+    moved = estate.catalogue.services[LEASE]
+    record = SigningKey(REPORTS, f"{RECORD}/{BODY}", "duty")
+    yield SigningToken(REPORTS, moved.owner, moved.level, tuple(moved.serves), (record,))
+
+
+def key_for(estate: Estate, tenant: str) -> str:
+    """By which key an application has things signed: its own, or a person's who uses it; empty: nobody is known."""
+    match estate.catalogue.tenants[tenant].signing:
+        case "seal" | "ballot":
+            return tenant
+        case "user":
+            return next(iter(signatories(estate)), "")
+    return ""
 
 
 def signatories(estate: Estate) -> tuple[str, ...]:

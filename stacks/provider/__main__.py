@@ -18,6 +18,9 @@ from stacks.provider.secret.resources import (
     PkiAuthority,
     PkiRole,
     Policy,
+    Shared,
+    TokenIssuer,
+    TokenRole,
     TransitKey,
 )
 from stacks.provider.server import serve
@@ -35,6 +38,9 @@ _HANDLERS = {
     PkiRole.TYPE: "secret.pki:PkiRoleHandler",
     ClientAuthority.TYPE: "secret.clients:ClientAuthorityHandler",
     ClientRole.TYPE: "secret.clients:ClientRoleHandler",
+    TokenIssuer.TYPE: "secret.tokens:TokenIssuerHandler",
+    TokenRole.TYPE: "secret.tokens:TokenRoleHandler",
+    Shared.TYPE: "secret.shared:SharedHandler",
     Identity.TYPE: "storage.handlers:IdentityHandler",
     Bucket.TYPE: "storage.handlers:BucketHandler",
     Role.TYPE: "data.handlers:RoleHandler",

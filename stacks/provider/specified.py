@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 from pydantic import ValidationError
@@ -11,6 +12,9 @@ from stacks.provider.access import TrustAccess
 from stacks.provider.base import Checked, Handler
 from stacks.provider.inputs import Input, Plain, faults
 from stacks.provider.settings import ProviderError
+
+CATALOGUE = "stacks/catalogue/tenants.yaml"
+"""Where applications are declared, with what they have."""
 
 
 class SpecifiedHandler(Handler):
@@ -30,3 +34,11 @@ class SpecifiedHandler(Handler):
             TrustAccess.read(self.settings.trust_access).approvals.require("delete", urn)
         except ApprovalError as error:
             raise ProviderError(f"{why}{error}") from None
+
+
+class KeepingHandler(SpecifiedHandler):
+    """Kinds of which one that holds something goes by approval alone."""
+
+    @abstractmethod
+    def judge(self, urn: str, inputs: Plain) -> None:
+        """Whether it may go. Raises ProviderError where it holds something and nobody has approved, or none can."""

@@ -33,8 +33,8 @@ FILE = """\
 import pulumi
 
 class File(pulumi.CustomResource):
-    def __init__(self, name, path, text, seconds=0.0):
-        super().__init__("probe:index:File", name, {"path": path, "text": text, "seconds": seconds})
+    def __init__(self, name, path, text, seconds=0.0, opts=None):
+        super().__init__("probe:index:File", name, {"path": path, "text": text, "seconds": seconds}, opts)
 """
 
 

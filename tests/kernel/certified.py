@@ -21,13 +21,13 @@ def new_root(folder: Path) -> Path:
     return folder
 
 
-def certify(tls: Path, root_of_all: Path, *names: str) -> None:
+def certify(tls: Path, root_of_all: Path, *names: str, site: str = "qhdc") -> None:
     """Have a machine's key, and a certificate for its names that the authority of a site signed, in a folder."""
     tls.mkdir(parents=True, exist_ok=True)
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     host_key = openssh(ed25519.Ed25519PrivateKey.generate())
     asked = {"csr": csr(names[0], key, alternative(*names)), "ssh": host_key}
-    signed = authority(root_of_all, now=now).issue(asked, names, now)["certificate"]
+    signed = authority(root_of_all, site, now).issue(asked, names, now)["certificate"]
     for file, text in (("crt", signed), ("key", private(key).decode())):
         (tls / f"machine.{file}").write_text(text)
     (tls / "ca.crt").write_bytes(root.certificate(root_of_all).read_bytes())

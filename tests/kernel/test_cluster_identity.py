@@ -13,13 +13,15 @@ import pytest
 import qhs_kubernetes
 import secret_store
 from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
 
 from tests.kernel.secret_engine import WORD, Direct, serving
 
 PARTS = [
-    {"name": "kube-scheduler", "user": "system:kube-scheduler"},
-    {"name": "kube-apiserver", "user": "kube-apiserver"},
+    {"name": "kube-scheduler", "user": "system:kube-scheduler", "host": ""},
+    {"name": "metrics-server", "user": "system:metrics-server", "host": "metrics-server.kube-system.svc"},
 ]
+HOSTS = ExtensionOID.SUBJECT_ALTERNATIVE_NAME
 WANTED = {"engine": "kubernetes", "parts": PARTS, "shared": "kubernetes"}
 
 
@@ -52,7 +54,8 @@ def begun(found: Direct) -> None:
     found.write("sys/mounts/kubernetes", type="pki")
     found.write("kubernetes/root/generate/internal", common_name="clients", ttl="300h")
     for part in PARTS:
-        may = {"allowed_domains": [part["user"]], "allow_bare_domains": True, "enforce_hostnames": False}
+        names = [one for one in (part["user"], part["host"]) if one]
+        may = {"allowed_domains": names, "allow_bare_domains": True, "enforce_hostnames": False}
         found.write(f"kubernetes/roles/{part['name']}", key_type="ec", key_bits=256, max_ttl="168h", **may)
 
 
@@ -88,7 +91,10 @@ def test_each_part_has_its_own_and_a_second_time_changes_nothing(server: str, st
     before = content(machine)
     for part in PARTS:
         pem = before[f"kept/{part['name']}.pem"]
-        assert x509.load_pem_x509_certificate(pem).subject.rfc4514_string() == f"CN={part['user']}"
+        made = x509.load_pem_x509_certificate(pem)
+        assert made.subject.rfc4514_string() == f"CN={part['user']}"
+        hosts = [one.value.get_values_for_type(x509.DNSName) for one in made.extensions if one.oid == HOSTS]
+        assert hosts == ([[part["host"]]] if part["host"] else [])
         assert b"PRIVATE KEY" in pem
     assert {path.stat().st_mode & 0o777 for path in machine.rglob("kept/*")} == {0o600}
     qhs_kubernetes.ask(Asking(server), WANTED)

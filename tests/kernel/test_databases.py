@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -103,7 +104,7 @@ def role(name: str = "qlvb") -> dict[str, Any]:
 
 
 def database(information: str = "personal") -> dict[str, Any]:
-    return DECLARED | {"name": "qlvb", "role": "qlvb", "information": information}
+    return DECLARED | {"name": "qlvb", "tenant": "van-ban", "role": "qlvb", "information": information}
 
 
 def stands(handler: RoleHandler | DatabaseHandler, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -221,17 +222,34 @@ def test_what_is_no_personal_data_any_more_is_not_logged(stores: dict[str, Kept]
 
 
 def test_a_database_goes_only_where_it_holds_nothing_or_by_approval(
-    socket: Path, stores: dict[str, Kept], monkeypatch: pytest.MonkeyPatch
+    socket: Path, stores: dict[str, Kept], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    databases = DatabaseHandler(Settings())
+    """Whoever asks, a program or the engine; it is said of which application it is, and where that is declared."""
+    databases = DatabaseHandler(Settings(trust_access=tmp_path / "access.json"))
     RoleHandler(Settings()).write(URN, role())
     databases.write(URN, database())
+    databases.judge(URN, database())
     with connect(socket, "qlvb", user="qlvb") as connection:
         connection.execute("create schema own create table kept (number int)")
+    approvals = {"folder": str(tmp_path / "approvals"), "signers": str(tmp_path / "approvers"), "quorum": 2}
+    others = {"root": "", "provisioner": "", "stores": {}, "objects": {}, "databases": {}, "clusters": {}}
+    (tmp_path / "access.json").write_text(json.dumps(others | {"approvals": approvals}))
+    for ask in (databases.judge, databases.remove):
+        with pytest.raises(ProviderError) as refusal:
+            ask(URN, database())
+        assert str(refusal.value).startswith(
+            "qhdc/qlvb: has tables of the application van-ban, which would be gone with it; wanted to be kept. Way "
+            "out: declare it again (`databases` of van-ban in stacks/catalogue/tenants.yaml), or: "
+            f"delete of {URN}: found none in {tmp_path}/approvals; wanted an approval that names it"
+        )
+        assert stands(databases, database()) == {}
     asked: list[str] = []
     monkeypatch.setattr(databases, "require_approval", lambda urn, why: asked.append(urn))
-    databases.remove("another's", database())
+    for ask in (databases.judge, databases.remove):
+        ask("another's", database())
     assert asked == []
+    databases.judge(URN, database())
+    assert asked.pop() == URN
     databases.remove(URN, database())
     assert asked == [URN]
     assert databases.read("qhdc/qlvb", database()) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from qhs.pki import root
+from stacks.model import certificates, load
 from stacks.provider.access import TrustAccess
 from stacks.provider.secret.client import Store, StoreError
 from stacks.provider.secret.clients import ClientAuthorityHandler, ClientRoleHandler
@@ -37,6 +39,15 @@ NODE: dict[str, Any] = {
     "name": "node",
     "user": "system:node:qhdc-app1",
     "group": "system:nodes",
+    "host": "",
+    "hours": 168,
+}
+ANSWERS: dict[str, Any] = {
+    **DECLARED,
+    "name": "metrics-server",
+    "user": "system:metrics-server",
+    "group": "",
+    "host": "metrics-server.kube-system.svc",
     "hours": 168,
 }
 ENGINES = ("pki", "kubernetes")
@@ -147,6 +158,20 @@ def test_it_signs_the_names_that_are_declared_and_no_other(store: Store, own: Pa
             store.write("pki/sign/machines", csr=request(*other))
 
 
+@pytest.mark.parametrize("machine", ["qhdc-app1", "qhdc-edge1"])
+def test_it_signs_all_names_of_a_machine_that_people_come_to_applications_by(
+    store: Store, own: Path, machine: str
+) -> None:
+    estate = load("twin")
+    handler = PkiAuthorityHandler(Settings())
+    handler.write("urn", answered(own, handler.write("urn", AUTHORITY)["request"]))
+    PkiRoleHandler(Settings()).write("urn", {**ROLE, "names": certificates.patterns(estate, "qhdc")})
+    names = certificates.names(estate, estate.machines[machine])
+    assert "cong-thong-tin.apps.qhdc.qhs.internal" in names
+    signed = store.write("pki/sign/machines", csr=request(*names))["certificate"]
+    assert set(qhs_pki.names_of(x509.load_pem_x509_certificate(signed.encode()))) == set(names)
+
+
 def test_a_role_that_somebody_widened_is_seen_and_put_right(store: Store) -> None:
     handler = PkiRoleHandler(Settings())
     handler.write("urn", ROLE)
@@ -164,11 +189,12 @@ def test_a_role_that_somebody_widened_is_seen_and_put_right(store: Store) -> Non
 def test_an_authority_for_clients_is_made_once_and_stands_under_nobody(store: Store) -> None:
     handler = ClientAuthorityHandler(Settings())
     assert handler.read("", CLIENTS) is None
-    for _ in range(2):
-        handler.write("urn", CLIENTS)
-    assert handler.read("", CLIENTS) == (CLIENTS, {})
+    first, second = (handler.write("urn", CLIENTS) for _ in range(2))
+    assert first == second
+    assert handler.read("", CLIENTS) == (CLIENTS, first)
     (only,) = store.names("kubernetes/issuers")
     made = x509.load_pem_x509_certificate((store.read(f"kubernetes/issuer/{only}") or {})["certificate"].encode())
+    assert x509.load_pem_x509_certificate(first["certificate"].encode()) == made
     assert made.issuer == made.subject
     assert (made.not_valid_after_utc - made.not_valid_before_utc).days > 3600
     with pytest.raises(ProviderError, match="Way out"):
@@ -205,3 +231,34 @@ def test_a_clients_role_that_somebody_widened_is_seen_and_put_right(store: Store
     assert handler.read("", NODE) == ({**NODE, "group": "system:masters"}, {"odd": ["server_flag"]})
     handler.remove("urn", NODE)
     assert handler.read("", NODE) is None
+
+
+def test_a_client_that_also_answers_does_so_by_its_own_host_name_alone(store: Store) -> None:
+    ClientAuthorityHandler(Settings()).write("urn", CLIENTS)
+    handler = ClientRoleHandler(Settings())
+    handler.write("urn", ANSWERS)
+    assert handler.read("", ANSWERS) == (ANSWERS, {"odd": []})
+    key = ec.generate_private_key(ec.SECP256R1())
+
+    def asked(*names: x509.GeneralName) -> x509.Certificate:
+        csr = x509.CertificateSigningRequestBuilder()
+        csr = csr.subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, ANSWERS["user"])]))
+        csr = csr.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        pem = csr.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+        return x509.load_pem_x509_certificate(
+            store.write("kubernetes/sign/metrics-server", csr=pem)["certificate"].encode()
+        )
+
+    mine = asked(x509.DNSName(ANSWERS["host"]))
+    assert mine.subject.rfc4514_string() == f"CN={ANSWERS['user']}"
+    names = mine.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert list(names) == [x509.DNSName(ANSWERS["host"])]
+    usage = mine.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert set(usage) == {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH}
+    for other in (
+        x509.DNSName("kubernetes.default.svc"),
+        x509.IPAddress(ip_address("127.0.0.1")),
+        x509.RFC822Name("a@b.c"),
+    ):
+        with pytest.raises(StoreError):
+            asked(x509.DNSName(ANSWERS["host"]), other)

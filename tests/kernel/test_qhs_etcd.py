@@ -6,101 +6,28 @@ import http.client
 import json
 import shutil
 import ssl
-import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from jinja2 import Environment, FileSystemLoader
 
 from qhs.twin import inside
 from tests.kernel.certified import certify, new_root
+from tests.kernel.clusters import Cluster, Member, wired
 from tests.kernel.over_image import over_image
 from tests.twin.waiting import await_
 
-ROLE = Path(__file__).parents[2] / "roles/etcd"
 CLUSTER = "database-quorum.qhdc.qhs.internal"
 MEMBERS = {"qhdc-db1": "10.16.0.1", "qhdc-db2": "10.16.0.2", "qhdc-infra1": "10.16.0.3"}
-PROGRAM, DATA, BEGIN = "usr/local/lib/qhs-etcd/qhs_etcd.py", "var/lib/qhs-etcd", "run/qhs-etcd-begin"
-JOINED = "run/qhs-etcd/joined.env"
-
-
-class Member:
-    """A root of its own over the image's, in the network of all."""
-
-    def __init__(self, root: Path, name: str, own: Path, network: Path) -> None:
-        self.root, self.name, self.network = root, name, network
-        certify(root / "etc/qhs/tls", own, name, CLUSTER, MEMBERS[name])
-        for file in (PROGRAM, JOINED, "etc/qhs/etcd/member.env"):
-            (root / file).parent.mkdir(parents=True)
-        shutil.copy(ROLE / "files/qhs_etcd.py", root / PROGRAM)
-        (root / PROGRAM).chmod(0o755)
-        written = Environment(loader=FileSystemLoader(ROLE / "templates/etc/qhs/etcd"), autoescape=True)
-        for file in ("member.json", "member.env"):
-            given = {"inventory_hostname": name, "etcd_members": MEMBERS, "etcd_name": CLUSTER}
-            (root / "etc/qhs/etcd" / file).write_text(written.get_template(f"{file}.j2").render(given))
-        self._server: subprocess.Popen[bytes] | None = None
-
-    def says(self, verb: str) -> tuple[int, str]:
-        done = subprocess.run(
-            self._within(f"/{PROGRAM}", verb), capture_output=True, text=True, check=False,
-            env={"RUNTIME_DIRECTORY": "/run/qhs-etcd"},
-        )  # fmt: skip
-        return done.returncode, done.stdout + done.stderr
-
-    def start(self) -> None:
-        """As its unit does: what `join` says counts."""
-        assert self.says("join") == (0, "")
-        lines = [line for file in ("etc/qhs/etcd/member.env", JOINED) for line in (self.root / file).open()]
-        known = dict(line.strip().split("=", 1) for line in lines if line.startswith("ETCD_"))
-        with (self.root / "var/log/etcd.log").open("ab") as log:
-            self._server = subprocess.Popen(self._within("/usr/bin/etcd"), env=known, stdout=log, stderr=log)
-        (self.root / BEGIN).unlink(missing_ok=True)
-
-    def stop(self) -> None:
-        if self._server:
-            self._server.kill()
-            self._server.wait()
-            self._server = None
-
-    def serves(self) -> bool:
-        return self.says("check") == (0, "")
-
-    def _within(self, *words: str) -> list[str]:
-        return ["nsenter", f"--net={self.network}", "/usr/sbin/chroot", str(self.root), *words]
+OF_DATABASES = Cluster("etcd", "etcd", MEMBERS, 2381, 2382, {"etcd_members": MEMBERS, "etcd_name": CLUSTER})
 
 
 @pytest.fixture(scope="module")
 def networks() -> Iterator[dict[str, Path]]:
-    """By member its own, all of them on one bridge: members know each other by where a connection comes from."""
-    with ExitStack() as stack:
-        bridge, *ends = [stack.enter_context(namespace()) for _ in range(len(MEMBERS) + 1)]
-        steps = ["ip link add shared type bridge", "ip link set shared up"]
-        for number, (end, address) in enumerate(zip(ends, MEMBERS.values(), strict=True)):
-            wire = f"wire{number}"
-            steps += [
-                f"ip link add {wire} type veth peer name eth0 netns {end}",
-                f"ip link set {wire} master shared up",
-            ]
-            steps += [f"nsenter --target={end} --net sh -ec '{addressed(address)}'"]
-        subprocess.run(["nsenter", f"--target={bridge}", "--net", "sh", "-ec", "\n".join(steps)], check=True)
-        yield {name: Path(f"/proc/{end}/ns/net") for name, end in zip(MEMBERS, ends, strict=True)}
-
-
-def addressed(address: str) -> str:
-    return f"ip link set lo up; ip address add {address}/24 dev eth0; ip link set eth0 up"
-
-
-@contextmanager
-def namespace() -> Iterator[int]:
-    """A network of its own, by the process that has it."""
-    with subprocess.Popen(["unshare", "--net", "sh", "-c", "echo up; exec sleep 900"], stdout=subprocess.PIPE) as init:
-        assert init.stdout
-        assert init.stdout.readline() == b"up\n"
-        yield init.pid
-        init.kill()
+    """By member its own, all of them on one bridge."""
+    with wired(MEMBERS) as wires:
+        yield wires.networks
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +43,8 @@ def cluster(
     """All three, begun."""
     folder = tmp_path_factory.mktemp("members")
     with over_image(folder / "a") as a, over_image(folder / "b") as b, over_image(folder / "c") as c:
-        members = {name: Member(root, name, own, networks[name]) for name, root in zip(MEMBERS, (a, b, c), strict=True)}
+        roots = zip(MEMBERS, (a, b, c), strict=True)
+        members = {name: Member(OF_DATABASES, root, name, own, networks[name], CLUSTER) for name, root in roots}
         try:
             for one in members.values():
                 code, said = one.says("join")
@@ -160,9 +88,9 @@ def test_a_member_that_lost_its_data_is_taken_out_and_put_in_anew(cluster: dict[
     assert one.says("begun") == (0, "")
     one.stop()
     assert all(cluster[name].serves() for name in MEMBERS if name != one.name), "two of three agree"
-    shutil.rmtree(one.root / DATA / "member")
+    shutil.rmtree(one.root / one.data / "member")
     one.start()
-    assert (one.root / JOINED).read_text() == "ETCD_INITIAL_CLUSTER_STATE=existing\n"
+    assert (one.root / one.joined).read_text() == "ETCD_INITIAL_CLUSTER_STATE=existing\n"
     await_(one.serves, 30)
     assert known(one) == {f"https://{address}:2382" for address in MEMBERS.values()}
 
@@ -175,14 +103,14 @@ def test_where_most_have_no_data_all_begin_anew_and_what_the_last_one_had_is_set
     for each in cluster.values():
         each.stop()
     for other in others:
-        shutil.rmtree(other.root / DATA / "member")
+        shutil.rmtree(other.root / other.data / "member")
     for each in cluster.values():
         assert each.says("begin") == (0, "")
     for each in cluster.values():
         each.start()
     await_(lambda: all(each.serves() for each in cluster.values()), 30)
     assert known(one) == before
-    assert [(each.root / DATA / "member.aside/wal").exists() for each in cluster.values()] == [False, False, True]
+    assert [(each.root / each.data / "member.aside/wal").exists() for each in cluster.values()] == [False, False, True]
 
 
 def test_one_that_has_its_data_goes_on_with_it(cluster: dict[str, Member]) -> None:

@@ -13,7 +13,7 @@ from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockMonitor
 
 from policies.facts import Raw
-from stacks import network, replica, signing
+from stacks import cloud, network, replica, signing
 from stacks.model import load
 from stacks.name import SITELESS, StackName
 from stacks.provider.__main__ import KINDS
@@ -59,12 +59,25 @@ class _Recorder(MockMonitor):
 def recorded(environment: str, site: str, certificates: Path) -> list[Raw]:
     """Every resource of a site, from the real catalogue, once certificates have come back."""
     estate = load(environment, NOW)
-    network_of, signing_of = (StackName(environment, site, layer) for layer in ("network", "signing"))
+    signing_of = StackName(environment, site, "signing")
     return [
-        *_recorded(network_of, lambda: network.declare(estate, site)),
+        *recorded_network(environment, site),
         *_recorded(signing_of, lambda: signing.declare(estate, site, certificates)),
         *_recorded(StackName(environment, None, SITELESS), lambda: replica.declare(estate, site)),
+        *recorded_cloud(environment, site),
     ]
+
+
+def recorded_network(environment: str, site: str) -> list[Raw]:
+    """Every resource of the network of a site, from the real catalogue."""
+    return _recorded(StackName(environment, site, "network"), lambda: network.declare(load(environment, NOW), site))
+
+
+def recorded_cloud(environment: str, site: str) -> list[Raw]:
+    """Every resource of the cluster of a site, from the real catalogue."""
+    return _recorded(
+        StackName(environment, site, "cloud"), lambda: cloud.declare(load(environment, NOW), site, None, NOW.date())
+    )
 
 
 def _recorded(stack: StackName, declare: Callable[[], None]) -> list[Raw]:
@@ -72,7 +85,9 @@ def _recorded(stack: StackName, declare: Callable[[], None]) -> list[Raw]:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)  # the SDK asks for the thread's own, which an earlier test may have closed
     try:
-        pulumi.runtime.set_mocks(_Echo(), "qhs", str(stack), preview=True, monitor=recorder)
+        pulumi.runtime.set_mocks(
+            _Echo(), "qhs", str(stack), preview=True, monitor=recorder, organization="organization"
+        )
         pulumi.runtime.test(declare)()
     finally:
         asyncio.set_event_loop(None)

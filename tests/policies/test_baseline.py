@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from policies.baseline import FOLDER, Baseline, Waiver, load
-from policies.rules import LIVE, REGISTRY
+from policies.rules import CLUSTER, LIVE, REGISTRY
 from policies.verdicts import Outcome
 from stacks.model.source import ModelError
 from tests.policies.plans import Plan, cases, put, said
@@ -103,7 +103,7 @@ def test_a_waiver_counts_only_while_it_holds(tmp_path: Path, changes: dict[str, 
 
 def test_registry_and_controls_name_each_other(baseline: Baseline) -> None:
     judged = {(name, rule) for name, control in baseline.controls.items() for rule in control.rules}
-    assert judged == {(rule.control, rule.name) for rule in (*REGISTRY, *LIVE)}
+    assert judged == {(rule.control, rule.name) for rule in (*REGISTRY, *LIVE, *CLUSTER)}
 
 
 @pytest.mark.parametrize("by", [-1, 1])

@@ -75,7 +75,7 @@ def test_a_waived_violation_is_counted_in_an_advisory(clean: Plan, baseline: Bas
         (
             "waived",
             EnforcementLevel.ADVISORY,
-            "C-LVL-01: 1 of 27 waived, so not passed\n"
+            "C-LVL-01: 1 of 33 waived, so not passed\n"
             f"C-LVL-01 {urn('qhdc.data', 'qhs:network:Segment')}: found no level; wanted a level from 1 to 5; "
             "waived until 01/02/2027 by vpqh-attt: migration",
             "",
@@ -122,7 +122,7 @@ def test_an_unknown_value_is_counted_in_an_advisory(clean: Plan, baseline: Basel
         (
             "undecided",
             EnforcementLevel.ADVISORY,
-            "C-LVL-01: 2 of 27 undecided, so not passed\n"
+            "C-LVL-01: 2 of 33 undecided, so not passed\n"
             f"C-LVL-01 {urn('qhdc.app', 'qhs:network:Segment')}: undecided, level is not known yet\n"
             f"C-LVL-01 {urn('qhdc.data', 'qhs:network:Segment')}: undecided, level is not known yet",
             "",
@@ -196,9 +196,9 @@ def test_a_rule_that_raises_fails_the_run_and_is_named(clean: Plan, baseline: Ba
 
     ((name, level, message, _),) = reported(clean, baseline, Broken)
     assert (name, level) == ("rules", EnforcementLevel.MANDATORY)
-    at = urn("cu-tri-database", "qhs:data:Database")
+    at = urn("qhdc-cu-tri-canary", "kubernetes:apps/v1:Deployment")
     assert message == (
-        f"C-LVL-01 {at}: rule broken raised KeyError: 'cu-tri-database'; fix the rule, nothing was judged"
+        f"C-LVL-01 {at}: rule broken raised KeyError: 'qhdc-cu-tri-canary'; fix the rule, nothing was judged"
     )
 
 

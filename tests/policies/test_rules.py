@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from policies.facts import UNKNOWN
+from policies.known import UNKNOWN
 from policies.rules import REGISTRY, Rule, run
 from policies.verdicts import Crash, Outcome
 from tests.policies.messages import messages

@@ -23,6 +23,10 @@ PROGRAMS = (
     "qhs-openbao/qhs_openbao.py",
     "qhs-etcd/qhs_etcd.py",
     "qhs-database/qhs_database.py",
+    "qhs-active-names/qhs_active_names.py",
+    "qhs-lease/qhs_lease.py",
+    "qhs-lease-guard/qhs_lease_guard.py",
+    "qhs-object-sync/qhs_object_sync.py",
 )
 # What a role may run: each only reads, or acts on files that the role owns.
 COMMANDS = (
@@ -111,6 +115,16 @@ def test_every_variable_of_a_template_is_an_argument_or_a_constant(role: Path) -
     for template in (role / "templates").rglob("*.j2"):
         used = meta.find_undeclared_variables(Environment(autoescape=True).parse(template.read_text()))
         assert used - ANSIBLE - {"namespace"} <= arguments, template
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_argument_is_used_beyond_its_check(role: Path) -> None:
+    """What a template lost would else be asked for, checked and thrown away."""
+    arguments = set(read(role / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"])
+    files = [role / "owns.yml", *(role / "templates").rglob("*.j2"), *(role / "vars").glob("*.yml")]
+    files += [path for path in (role / "tasks").glob("*.yml") if path.name != "precheck.yml"]
+    said = "\n".join(path.read_text() for path in files)
+    assert {one for one in arguments if not re.search(rf"\b{one}\b", said)} == set()
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)

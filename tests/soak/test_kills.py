@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from qhs.state.through import SIGNALLED
+from qhs.child import SIGNALLED
 from tests.engine.clone_copy import CloneCopy
 from tests.twin.waiting import await_
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -17,7 +20,8 @@ from stacks.model.estate import DATABASE
 from tests.twin.hosts import Hosts
 
 ESTATE = load("twin")
-SITES = ("qhdc", "ndc")
+SITES = SITE, OTHER = ("qhdc", "ndc")
+"""The one that takes writes, and the one with copies."""
 MEMBERS = {site: [one.name for one in ESTATE.with_role(site, DATABASE)] for site in SITES}
 SQL = "sudo -u postgres psql -h /run/qhs-database -AtX -v ON_ERROR_STOP=1"
 
@@ -29,8 +33,16 @@ def told(hosts: Hosts, members: list[str], statement: str, database: str = "post
 
 
 def leader(hosts: Hosts, site: str) -> str:
+    """Who takes writes at a site."""
     (found,) = [name for name, said in told(hosts, MEMBERS[site], "select pg_is_in_recovery()").items() if said == "f"]
     return found
+
+
+def first_copy(hosts: Hosts, site: str, of: str) -> str:
+    """Who gets the log from another site, and gives it to the others of its own; empty: nobody does."""
+    sends = told(hosts, MEMBERS[site], "select sender_host from pg_stat_wal_receiver where status = 'streaming'")
+    there = [ESTATE.machines[name].addresses[0] for name in MEMBERS[of]]
+    return next((name for name, said in sends.items() if said in there), "")
 
 
 def address(site: str) -> str:
@@ -49,9 +61,28 @@ def connect(twin: Twin, site: str, password: str, **other: str) -> psycopg.Conne
         "sslrootcert": str(pki.folder(twin) / "root.crt"),
         "connect_timeout": "2",
         "tcp_user_timeout": "2000",
+        # Who waits for an answer of a machine that has the address no longer would else wait for ever.
+        "keepalives_idle": "1",
+        "keepalives_interval": "1",
+        "keepalives_count": "2",
     }
     return psycopg.connect(**given | other, autocommit=True)
 
 
 def where(twin: Twin, site: str) -> Path:
     return Path(f"/proc/{boot.group(twin, f'{site}-app1').init()}/ns/net")
+
+
+@contextmanager
+def database(hosts: Hosts, site: str) -> Iterator[str]:
+    """One of its own, with a password for it."""
+    password = secrets.token_urlsafe(24)
+    first = [leader(hosts, site)]
+    told(hosts, first, f"create role probe login password '{password}'")
+    told(hosts, first, "create database probe owner probe")
+    try:
+        yield password
+    finally:
+        first = [leader(hosts, site)]
+        told(hosts, first, "drop database probe with (force)")
+        told(hosts, first, "drop role probe")

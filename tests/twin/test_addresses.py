@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ import pytest
 from qhs.layout import topology
 from qhs.twin import inside
 from qhs.twin.names import Twin
-from stacks.model import Estate, load
-from stacks.model.estate import FIREWALL, Machine, ServiceAt
+from stacks.model import Estate, kubernetes, load
+from stacks.model.addresses import host
+from stacks.model.estate import FIREWALL, WORKER, Machine, ServiceAt
 from tests.twin.test_estate import ssh
 
 pytestmark = pytest.mark.live
@@ -39,7 +41,11 @@ def test_live_addresses_are_those_of_the_estate(estate: Estate, live: dict[str, 
     """On a host its own and its services'; beside those that are with one of several."""
     for machine in estate.machines.values():
         found = [held for held in live[machine.name] if held not in _shared(machine)]
-        assert sorted(found) == sorted(set(_own(machine)) - _shared(machine)), machine.name
+        own = set(_own(machine)) - _shared(machine)
+        if WORKER in machine.roles:  # what answers its own pods' questions about names
+            own |= {("lo", str(one)) for one in kubernetes.names(estate, machine.site).both}
+            own |= _wires_of_pods(estate, machine, found)
+        assert sorted(found) == sorted(own), machine.name
 
 
 def test_what_several_share_is_with_one_of_them(estate: Estate, live: dict[str, list[Held]]) -> None:
@@ -64,6 +70,13 @@ def test_live_addresses_of_clients_are_those_of_the_estate(
         assert shown.returncode == 0, shown.stderr
         wanted = [(leg.interface, address) for leg in client.legs for address in leg.addresses]
         assert sorted(_global(shown.stdout)) == sorted(wanted), client.name
+
+
+def _wires_of_pods(estate: Estate, machine: Machine, found: list[Held]) -> set[Held]:
+    """However many pods there are, at the node's end of each of their wires is the first of their addresses."""
+    wires = {name for name, _ in found if name.startswith("veth")}
+    gateway = host(kubernetes.pods(estate, machine), 1)
+    return {(wire, str(one)) for wire in wires for one in gateway.both}
 
 
 def _own(machine: Machine) -> Iterator[Held]:
@@ -98,5 +111,5 @@ def _global(shown: str) -> list[Held]:
         (link["ifname"], f"{one['local']}/{one['prefixlen']}")
         for link in json.loads(shown)
         for one in link["addr_info"]
-        if one["scope"] == "global"
+        if one["scope"] == "global" or (not ip_address(one["local"]).is_loopback and link["ifname"] == "lo")
     ]

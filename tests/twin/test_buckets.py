@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +13,14 @@ from botocore.exceptions import ClientError
 from qhs.twin.names import Twin
 from stacks.model.objects import PROVISIONER, buckets, users
 from tests.twin.conftest import Run, WatchedUp
+from tests.twin.consent import Consent
 from tests.twin.objects import key_of, s3
 from tests.twin.trust import ESTATE
 
 pytestmark = pytest.mark.live
 
 STACK, SITE = "twin.replica", "qhdc"
+DESTROY = ("destroy", "--yes", "--run-program", "--target")
 OF = {one.name: one.buckets[0] for one in users(ESTATE, SITE)}
 ARCHIVE, ITS_TENANT = next((one.name, one.tenant) for one in buckets(ESTATE) if one.archive_years)
 THREE = ("bau-cu", "mail", ITS_TENANT)
@@ -111,13 +114,13 @@ def test_what_is_changed_by_hand_is_seen_and_put_right(qhs: Run, twin: Twin) -> 
 
 
 def test_a_bucket_that_holds_something_stays(qhs: Run, twin: Twin) -> None:
-    """Emptied it goes; what `qhs approve` lets go is not tried here."""
+    """Emptied it goes."""
     bucket = OF["bau-cu"]
-    destroy = ("destroy", "--yes", "--target", f"**::{bucket}-bucket")
+    destroy = (*DESTROY, f"**::{bucket}-bucket")
     by(twin, "bau-cu", lambda one: one.put_object(Bucket=bucket, Key=NAME, Body=b"1"))
     said = pulumi(qhs, *destroy, code=1)
-    assert f"qhdc/{bucket}: holds objects, which would be gone with it" in said
-    assert "stacks/catalogue/tenants.yaml" in said
+    assert f"qhdc/{bucket}: holds objects of the application bau-cu, which would be gone with it" in said
+    assert "`buckets` of bau-cu in stacks/catalogue/tenants.yaml" in said
     pulumi(qhs, "preview", "--refresh", "--expect-no-changes")
 
     def clear(one: Any) -> None:
@@ -129,3 +132,34 @@ def test_a_bucket_that_holds_something_stays(qhs: Run, twin: Twin) -> None:
     assert bucket not in by(twin, PROVISIONER, lambda one: [it["Name"] for it in one.list_buckets()["Buckets"]])
     pulumi(qhs, "up", "--yes")
     assert by(twin, "bau-cu", lambda one: uses(one, bucket))
+
+
+def test_a_bucket_that_holds_something_goes_by_the_consent_of_two(qhs: Run, twin: Twin, tmp_path: Path) -> None:
+    """With what was written over; it comes again, empty."""
+    bucket = OF["mail"]
+    destroy = (*DESTROY, f"**::{bucket}-bucket")
+    for body in (b"1", b"2"):
+        by(twin, "mail", lambda one, body=body: one.put_object(Bucket=bucket, Key=NAME, Body=body))
+    assert Consent(qhs, tmp_path).to(pulumi(qhs, *destroy, code=1)) == 1
+    pulumi(qhs, *destroy)
+    assert bucket not in by(twin, PROVISIONER, lambda one: [it["Name"] for it in one.list_buckets()["Buckets"]])
+    pulumi(qhs, "up", "--yes")
+    assert by(twin, "mail", lambda one: one.list_object_versions(Bucket=bucket).get("Versions", [])) == []
+    assert by(twin, "mail", lambda one: uses(one, bucket))
+
+
+def test_an_archive_stays_whoever_approves(qhs: Run, twin: Twin, tmp_path: Path) -> None:
+    """Until its time is over; nothing is half gone (S-056)."""
+
+    def held(one: Any) -> set[str]:
+        return {it["VersionId"] for it in one.list_object_versions(Bucket=ARCHIVE)["Versions"]}
+
+    by(twin, ITS_TENANT, lambda one: one.put_object(Bucket=ARCHIVE, Key=NAME, Body=b"kept"))
+    before = by(twin, PROVISIONER, held)
+    urn = f"urn:pulumi:{STACK}::qhs::qhs:data:Replica$qhs:storage:Bucket::{ARCHIVE}-bucket"
+    assert Consent(qhs, tmp_path).to(f"`qhs approve new delete '{urn}'`") == 1
+    said = pulumi(qhs, *DESTROY, urn, code=1)
+    assert f"{SITE}/{ARCHIVE}: holds objects of the application {ITS_TENANT} that nobody can delete" in said
+    assert f"wanted to be kept, whoever approves. Way out: declare it again (`buckets` of {ITS_TENANT} in " in said
+    assert by(twin, PROVISIONER, held) == before
+    pulumi(qhs, "preview", "--refresh", "--expect-no-changes")

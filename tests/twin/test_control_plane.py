@@ -32,7 +32,7 @@ MARKER = "a-word-of-this-test"
 TLS = Path("/etc/qhs/tls")
 STORED = (
     "import json, sys; sys.path.insert(0, '/usr/local/lib/qhs-etcd'); import qhs_etcd;"
-    " print(json.dumps(qhs_etcd.ask({address!r}, 'kv/range', key={key!r})))"
+    " print(json.dumps(qhs_etcd.ask({address!r}, 2381, 'kv/range', key={key!r})))"
 )
 
 type Kubectl = Callable[..., tuple[int, str]]

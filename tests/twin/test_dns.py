@@ -7,6 +7,7 @@ import pytest
 from qhs.inventory import records
 from stacks.model import load
 from stacks.model.estate import Machine
+from stacks.model.ingress import ways_in
 from stacks.provider.record.link import AUTHORITY
 from tests.twin.hosts import Hosts
 from tests.twin.waiting import await_
@@ -39,11 +40,13 @@ def test_every_machine_finds_machines_of_each_site(hosts: Hosts) -> None:
 
 @pytest.mark.parametrize("machine", NAMES, ids=lambda machine: machine.site)
 def test_a_site_knows_every_name_of_the_estate(hosts: Hosts, machine: Machine) -> None:
-    """A and AAAA of all machines and of the services of every site, from this site's own authority alone."""
+    """A and AAAA of all machines, services and applications of every site, from this site's own authority alone."""
     known = {f"{name}.{DOMAIN}": addresses for name, addresses in records(ESTATE).items()}
     for site in ESTATE.active_sites:
         served = ESTATE.served(site)
         known |= {f"{one.service}.{ESTATE.domain(site)}": one.targets[0].texts() for one in served}
+        for way in ways_in(ESTATE, site).values():
+            known |= dict.fromkeys((one.name for one in way.published), way.address.texts())
     queries = " ".join(f"{name} A {name} AAAA" for name in known)
     command = f"kdig @{held(machine, 'names')[0]} +short {queries}"
     wanted = [address for addresses in known.values() for address in addresses]
@@ -63,7 +66,8 @@ def test_with_the_resolver_of_its_site_gone_a_machine_asks_the_next(hosts: Hosts
 
 
 def test_nobody_outside_is_asked(hosts: Hosts) -> None:
-    """An outside name is refused; the servers that each resolver has ever asked are its own authority's addresses."""
+    """An outside name is refused; whoever a resolver has ever asked is an authority of the estate."""
+    authorities = {address for one in NAMES for address in held(one, "names-primary")}
     for machine in NAMES:
         ask = f"kdig @{held(machine, 'names')[0]}"
         outside = f"{ask} debian.org | grep -o 'status: [A-Z]*'"
@@ -71,19 +75,20 @@ def test_nobody_outside_is_asked(hosts: Hosts) -> None:
         status, *servers = hosts.say(command, [machine.name])[machine.name].splitlines()
         assert status == "status: REFUSED"
         assert servers, "it has asked nobody at all"
-        assert {line.split()[0] for line in servers} <= set(held(machine, "names-primary"))
+        assert {line.split()[0] for line in servers} <= authorities
 
 
-def test_the_service_domain_takes_signed_updates_alone_and_keeps_them(hosts: Hosts) -> None:
+def test_the_domain_of_a_site_takes_signed_updates_alone_and_keeps_them(hosts: Hosts) -> None:
     machine = NAMES[0]
-    name, authority, resolver = f"thu.svc.{DOMAIN}", held(machine, "names-primary")[0], held(machine, "names")[0]
+    domain, authority = ESTATE.domain(machine.site), held(machine, "names-primary")[0]
+    name = f"thu.{domain}"
 
     def update(change: str, key: str, at: str = UPDATES) -> str:
-        lines = f"server {at}\\nzone svc.{DOMAIN}\\nupdate {change}\\nsend\\n"
+        lines = f"server {at}\\nzone {domain}\\nupdate {change}\\nsend\\n"
         return f"({key}; printf '{lines}') | knsupdate >/dev/null 2>&1"
 
     signed = "sed -n 's/ *secret: /key hmac-sha256:qhs-update /p' /etc/knot/keys.conf"
-    ask = f"kdig @{resolver} +short {name} A"
+    ask = f"kdig @{authority} +short {name} A"
     add = f"add {name}. 5 A 192.0.2.1"
     said = hosts.say(
         f"{update(add, ':')} && echo taken; {update(add, signed, authority)} && echo from elsewhere; "

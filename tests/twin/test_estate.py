@@ -57,7 +57,7 @@ def test_everything_comes_up_and_packets_agree(from_nothing: WatchedUp) -> None:
     assert first_up["machines"] == len(load("twin").machines)
     assert first_up["probes"] > 0
     assert first_up["disagreements"] == []
-    assert first_up["seconds"]["in all"] <= 420 * from_nothing.slowness, first_up["seconds"]
+    assert first_up["seconds"]["in all"] <= 18 * 60 * from_nothing.slowness, first_up["seconds"]
 
 
 def test_flows_that_machines_use_have_counted_packets(first_up: dict[str, Any], qhs: Run) -> None:
@@ -71,7 +71,7 @@ def test_flows_that_machines_use_have_counted_packets(first_up: dict[str, Any], 
 def test_a_second_run_changes_nothing(second_up: WatchedUp) -> None:
     """T-A03."""
     assert second_up.report["changes"] == 0
-    assert second_up.report["seconds"]["in all"] <= 90 * second_up.slowness, second_up.report["seconds"]
+    assert second_up.report["seconds"]["in all"] <= 4 * 60 * second_up.slowness, second_up.report["seconds"]
 
 
 def test_a_plain_pulumi_finds_nothing_to_change(qhs: Run, second_up: WatchedUp) -> None:

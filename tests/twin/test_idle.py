@@ -23,7 +23,7 @@ def machines(qhs: Run) -> list[dict[str, Any]]:
     return found
 
 
-def test_the_idle_estate_takes_half_a_core_and_5_gb_at_most(qhs: Run, second_up: WatchedUp) -> None:
+def test_the_idle_estate_takes_half_a_core_and_6_5_gb_at_most(qhs: Run, second_up: WatchedUp) -> None:
     pace, started, before = Pace(), time.monotonic(), machines(qhs)
     time.sleep(WATCHED)
     took, after = time.monotonic() - started, machines(qhs)
@@ -34,4 +34,4 @@ def test_the_idle_estate_takes_half_a_core_and_5_gb_at_most(qhs: Run, second_up:
     memory = sum(one["memory_bytes"] for one in after)
     MEASURED.append(f"idle: {sum(cores.values()):.2f} cores, {memory / 1e9:.2f} GB, {len(after)} machines")
     assert sum(cores.values()) <= pace.limit(0.5), sorted(cores.items(), key=lambda item: -item[1])[:5]
-    assert memory <= 5e9
+    assert memory <= 6.5e9  # a GB of it are the 60 parts of applications and who minds each

@@ -40,6 +40,16 @@ PLUG = f"""
 export CNI_CONTAINERID={STAND} CNI_NETNS=/run/netns/{STAND} CNI_IFNAME=eth0 CNI_PATH=/usr/lib/cni
 plug() {{ python3 -c {shlex.quote(SETTINGS)} | CNI_COMMAND=$1 /usr/lib/cni/ptp; }}
 """
+# It is no pod that the API knows, so that no policy is about it: what lets such a one through says so in the mark.
+UNPOLICED = """table inet {table} {{
+  chain forward {{
+    type filter hook forward priority filter + 5;
+    ip saddr {{ {ipv4} }} meta mark set meta mark | 0x20000
+    ip daddr {{ {ipv4} }} meta mark set meta mark | 0x20000
+    ip6 saddr {{ {ipv6} }} meta mark set meta mark | 0x20000
+    ip6 daddr {{ {ipv6} }} meta mark set meta mark | 0x20000
+  }}
+}}"""
 LISTEN = (
     f"import socket\nserver = socket.create_server(('::', {PORT}), family=socket.AF_INET6, dualstack_ipv6=True)\n"
     "while True:\n  one, who = server.accept(); one.send(who[0].encode()); one.close()"
@@ -81,8 +91,11 @@ def addresses(hosts: Hosts) -> Iterator[dict[str, list[str]]]:
     names = [FIRST.name, SECOND.name]
     serve = f"systemd-run --quiet --unit={STAND} ip netns exec {STAND} python3 -c {shlex.quote(LISTEN)}"
     said = hosts.say(f"{PLUG} ip netns add {STAND} && plug ADD && {serve}", names)
-    yield {name: [one["address"].split("/")[0] for one in json.loads(text)["ips"]] for name, text in said.items()}
-    hosts.say(f"{PLUG} systemctl stop {STAND}; plug DEL; ip netns delete {STAND}", names)
+    found = {name: [one["address"].split("/")[0] for one in json.loads(text)["ips"]] for name, text in said.items()}
+    ipv4, ipv6 = (", ".join(one) for one in zip(*found.values(), strict=True))
+    hosts.say(f"nft {shlex.quote(UNPOLICED.format(table=STAND, ipv4=ipv4, ipv6=ipv6))}", names)
+    yield found
+    hosts.say(f"nft delete table inet {STAND}; {PLUG} systemctl stop {STAND}; plug DEL; ip netns delete {STAND}", names)
 
 
 def call(hosts: Hosts, machine: str, *there: str, pod: bool = False) -> list[str]:
@@ -170,11 +183,36 @@ def test_pods_reach_what_the_flows_of_their_zone_say_and_nothing_else(
     assert call(hosts, FIRST.name, *reached, pod=True) == list(reached.values())
 
 
+def test_what_the_cluster_does_not_know_says_nothing_and_hears_its_node_alone(
+    hosts: Hosts, addresses: dict[str, list[str]]
+) -> None:
+    """Not even whom its zone may speak to: whether a policy is against that, nobody has looked."""
+    hosts.say(f"nft flush chain inet {STAND} forward", [FIRST.name, SECOND.name])
+    try:
+        other = [f"{one}/{PORT}" for one in addresses[SECOND.name]]
+        assert call(hosts, FIRST.name, *other, "10.16.80.17/5432", pod=True) == ["dropped"] * 3
+        own = [f"{one}/{PORT}" for one in addresses[FIRST.name]]
+        assert [one.split()[0] for one in call(hosts, FIRST.name, *own)] == ["open", "open"]
+    finally:
+        ipv4, ipv6 = (", ".join(one) for one in zip(*addresses.values(), strict=True))
+        hosts.say(f"nft {shlex.quote(UNPOLICED.format(table=STAND, ipv4=ipv4, ipv6=ipv6))}", [FIRST.name, SECOND.name])
+
+
 def test_pods_are_reached_by_their_node_and_their_zone_alone(hosts: Hosts, addresses: dict[str, list[str]]) -> None:
     own = [f"{one}/{PORT}" for one in addresses[FIRST.name]]
     assert [one.split()[0] for one in call(hosts, FIRST.name, *own)] == ["open", "open"]
     for machine in ("qhdc-db1", "qhdc-cp1", "qhdc-edge1"):
         assert call(hosts, machine, own[0]) == ["dropped"]
+
+
+def test_what_the_registries_have_is_signed_and_once(qhs: Run, pause: str) -> None:
+    """By each centre's own signer; what has a good signature is not signed again (C-K8S-08)."""
+    again = qhs("images", "promote", "pause")
+    assert again.stderr.count(f"pause@{pause}: there already, signed") == len(SITES), again.stderr
+    done = qhs("images", "verify", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = [one for one in json.loads(done.stdout)["images"] if one["digest"] == pause]
+    assert {one["site"]: one["fault"] for one in found} == dict.fromkeys(SITES, "")
 
 
 @pytest.mark.parametrize("site", SITES)
@@ -210,8 +248,8 @@ def test_what_the_registry_does_not_have_runs_nowhere(kubectl: Kubectl, pause: s
 def test_an_agent_that_is_killed_comes_again(hosts: Hosts, kubectl: Kubectl) -> None:
     """What it tells the API of its node is renewed."""
     lease = ("get", "lease", "-n", "kube-node-lease", FIRST.name, "-o", "jsonpath={.spec.renewTime}")
-    hosts.say("systemctl kill --signal KILL qhs-kubelet qhs-kube-proxy", [FIRST.name])
+    hosts.say("systemctl kill --signal KILL qhs-kubelet qhs-kube-proxy qhs-kube-router qhs-coredns", [FIRST.name])
     before = kubectl("qhdc", *lease)[1]
     await_(lambda: kubectl("qhdc", *lease)[1] != before, 60)
-    running = "systemctl is-active qhs-kubelet qhs-kube-proxy containerd"
-    assert hosts.say(running, [FIRST.name])[FIRST.name].split() == ["active"] * 3
+    running = "systemctl is-active qhs-kubelet qhs-kube-proxy qhs-kube-router qhs-coredns containerd"
+    assert hosts.say(running, [FIRST.name])[FIRST.name].split() == ["active"] * 5

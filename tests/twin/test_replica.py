@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -12,9 +15,12 @@ from qhs.twin import inside
 from qhs.twin.names import Twin
 from stacks.model.data import LOGGED, PASSWORDS, RESERVED, databases
 from stacks.provider.secret.client import Store
-from tests.twin.conftest import Run, WatchedUp
+from tests.engine.clone_copy import CloneCopy
+from tests.twin.conftest import NAME, Run, WatchedUp
+from tests.twin.consent import Consent
 from tests.twin.databases import connect, leader, told, where
 from tests.twin.hosts import Hosts
+from tests.twin.objects import key_of, s3
 from tests.twin.trust import ESTATE, of_store
 
 pytestmark = pytest.mark.live
@@ -23,6 +29,8 @@ STACK = "twin.replica"
 SITE = "qhdc"
 ALL = {one.name: one for one in databases(ESTATE)}
 THREE = ("bau-cu", "qlvb", "hoc-vu-so")
+GONE = "hoc-vu-so"
+"""It has a database of its own name and a bucket."""
 PERSONAL = next(name for name, one in ALL.items() if one.information == LOGGED)
 
 
@@ -115,12 +123,12 @@ def test_what_is_changed_by_hand_is_seen_and_put_right(qhs: Run, twin: Twin, hos
 def test_a_database_that_holds_something_stays_with_all_that_belongs_to_it(qhs: Run, twin: Twin, hosts: Hosts) -> None:
     """Two who consent let it go: `qhs approve`, as for keys."""
     name = "hoc-vu-so"
-    destroy = ("destroy", "--yes", "--target", f"**::{name}-*")
+    destroy = ("destroy", "--yes", "--run-program", "--target", f"**::{name}-*")
     asked(twin, name, name, "create schema lessons create table kept (number int)")
     done = qhs("shell", "--", "pulumi", *destroy, "-s", STACK, "--non-interactive")
     assert done.returncode != 0
-    assert f"qhdc/{name}: has tables, which would be gone with it" in done.stdout
-    assert "stacks/catalogue/tenants.yaml" in done.stdout
+    assert f"qhdc/{name}: has tables of the application {name}, which would be gone with it" in done.stdout
+    assert f"`databases` of {name} in stacks/catalogue/tenants.yaml" in done.stdout
     pulumi(qhs, "preview", "--refresh", "--expect-no-changes")
     asked(twin, name, name, "drop schema lessons cascade")
     pulumi(qhs, *destroy)
@@ -128,3 +136,51 @@ def test_a_database_that_holds_something_stays_with_all_that_belongs_to_it(qhs: 
     assert of_store(twin, "ndc", lambda there: there.secret(f"{PASSWORDS}/{name}")) is None
     pulumi(qhs, "up", "--yes")
     assert asked(twin, name, name, "select 1") == [(1,)]
+
+
+@pytest.fixture
+def without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CloneCopy:
+    """A clone whose catalogue has no such application any more."""
+    monkeypatch.setenv("QHS_TWIN", NAME)
+    clone = CloneCopy.make(tmp_path / "clone")
+    file = clone.folder / "stacks/catalogue/tenants.yaml"
+    (own,) = re.findall(rf"^{GONE}:\n(?:  .*\n)+", file.read_text(), re.MULTILINE)
+    clone.change("stacks/catalogue/tenants.yaml", own, "")
+    return clone
+
+
+def test_an_application_that_is_taken_out_of_the_catalogue_keeps_what_it_holds(
+    qhs: Run, twin: Twin, without: CloneCopy, tmp_path: Path
+) -> None:
+    """Said by a preview, with its name; nothing leaves the state until two people consent to each, and then it goes."""
+
+    def tried(*words: str) -> tuple[int, str]:
+        done = without.qhs("shell", "--", "pulumi", *words, "-s", STACK, "--non-interactive")
+        return done.returncode, done.stdout + done.stderr
+
+    def known() -> set[str]:
+        return {one["urn"] for one in json.loads(pulumi(qhs, "stack", "export"))["deployment"]["resources"]}
+
+    asked(twin, GONE, GONE, "create schema lessons create table kept (number int)")
+    bucket = ESTATE.catalogue.tenants[GONE].buckets[0]
+    s3(twin, SITE, lambda one: one.put_object(Bucket=bucket, Key="kept", Body=b"1"), GONE, key_of(twin, SITE, GONE))
+    before, consent, approved = known(), Consent(qhs, tmp_path / "people"), 0
+    while True:
+        code, said = tried("preview")
+        if code == 0:
+            break
+        assert f"of the application {GONE}, which would be gone with it" in said, said
+        assert f"of {GONE} in stacks/catalogue/tenants.yaml" in said
+        assert tried("up", "--yes")[0] != 0
+        assert known() == before
+        approved += (more := consent.to(said))
+        assert more and approved <= 2, said
+    assert approved == 2, "of the database and of the bucket"
+    code, said = tried("up", "--yes")
+    assert code == 0, said
+    assert {one.rpartition("::")[2] for one in before - known()} == {
+        *(f"{GONE}-{what}" for what in ("data", "role", "database")), f"{bucket}-bucket",
+    }  # fmt: skip
+    pulumi(qhs, "up", "--yes")
+    assert known() == before
+    assert asked(twin, GONE, GONE, "select 1 from pg_tables where tablename = 'kept'") == []

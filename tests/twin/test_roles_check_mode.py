@@ -26,7 +26,7 @@ from tests.twin.hosts import Hosts
 pytestmark = pytest.mark.live
 
 INVENTORY = inventory(load("twin"))
-SITE, TRUST = "site.yml", "trust.yml"
+SITE, LEASE, TRUST = "site.yml", "lease.yml", "trust.yml"
 OWNED_BY = {
     path.parent.name: [file["path"] for file in yaml.safe_load(path.read_text())["files"]]
     for path in (Path(__file__).parents[2] / "roles").glob("*/owns.yml")
@@ -73,8 +73,11 @@ class Told:
 
 def owned(playbook: str) -> set[str]:
     """The files of the roles that a playbook plays."""
-    trusted = {path for play in plays(TRUST) for role in play["roles"] for path in OWNED_BY[role["role"]]}
-    return trusted if playbook == TRUST else set(OWNED) - trusted
+    by_playbook = {
+        each: {path for play in plays(each) for role in play["roles"] for path in OWNED_BY[role["role"]]}
+        for each in (LEASE, TRUST)
+    }
+    return by_playbook.get(playbook, set(OWNED).difference(*by_playbook.values()))
 
 
 def taking_part(playbook: str, machines: tuple[str, ...]) -> tuple[str, ...]:
@@ -144,6 +147,7 @@ def test_on_drifted_machines(qhs: Run, hosts: Hosts, second_up: WatchedUp) -> No
     )
     hosts.say("sysctl net.ipv4.ip_forward=0", [FIREWALL])
     told = assert_told(qhs, hosts, SITE, machines)
+    assert_told(qhs, hosts, LEASE, machines)
     assert_told(qhs, hosts, TRUST, machines)
     assert [name for name in machines if "chrony.service" not in told[name].idle] == []
     assert told[FIREWALL].has_lapsed(FORWARDING)

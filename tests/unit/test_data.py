@@ -11,7 +11,7 @@ from stacks.provider.data.handlers import DatabaseHandler, RoleHandler
 from stacks.provider.settings import ProviderError, Settings
 
 DECLARED = {"site": "qhdc", "owner": "vpqh-cntt", "level": 4, "serves": ["S-006"]}
-DATABASE = DECLARED | {"name": "qlvb", "role": "qlvb", "information": "personal"}
+DATABASE = DECLARED | {"name": "qlvb", "tenant": "qlvb", "role": "qlvb", "information": "personal"}
 ROLE = DECLARED | {"name": "qlvb", "connections": 20, "stores": ["ndc", "qhdc"]}
 # The example of RFC 7677, 3, in the form of PostgreSQL.
 PENCIL = (

@@ -15,7 +15,8 @@ from qhs_database import SERVES, SERVES_NOT
     ("found", "says"),
     [
         ({"role": "primary", "state": "running"}, ""),
-        ({"role": "standby_leader", "state": "running"}, ""),
+        ({"role": "standby_leader", "state": "running", "replication_state": "streaming"}, ""),
+        ({"role": "standby_leader", "state": "running"}, "it is standby_leader, running, and does not stream"),
         ({"role": "replica", "state": "running", "replication_state": "streaming"}, ""),
         ({"role": "replica", "state": "running"}, "it is replica, running, and does not stream"),
         ({"role": "replica", "state": "starting"}, "it is replica, starting, and does not stream"),
@@ -60,28 +61,19 @@ def test_a_member_without_patroni_is_reported_as_one_that_does_not_follow(
     assert qhs_database.check() == "Patroni does not answer: refused"
 
 
-@pytest.mark.parametrize("begins", [True, False])
 def test_a_start_finds_what_it_needs_and_a_reload_whom_to_believe_now(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, begins: bool
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    runtime, begin = tmp_path / "run", tmp_path / "begin"
+    runtime = tmp_path / "run"
     runtime.mkdir()
     for name in ("ca.crt", "provisioners.crt"):
         (tmp_path / name).write_text(f"{name}\n")
-    if begins:
-        begin.touch()
-    for name, value in {
-        "RUNTIME": runtime,
-        "TLS": tmp_path,
-        "SETTINGS": tmp_path / "member.json",
-        "BEGIN": begin,
-    }.items():
+    for name, value in {"RUNTIME": runtime, "TLS": tmp_path, "SETTINGS": tmp_path / "member.json"}.items():
         monkeypatch.setattr(qhs_database, name, value)
     monkeypatch.setattr("sys.argv", ["qhs_database.py", "prepare"])
     assert qhs_database.main() == 0
     links = {path.name: path.readlink() for path in (runtime / "config").iterdir()}
-    began = {"begin.yml": tmp_path / "begin.json"} if begins else {}
-    assert links == {"member.yml": tmp_path / "patroni.json", **began}
+    assert links == {"member.yml": tmp_path / "patroni.json"}
     (tmp_path / "provisioners.crt").write_text("another\n")
     assert qhs_database.main() == 0
     assert (runtime / "clients.crt").read_text() == "ca.crt\nanother\n"

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from qhs.image import recipe
+from qhs.tools import spec
 
 
 @pytest.fixture
@@ -61,6 +62,13 @@ def test_each_input_matters_to_metal(copy: Path, file: str) -> None:
 
 def test_the_architecture_matters() -> None:
     assert recipe.load().key("aarch64") != recipe.load().key("x86_64")
+
+
+def test_what_is_built_from_source_is_known_by_its_module() -> None:
+    """The bill of materials names it, also where the program is a few lines of ours around it."""
+    modules = {spec.load(tool).module for _, tool in recipe.load().built}
+    around = {"github.com/coredns/coredns", "github.com/cloudnativelabs/kube-router/v2"}
+    assert around | {"k8s.io/kubernetes", "sigs.k8s.io/metrics-server"} == modules
 
 
 def test_every_masked_and_disabled_unit_has_its_reason() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from jinja2 import Environment, FileSystemLoader
 from typer.testing import CliRunner
 
-from qhs.containers import cli
+from qhs.containers import cli, promotion
 from qhs.errors import UserError
 from qhs.inventory import inventory
 from stacks.model import certificates, load
@@ -74,10 +75,10 @@ class Kept:
     def __exit__(self, *_: object) -> None:
         """There is no connection."""
 
-    def promote(self, built: Any) -> bool:
-        copied = built.report.name not in self.names
+    def promote(self, built: Any) -> list[str]:
+        done = [] if built.report.name in self.names else ["copied", "signed"]
         self.names.add(built.report.name)
-        return copied
+        return done
 
     def complete(self, built: Any) -> bool:
         return built.report.name in self.names
@@ -85,23 +86,37 @@ class Kept:
 
 def test_a_second_promotion_copies_nothing_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     there, said = [Kept("qhdc"), Kept("ndc", {"pause"})], []
-    monkeypatch.setattr(cli, "_registries", lambda: iter(there))
+    monkeypatch.setattr(promotion, "registries", lambda *_: iter(there))
     monkeypatch.setattr(cli, "progress", said.append)
-    monkeypatch.setattr(
-        cli, "ensure", lambda name, _: SimpleNamespace(report=SimpleNamespace(name=name, digest="sha256:0"))
-    )
+    for module in (cli, promotion):
+        monkeypatch.setattr(
+            module, "ensure", lambda name, _: SimpleNamespace(report=SimpleNamespace(name=name, digest="sha256:0"))
+        )
     runner = CliRunner()
     assert runner.invoke(cli.app, ["status", "--json"]).exit_code == 2
     assert runner.invoke(cli.app, ["promote", "pause"]).exit_code == 0
-    assert said == ["qhdc: pause@sha256:0: copied", "ndc: pause@sha256:0: there already, nothing to copy"]
+    assert said == ["qhdc: pause@sha256:0: copied, signed", "ndc: pause@sha256:0: there already, signed"]
+    assert runner.invoke(cli.app, ["promote"]).exit_code == 0
     said.clear()
     assert runner.invoke(cli.app, ["promote"]).exit_code == 0
-    assert {line.rpartition(": ")[2] for line in said} == {"there already, nothing to copy"}
+    assert {line.rpartition(": ")[2] for line in said} == {"there already, signed"}
     assert runner.invoke(cli.app, ["status", "--json"]).exit_code == 0
 
 
 def test_an_image_that_is_none_is_refused_before_anybody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_registries", lambda: pytest.fail("somebody was asked"))
+    monkeypatch.setattr(promotion, "registries", lambda *_: pytest.fail("somebody was asked"))
     result = CliRunner().invoke(cli.app, ["promote", "other"])
     assert isinstance(result.exception, UserError)
     assert "other: found no" in str(result.exception)
+
+
+@pytest.mark.parametrize(("fault", "code"), [("", 0), ("found no signature; wanted one of 'Kho'", 2)])
+def test_verify_names_what_is_not_signed(monkeypatch: pytest.MonkeyPatch, fault: str, code: int) -> None:
+    there = [promotion.Found("qhdc", "pause", "sha256:0", ""), promotion.Found("ndc", "pause", "sha256:0", fault)]
+    monkeypatch.setattr(promotion, "found", lambda *_: iter(there))
+    result = CliRunner().invoke(cli.app, ["verify", "--json"])
+    assert result.exit_code == code
+    assert [(one["site"], one["fault"]) for one in json.loads(result.stdout)["images"]] == [
+        ("qhdc", ""),
+        ("ndc", fault),
+    ]

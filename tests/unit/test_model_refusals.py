@@ -114,7 +114,7 @@ CASES = {
     "an unknown service": Case(
         "flows.yaml", "app-to-lake:", "to: [lake-query]", "to: [lake]", "to: [lake]",
         "unknown service lake; wanted one of agency-feed, api-bus, backup-store, ballot-db, ballot-ingress, bastion, "
-        "database-quorum, duty-ca, enclave, endpoint-defence, exchange-gateway, foreign-gateway and 50 more",
+        "database-quorum, duty-ca, enclave, endpoint-defence, exchange-gateway, foreign-gateway and 51 more",
     ),
     "an unknown owner": Case(
         "partners.yaml", "court:", "owner: vpqh-cntt", "owner: vpqh-cnt", "owner: vpqh-cnt",
@@ -270,7 +270,7 @@ def test_one_change_is_refused_with_its_place(tmp_path: Path, case: Case) -> Non
 def test_two_services_on_one_port_of_one_host(tmp_path: Path) -> None:
     copy = Copy.make(tmp_path)
     copy.change("services.yaml", "database-quorum:", "tcp/2381-2382", "tcp/2380-2381")
-    says = "found database-quorum and lease on tcp/2379-2380 of {}-infra1; wanted one service a port"
+    says = "found database-quorum and lease-peer on tcp/2379-2380 of {}-infra1; wanted one service a port"
     assert copy.findings() == [
         f"estate.yaml:{copy.line('estate.yaml', f'  {site}:', 'services: [names, time')}: {says.format(site)}"
         for site in ("qhdc", "ndc")
@@ -300,6 +300,50 @@ def test_what_is_not_yaml_is_refused_with_its_line(tmp_path: Path, text: str, sa
     (finding,) = copy.findings()
     assert finding.startswith("catalogue/zones.yaml:")
     assert says in finding
+
+
+ROOM = {
+    "cores": (
+        "kho-du-lieu", "cpu: 32", "cpu: 193", "analytics",
+        "quotas of 193 cores: 193 of kho-du-lieu, 0 of 0 others; wanted 192 at most, which its 3 nodes have",
+    ),
+    "memory in a burst": (
+        "bau-cu", "memory_gib: 128", "memory_gib: 353", "app",
+        "quotas of 2564 GiB of memory: 1059 of bau-cu, 1505 of 32 others; wanted 2560 at most, which its 10 nodes have",
+    ),
+    "GPUs": (
+        "ai-platform", "gpu: 8", "gpu: 19", "gpu",
+        "quotas of 25 GPUs: 19 of ai-platform, 6 of 2 others; wanted 24 at most, which its 3 nodes have",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROOM)
+def test_more_room_than_the_nodes_of_a_zone_have_is_refused_with_the_sums(name: str, tmp_path: Path) -> None:
+    """At the application that asks for most, with the line of the nodes."""
+    tenant, old, new, zone, says = ROOM[name]
+    copy = Copy.make(tmp_path)
+    copy.change("tenants.yaml", f"{tenant}:", old, new)
+    own, nodes = copy.line("tenants.yaml", f"{tenant}:", new), copy.line("estate.yaml", "  qhdc:", f"      {zone}:")
+    found = [one for one in copy.findings() if ": found qhdc." in one]
+    assert found == [
+        f"catalogue/tenants.yaml:{own}: found qhdc.{zone}: {says} (estate.yaml:{nodes}); ask for less, or add nodes"
+    ]
+
+
+def test_a_zone_that_lost_its_nodes_holds_no_quota(tmp_path: Path) -> None:
+    copy = Copy.make(tmp_path)
+    copy.change("estate.yaml", "  qhdc:", "roles: [worker, analytics]", "roles: [analytics]")
+    lacking = [one for one in copy.findings() if ": found qhdc.analytics: quotas of " in one]
+    assert len(lacking) == 2
+    assert all("wanted 0 at most, which its 0 nodes have (no group of workers)" in one for one in lacking)
+
+
+def test_only_nodes_that_are_said_to_be_small_are_let_off(tmp_path: Path) -> None:
+    copy = Copy.make(tmp_path, "twin")
+    assert copy.read().inventory.limits
+    copy.change("estate.yaml", "limits:", "  small-nodes:", "  other-nodes:")
+    assert any("found ndc.app: quotas of 409 cores: " in one for one in copy.findings())
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

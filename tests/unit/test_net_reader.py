@@ -157,6 +157,34 @@ def test_what_leads_to_services_of_a_cluster_is_left_out_and_nothing_else_like_i
         read(both_of_them["other"], "box")
 
 
+POLICIES = """table TABLE {
+  chain pod {
+    ct state new meta mark 0x10000 counter reject
+    meta mark set 0x20000
+  }
+  chain forward {
+    type TYPE hook HOOK priority PRIORITY; policy accept;
+    ip daddr 10.0.0.9 counter jump pod
+  }
+}
+"""
+
+
+@pytest.mark.parametrize("table", ["ip filter", "inet qhs-pods"])
+def test_what_policies_of_a_cluster_take_away_is_left_out_as_long_as_it_only_filters(table: str) -> None:
+    rules = "type filter hook forward priority 0; policy drop\ntcp dport 443 accept\n"
+    own = f"table inet qhs {{\nchain forward {{\n{rules}}}\n}}\n"
+    theirs = POLICIES.replace("TABLE", table)
+    for word, value in {"TYPE": "filter", "HOOK": "forward", "PRIORITY": "filter + 10"}.items():
+        theirs = theirs.replace(word, value)
+    assert passes(read(listings({"box": own + theirs})["box"], "box").at(NOW), f"{V4} tcp/443")
+    led = POLICIES.replace("TABLE", table)
+    for word, value in {"TYPE": "nat", "HOOK": "prerouting", "PRIORITY": "dstnat"}.items():
+        led = led.replace(word, value)
+    with pytest.raises(NotUnderstoodError, match="addresses change on the way"):
+        read(listings({"box": own + led})["box"], "box")
+
+
 def test_a_ruleset_that_nft_refuses_is_one_message() -> None:
     with pytest.raises(KernelError, match=r"^bad: nft refuses the ruleset: "):
         listings({"good": "table inet a {}\n", "bad": "table inet a { chain x { nonsense } }\n"})

@@ -37,8 +37,10 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         acted: bool = False,
         holds: Sequence[dict[str, str]] = (),
         described: str = "digest",
+        replaces: Sequence[str] = (),
     ) -> Answer:
         owned = {"files": [own | one for one in files], "units": [], "holds": list(holds), "described": described}
+        owned["replaces"] = list(replaces)
         role = {"acted": True} if acted else owned
         with (
             patch_module_args({"role": "x", **role, "_ansible_check_mode": check, "_ansible_diff": True}),
@@ -153,6 +155,23 @@ def test_a_state_that_lapsed_is_due_and_found_by_a_look(tree: Tree, look: Look, 
     told = tree(holds=holds, check=True)
     assert (told["changed"], told["lapsed"]) == (True, [f"cat {state}"])
     assert tree(holds=holds)["due"]
+
+
+def test_what_a_role_of_before_left_is_taken_away_once(tree: Tree, tmp_path: Path) -> None:
+    """But for a file that is its successor's now."""
+    gone, kept = ({"path": str(tmp_path / name), "content": f"{name}\n"} for name in ("gone", "kept"))
+    own = [pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name, "0640"]
+    Path(gone["path"]).write_text("of a user's\n")
+    left = {one["path"]: ["a digest", *own] for one in (gone, kept, {"path": str(tmp_path / "never there")})}
+    qhs_tree.Record("", left, [], []).keep("before")
+    told = tree(kept, check=True, replaces=["before"])
+    assert (told["changed"], told["removed"], Path(gone["path"]).exists()) == (True, [gone["path"]], True)
+    done = tree(kept, replaces=["before"])
+    assert (done["changed"], done["removed"]) == (True, [gone["path"]])
+    assert (Path(gone["path"]).exists(), Path(kept["path"]).exists()) == (False, True)
+    tree(acted=True)
+    again = tree(kept, replaces=["before"])
+    assert (again["changed"], again["removed"], again["due"]) == (False, [], False)
 
 
 def test_systemd_is_asked_about_the_units_that_files_describe() -> None:

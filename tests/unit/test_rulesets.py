@@ -37,7 +37,7 @@ GUARDS = {
         "through-tracked", "through-invalid",
     ],
 }  # fmt: skip
-NODE_GUARDS = ["own-pods", "through-tracked", "through-invalid", "through-ports"]
+NODE_GUARDS = ["own-pods", "through-tracked", "through-invalid", "through-ports", "names-ports", "names"]
 
 
 @pytest.fixture(scope="module", params=["twin", "prod"])
@@ -237,8 +237,10 @@ def test_guards_let_in_nothing_new_but_management_and_the_link_itself(
 ) -> None:
     for ruleset in everything.values():
         for name, rule in ruleset.guards:
-            if name in ("own-pods", "through-ports"):
+            if name in ("own-pods", "through-ports", "names-ports"):
                 assert rule.verdict == "drop"
+            elif name == "names":
+                _of_own_pods_to_their_names(estate, estate.machines[ruleset.target], rule)
             elif rule.verdict == "drop":
                 assert rule.states == ("invalid",)
             elif name == "management":
@@ -301,6 +303,31 @@ def test_pods_have_the_flows_that_are_meant_for_them_and_their_own_addresses(
             assert bool(passed) == (speaks or of_pods), (node.name, name)
             for rule in passed:
                 assert set(own.texts()) & {*rule.sources, *rule.destinations}, (node.name, name, rule)
+
+
+def test_a_node_answers_about_names_whom_it_runs_and_nobody_who_comes_by_a_port(
+    estate: Estate, everything: dict[str, Ruleset]
+) -> None:
+    """An address of a pod that somebody takes on the segment is of no use there."""
+    for node in (machine for machine in estate.machines.values() if WORKER in machine.roles):
+        guards = [(name, rule) for name, rule in everything[node.name].guards if name.startswith("names")]
+        for index, family in enumerate(("ip", "ip6")):
+            address = kubernetes.names(estate, node.site).texts()[index]
+            found = [(name, rule) for name, rule in guards if rule.family == family]
+            assert [rule.iif for name, rule in found if name == "names-ports"] == [
+                node.interfaces[0].name,
+                MANAGEMENT_PORTS,
+            ]
+            assert {rule.destinations for _, rule in found} == {(address,)}
+            assert [name for name, _ in found] == ["names-ports", "names-ports", "names", "names"]
+            assert [rule.protocol for name, rule in found if name == "names"] == ["udp", "tcp"]
+
+
+def _of_own_pods_to_their_names(estate: Estate, node: Machine, rule: Rule) -> None:
+    index = ("ip", "ip6").index(rule.family)
+    assert (rule.chain, rule.protocol in ("udp", "tcp"), rule.ports) == ("input", True, ("53",))
+    assert rule.sources == (kubernetes.pods(estate, node).texts()[index],)
+    assert rule.destinations == (kubernetes.names(estate, node.site).texts()[index],)
 
 
 def _between_those_who_share(estate: Estate, machine: Machine, rule: Rule) -> None:

@@ -74,6 +74,7 @@ def certificate(
 
 ANCHOR = certificate("authority", "authority", CA_KEY, ca=True)
 STAMPS, MAIL = ExtendedKeyUsageOID.TIME_STAMPING, ExtendedKeyUsageOID.EMAIL_PROTECTION
+CODE = ExtendedKeyUsageOID.CODE_SIGNING
 WEAK = (Path(__file__).parents[1] / "policies/certificates").resolve()
 SMALL = rsa.generate_private_key(65537, 1024)  # noqa: S505 - it is to be refused
 
@@ -89,8 +90,9 @@ def check(chain: str, anchor: str = ANCHOR, purpose: str = "duty") -> dict[str, 
         ("duty", certificate()),
         ("duty", certificate(extended=[MAIL])),
         ("time-stamp", certificate(extended=[STAMPS], critical=True)),
+        ("images", certificate(extended=[CODE])),
     ],
-    ids=["plain", "mail", "stamps"],
+    ids=["plain", "mail", "stamps", "images"],
 )
 def test_what_a_key_may_have_is_taken(purpose: str, chain: str) -> None:
     assert check(chain, purpose=purpose) == {}
@@ -107,7 +109,11 @@ def test_what_a_key_may_have_is_taken(purpose: str, chain: str) -> None:
         (certificate(key=ec.generate_private_key(ec.SECP192R1())), "duty", "the curve secp192r1"),
         (certificate(usage=dict.fromkeys(USAGE, False)), "duty", "a key usage without signatures"),
         (certificate(usage={"key_cert_sign": True}, ca=True), "duty", "a key usage of an authority"),
-        (certificate(extended=[STAMPS], critical=True), "duty", "a certificate for time-stamps"),
+        (certificate(extended=[STAMPS], critical=True), "duty", "for time-stamps; wanted one for documents"),
+        (certificate(extended=[CODE, STAMPS]), "images", "for time-stamps; wanted one for images"),
+        (certificate(extended=[MAIL]), "images", "no extended key usage codeSigning"),
+        (certificate(), "images", "no extended key usage codeSigning"),
+        (certificate(extended=[MAIL, CODE]), "duty", "a certificate for images; wanted one for documents"),
         (certificate(), "time-stamp", "timeStamping alone and critical"),
         (certificate(extended=[STAMPS]), "time-stamp", "timeStamping alone and critical"),
         (certificate(extended=[STAMPS, MAIL], critical=True), "time-stamp", "timeStamping alone and critical"),
@@ -115,7 +121,8 @@ def test_what_a_key_may_have_is_taken(purpose: str, chain: str) -> None:
     ],
     ids=[
         "expired", "not-yet", "forged", "foreign", "rsa-1024", "p-192", "no-signatures", "authority", "stamps",
-        "no-stamps", "not-critical", "more-than-stamps", "garbage",
+        "stamps-for-images", "mail-for-images", "plain-for-images", "images", "no-stamps", "not-critical",
+        "more-than-stamps", "garbage",
     ],
 )  # fmt: skip
 def test_what_it_may_not_have_is_refused_with_the_reason(chain: str, purpose: str, said: str) -> None:
@@ -142,7 +149,7 @@ def test_the_chain_of_the_stand_in_is_what_a_key_may_have(tmp_path: Path) -> Non
     asked = x509.CertificateSigningRequestBuilder().subject_name(name("Văn phòng Quốc hội")).sign(key, hashes.SHA256())
     request = asked.public_bytes(Encoding.PEM).decode()
     anchor = stand_in.ensure(tmp_path).decode()
-    for purpose in ("duty", "time-stamp"):
+    for purpose in ("duty", "time-stamp", "images"):
         assert check(stand_in.issue(tmp_path, request, purpose).decode(), anchor, purpose) == {}
     public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     assert algorithm_of(public) == "rsa-3072"

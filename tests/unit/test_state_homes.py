@@ -57,3 +57,13 @@ def test_nothing_has_left_the_folder_of_a_new_twin(tmp_path: Path, monkeypatch: 
     assert homes.read(twin) == {}
     homes.write(twin, {"twin.ndc.network": "ndc"})
     assert homes.read(twin) == {"twin.ndc.network": "ndc"}
+
+
+def test_the_states_of_a_site_are_apart_where_one_of_them_is_elsewhere() -> None:
+    stacks = ["twin.ndc.signing", "twin.ndc.cloud", "twin.hall.network", "twin.replica"]
+    one_place = dict.fromkeys(stacks, "ndc")
+    assert homes.together({}, stacks)
+    assert homes.together(one_place, stacks)
+    assert homes.together({**one_place, "twin.hall.network": "qhdc"}, stacks)
+    assert not homes.together({**one_place, "twin.ndc.cloud": "qhdc"}, stacks)
+    assert not homes.together({"twin.ndc.signing": "ndc"}, stacks)

@@ -61,6 +61,26 @@ def test_members_of_a_pair_are_changed_at_once_only_where_neither_serves_yet(
         return {}
 
     monkeypatch.setattr(ansible, "variables", lambda _twin: dict(ansible.IN_TURN))
-    monkeypatch.setattr(ansible, "_play_site", play_site)
+    monkeypatch.setattr(ansible, "_play", play_site)
     ansible.play(Twin("one"), estate, "firewalls.yml", {"hall-fw1", "hall-fw2"}, silent, booted=booted)
     assert given == [at_once]
+
+
+@pytest.mark.parametrize(
+    ("together", "runs"), [(False, [{"hall-infra1"}, {"qhdc-infra1"}]), (True, [{"hall-infra1", "qhdc-infra1"}])]
+)
+def test_what_sites_agree_on_is_played_on_all_of_them_in_one_run(
+    estate: Estate, monkeypatch: pytest.MonkeyPatch, runs: list[set[str]], *, together: bool
+) -> None:
+    given: list[set[str]] = []
+
+    def play(*arguments: Any) -> dict[str, int]:
+        given.append(arguments[3])
+        return dict.fromkeys(arguments[3], 1)
+
+    monkeypatch.setattr(ansible, "variables", lambda _twin: dict(ansible.IN_TURN))
+    monkeypatch.setattr(ansible, "_play", play)
+    machines = {"hall-infra1", "qhdc-infra1"}
+    done = ansible.play(Twin("one"), estate, "lease.yml", machines, silent, together=together)
+    assert done == dict.fromkeys(machines, 1)
+    assert sorted(given, key=sorted) == runs

@@ -73,6 +73,8 @@ def certify(asking: Asking, engine: str, part: dict[str, str]) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     request = x509.CertificateSigningRequestBuilder()
     request = request.subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, part["user"])]))
+    if part["host"]:
+        request = request.add_extension(x509.SubjectAlternativeName([x509.DNSName(part["host"])]), critical=False)
     pem = request.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
     certificate = asking.signed(f"{engine}/sign/{part['name']}", pem)["certificate"]
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -5,6 +5,7 @@ check                    say why this member has not the data that it should, an
 begun                    exit with 0 where this member has data, else 2
 begin                    have the next start of one without data begin the site's databases
 prepare                  have Patroni find what it needs to start, or to read anew
+renew                    have a server start anew that only then knows what it is told now, and say so
 report                   write down for metrics how this member stands
 on_... ROLE CLUSTER      Patroni has another role for it: whoever takes writes has the address of the service
 """
@@ -12,7 +13,9 @@ on_... ROLE CLUSTER      Patroni has another role for it: whoever takes writes h
 import http.client
 import json
 import ssl
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,8 @@ RUNTIME = Path("/run/qhs-database")
 BEGIN = Path("/run/qhs-database-begin")
 TLS = Path("/etc/qhs/tls")
 PATIENCE = 5  # seconds for an answer
+READS, FOLLOWS = 7, 90
+"""Seconds in which Patroni has read what it is told, and in which a member that starts anew has the data again."""
 LEADERS = ("primary", "standby_leader")
 SERVES, SERVES_NOT = 100, -254  # the second one keeps the address away, whatever the other member is
 
@@ -51,9 +56,9 @@ def status() -> dict[str, Any]:
 
 def wrong(found: dict[str, Any]) -> str:
     """Why a member has not the data that it should; empty: it has."""
-    if found["role"] in LEADERS and found["state"] == "running":
+    if found["role"] == "primary" and found["state"] == "running":
         return ""
-    # A replica that waits for a leader says `running` as well.
+    # A copy that waits for whom it follows says `running` as well.
     if found.get("replication_state") == "streaming":
         return ""
     return f"it is {found['role']}, {found['state']}, and does not stream"
@@ -72,11 +77,25 @@ def prepare() -> None:
     config = RUNTIME / "config"
     config.mkdir(exist_ok=True)
     link(config / "member.yml", SETTINGS.with_name("patroni.json"))
-    if BEGIN.exists():
-        link(config / "begin.yml", SETTINGS.with_name("begin.json"))
     new = RUNTIME / "clients.new"
     new.write_text((TLS / "ca.crt").read_text() + SETTINGS.with_name("provisioners.crt").read_text())
     new.rename(RUNTIME / "clients.crt")
+
+
+def renew() -> str:
+    """What was done; empty: nothing. Its unit starts anew with it, which may allow more than it did. Raises OSError."""
+    end = time.monotonic() + READS
+    while not status().get("pending_restart"):
+        if time.monotonic() > end:
+            return ""
+        time.sleep(1)
+    subprocess.run(["/usr/bin/systemctl", "restart", "qhs-database.service"], check=True)
+    end = time.monotonic() + FOLLOWS
+    while found := check():
+        if time.monotonic() > end:
+            raise OSError(f"{FOLLOWS} s after it started anew {found}")
+        time.sleep(1)
+    return "started anew"
 
 
 def link(path: Path, target: Path) -> None:
@@ -114,17 +133,17 @@ def main() -> int:
             return 0 if DATA.exists() else 2
         case ["begin"]:
             BEGIN.touch()
-            return 0
         case ["prepare"]:
             prepare()
-            return 0
+        case ["renew"]:
+            print(renew(), end="")
         case ["report"]:
             report()
-            return 0
         case ["on_start" | "on_stop" | "on_restart" | "on_role_change" as action, role, _]:
             take(action, role)
-            return 0
-    sys.exit(__doc__)
+        case _:
+            sys.exit(__doc__)
+    return 0
 
 
 if __name__ == "__main__":

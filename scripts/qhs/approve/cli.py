@@ -38,8 +38,8 @@ def approver(
 
 @app.command()
 def new(
-    action: Annotated[str, typer.Argument(help="`delete`, or `ceremony`.")],
-    subject: Annotated[str, typer.Argument(help="As the refusal, or `qhs hsm ceremony plan`, named it.")],
+    action: Annotated[str, typer.Argument(help="`delete`, `change`, `ceremony`, or `promote`.")],
+    subject: Annotated[str, typer.Argument(help="As the refusal, or the plan of the ceremony, named it.")],
     reason: Annotated[str, typer.Option(help="Why; approvers read it.")],
     hours: Annotated[int, typer.Option(help="For which it is good.", min=1, max=LONGEST_HOURS)] = 8,
 ) -> None:

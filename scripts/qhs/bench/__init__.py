@@ -1,1 +1,1 @@
-"""How fast it is: figures of a running twin, as machines differ beside one another in the same run."""
+"""How fast it is: figures of a running twin and of plans, as machines differ beside one another in the same run."""

@@ -22,12 +22,12 @@ from qhs import pki, ruleset_access
 from qhs.pki.credentials import SIGNATORIES
 from qhs.progress import Progress
 from qhs.reaching import settings, within
+from qhs.signing import asker
 from qhs.signing.client import Credential, SigningService
-from qhs.twin import boot, inside
+from qhs.twin import inside
 from qhs.twin.names import Twin
 from stacks.model import Estate, signing
 from stacks.model.catalogue import Strict
-from stacks.model.estate import APPLICATION
 from stacks.provider.carried import Carried
 from stacks.provider.secret.stores import store
 from stacks.provider.signing.device import TALK, USER, Device
@@ -194,9 +194,8 @@ def query(digest: bytes) -> bytes:
 
 def _where(estate: Estate, twin: Twin, site: str, key: str) -> Where:
     own = pki.ensure(twin)
-    app = next(one for one in estate.machines.values() if one.site == site and APPLICATION in one.roles)
     return Where(
-        namespace=Path(f"/proc/{boot.group(twin, app.name).init()}/ns/net"),
+        namespace=asker.namespace(estate, twin, site),
         address={one.service: one.targets[0].texts()[0] for one in estate.served(site)},
         domain=estate.domain(site),
         root=own / "root.crt",

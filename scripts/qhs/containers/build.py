@@ -1,4 +1,4 @@
-"""Build a container image: packages unpacked, none of them run, in one layer with one digest wherever it is built."""
+"""Build a container image: packages unpacked, none set up, in one layer with one digest wherever it is built."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from qhs.image import lock, pool, tree
 from qhs.image.recipe import LEFT_OUT
 from qhs.lock import in_turn
 from qhs.progress import Progress
+from stacks.model.images import FOLDER
 
 TAG = "built"
 """What the one image of a layout is called there; whoever runs it names its digest."""
@@ -60,9 +61,24 @@ def shelf() -> Path:
     return folders.cache() / "containers"
 
 
-def ensure(name: str, progress: Progress, folder: Path = recipes.FOLDER) -> Built:
-    """The image of this name, built if the cache lacks it. Safe to kill and to run twice at once. Raises UserError."""
+def ensure(name: str, progress: Progress, folder: Path = FOLDER) -> Built:
+    """The image of this name, built if the cache lacks it. Safe to kill and to run twice at once.
+
+    Raises UserError, also where it is not the one that was written down: what runs is what was looked at.
+    """
     recipe = recipes.load(name, folder)
+    built = made(recipe, progress)
+    if recipe.digest not in ("", built.report.digest):
+        raise UserError(
+            f"{name}: built {built.report.digest}; wanted {recipe.digest}, as beside {recipe.lock}",
+            f"`qhs images lock {name}` where its recipe was changed; else see which of its packages is another",
+        )
+    return built
+
+
+def made(recipe: Recipe, progress: Progress) -> Built:
+    """The image of a recipe, whatever was written down of it. Raises UserError."""
+    name = recipe.name
     place = shelf() / f"{name}-{recipe.key()}"
     shelf().mkdir(parents=True, exist_ok=True)
     with in_turn(shelf() / ".lock", "images", progress):
@@ -97,6 +113,7 @@ def _build(recipe: Recipe, desk: Path, progress: Progress) -> None:
     _leave_out(root)
     if recipe.rootfs.is_dir():
         _run(["cp", "-R", "--no-preserve=ownership,mode", f"{recipe.rootfs}/.", str(root)])
+    _compile(root, recipe.contents.bytecode)
     made = tree.newest(desk / "packages")
     tree.clamp(root, made)
     digest, size = _pack(recipe, desk / "layout", root, made)
@@ -120,6 +137,14 @@ def _leave_out(root: Path) -> None:
     for path in (root / "usr/share/doc").rglob("*"):
         if path.is_file() and path.name != "copyright":
             path.unlink()
+
+
+def _compile(root: Path, libraries: tuple[str, ...]) -> None:
+    """By the image's own Python, in it: the same bytes each time, and good whatever the time of a file."""
+    if libraries:
+        inside = ["unshare", "--map-root-user", "env", "-i", "PATH=/usr/sbin:/usr/bin", "PYTHONHASHSEED=0"]
+        check = ["--invalidation-mode", "unchecked-hash"]
+        _run([*inside, "chroot", str(root), "/usr/bin/python3", "-m", "compileall", "-q", *check, *libraries])
 
 
 def _pack(recipe: Recipe, layout: Path, root: Path, made: int) -> tuple[str, int]:

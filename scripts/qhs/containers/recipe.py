@@ -11,14 +11,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from qhs.errors import UserError
-from qhs.folders import CLONE
 from qhs.image import lock
 from qhs.image.lock import Package
 from qhs.image.recipe import SUITE, architecture
-
-FOLDER = CLONE / "images" / "containers"
-NOBODY = 65532
-"""As whom an image runs that does not say it: nobody whom a Debian package knows."""
+from stacks.model.images import FOLDER, NOBODY, digest_file, pinned
 
 
 class Contents(BaseModel):
@@ -29,6 +25,7 @@ class Contents(BaseModel):
     packages: tuple[str, ...] = Field(min_length=1, description="with all that they depend on; no other is in it")
     entrypoint: tuple[str, ...] = Field(min_length=1)
     user: int = Field(NOBODY, ge=1, description="its number, and its group's; root is refused (C-K8S-04)")
+    bytecode: tuple[str, ...] = Field((), description="folders whose Python is compiled, or each start does it anew")
 
 
 @dataclass(frozen=True)
@@ -63,6 +60,15 @@ class Recipe:
         """The lock, by package."""
         return lock.read(self.lock)
 
+    @property
+    def digest(self) -> str:
+        """Which it has wherever it is built; empty: nobody has written it down yet."""
+        return pinned(self.name, self.folder.parent, architecture())
+
+    def keep_digest(self, digest: str) -> None:
+        """Write it down."""
+        digest_file(self.folder, architecture()).write_text(f"{digest}\n")
+
     def keep(self, chosen: Iterable[Package]) -> None:
         """Write the lock for these packages."""
         lock.write(self.lock, chosen)
@@ -70,7 +76,7 @@ class Recipe:
     def key(self) -> str:
         """A short name that changes when, and only when, something changes that the image is built from."""
         digest = hashlib.sha256(f"{SUITE}\0{architecture()}".encode())
-        locks = set(self.folder.glob("*.lock"))  # of other architectures too
+        locks = {*self.folder.glob("*.lock"), *self.folder.glob("*.digest")}  # of other architectures too
         for path in sorted(path for path in self.folder.rglob("*") if path.is_file() and path not in locks):
             digest.update(f"\0{path.relative_to(self.folder)}\0".encode() + path.read_bytes())
         digest.update(self.lock.read_bytes() if self.lock.is_file() else b"")

@@ -1,36 +1,52 @@
-"""A plain client of the registry that takes images: OCI's distribution API, over a stream that somebody else opens."""
+"""A plain client of the registry that takes images: OCI's distribution API, over a stream that somebody else opens.
+
+It is the one door for images: what has come in counts once it has been fetched back, and a signature of the key for
+images holds for it and for its bill of materials (C-K8S-08).
+"""
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import json
+import re
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from urllib.parse import quote
 
-from qhs.containers import Built
+from qhs.containers import Built, signature
+from qhs.containers.artefact import MANIFEST, descriptor, sha256
+from qhs.containers.notary import Notary
+from qhs.containers.signature import SignatureError
 from qhs.errors import UserError
 from stacks.provider.carried import Carried
 
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 BILL = "application/vnd.cyclonedx+json"
 EMPTY = "application/vnd.oci.empty.v1+json"
 NOTHING = b"{}"
+BESIDE = re.compile(r"sha256-([0-9a-f]{64})\.(?:sbom|sig)")
+"""Tags of what belongs to an image."""
+PAGE = 100
+"""Names that are asked for at once."""
 TIMEOUT = 120
 """Seconds for one answer: a registry computes the digest of what it took before it gives one."""
+SPARE = 16 * 1024 * 1024
+"""Bytes that a disk must have beside an image: for its bill, its signature, and what a registry writes down."""
+MB = 1_000_000
 
-type Door = Callable[[], Carried]
+type Door = Callable[[str], Carried]
+"""By a word of the program behind it: `speak` to the registry, or `room`."""
 
 
 class Registry:
     """The one of a site. The connection is opened when it is asked, and kept until the block ends."""
 
-    def __init__(self, site: str, machine: str, door: Door) -> None:
+    def __init__(self, site: str, machine: str, door: Door, notary: Notary) -> None:
         self.site, self.machine = site, machine
+        self._notary, self._door = notary, door
         self._connection = _Connection(door)
 
     def __enter__(self) -> Registry:
@@ -39,31 +55,120 @@ class Registry:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def promote(self, built: Built) -> bool:
-        """Have an image and its bill of materials. Returns whether any of it had to be copied. Raises UserError."""
-        digest, bill = built.report.digest, bill_of(built)
-        copied = False
-        if not self.has(built.report.name, digest):
+    def promote(self, built: Built) -> list[str]:
+        """Have an image, its bill of materials and a signature for both; what had to be done. Raises UserError."""
+        name, digest, bill = built.report.name, built.report.digest, bill_of(built)
+        done = []
+        if not self.has(name, digest):
+            self._refuse_full(built)
             self._copy(built)
-            copied = True
-        if not self.has(built.report.name, tag(digest), bill):
+            done.append("copied")
+        if self.manifest(name, tag(digest)) != bill:
             self._attach(built, bill)
-            copied = True
+            done.append("bill of materials brought")
+        if lacking := self.fault(name, digest):
+            self._sign(name, digest, bill)
+            done.append(f"signed ({lacking})")
         if not self.complete(built):
-            raise self._error(f"found no {built.report.name}@{digest} in it after it was copied", "look at its log")
-        return copied
+            found = self.fault(name, digest) or "another bill of materials"
+            raise self._error(f"{name}@{digest}: fetched back, {found}", "look at its log, then once more")
+        return done
+
+    def _refuse_full(self, built: Built) -> None:
+        """Before anything of an image is sent: what a full disk broke off lies there until somebody clears it away."""
+        room = self.room()
+        wanted = built.report.bytes + built.bill.stat().st_size + SPARE
+        if room["free"] < wanted:
+            raise self._error(
+                f"no room for {built.report.name}@{built.report.digest}: found {room['free'] / MB:.1f} MB free of "
+                f"{room['all'] / MB:.1f} MB in /var/lib/qhs-registry; wanted {wanted / MB:.1f} MB. Nothing was sent",
+                "`qhs images verify` names images that have no recipe: take them out there; or give the machine a "
+                "larger disk (`disk_gib` in estate.yaml); then once more",
+            )
+
+    def room(self) -> dict[str, int]:
+        """Bytes that its disk has, `free` and in `all`. Raises UserError."""
+        carried, answer = self._door("room"), b""
+        with suppress(OSError):
+            carried.stream.settimeout(TIMEOUT)
+            carried.stream.shutdown(socket.SHUT_WR)
+            answer = carried.stream.makefile("rb").read()
+        said = carried.close()
+        try:
+            found = json.loads(answer)
+            return {one: int(found[one]) for one in ("free", "all")}
+        except (ValueError, KeyError, TypeError):
+            raise self._error(
+                f"it does not say how much room it has: {said or 'no answer'}", "`qhs up`, which sets it up"
+            ) from None
 
     def complete(self, built: Built) -> bool:
-        """Whether it has an image, by its digest, with its bill beside it. Raises UserError."""
+        """Whether it has an image, by its digest, and beside it its bill and a signature for both. Raises UserError."""
         name, digest = built.report.name, built.report.digest
-        return self.has(name, digest) and self.has(name, tag(digest), bill_of(built))
+        return self.manifest(name, tag(digest)) == bill_of(built) and not self.fault(name, digest)
 
-    def has(self, name: str, reference: str, wanted: bytes | None = None) -> bool:
-        """Whether it has a manifest: what is of the digest asked for, or exactly what is wanted. Raises UserError."""
+    def fault(self, name: str, digest: str) -> str:
+        """What was found wrong with an image that is fetched back, and what was wanted. Raises UserError."""
+        try:
+            self._judge(name, digest)
+        except SignatureError as fault:
+            return str(fault)
+        return ""
+
+    def names(self) -> list[str]:
+        """Of all that it has anything of, whoever brought it. Raises UserError."""
+        found: list[str] = []
+        while True:
+            after = f"&last={quote(found[-1], safe='')}" if found else ""
+            _, headers, body = self._ask("GET", f"_catalog?n={PAGE}{after}", accepted=[200])
+            found += json.loads(body)["repositories"]
+            if not headers["Link"]:
+                return found
+
+    def digests(self, name: str) -> set[str]:
+        """Of images under a name that have a tag, a bill or a signature: of others no API tells. Raises UserError."""
+        _, _, body = self._ask("GET", f"{name}/tags/list", accepted=[200, 404])
+        found = set()
+        for one in json.loads(body).get("tags") or ():
+            beside = BESIDE.fullmatch(one)
+            found.add(f"sha256:{beside[1]}" if beside else sha256(self.manifest(name, one) or b""))
+        return found
+
+    def has(self, name: str, digest: str) -> bool:
+        """Whether it has an image, by its digest. Raises UserError."""
+        return sha256(self.manifest(name, digest) or b"") == digest
+
+    def manifest(self, name: str, reference: str) -> bytes | None:
+        """By digest or tag; none: it has none. Raises UserError."""
         status, _, found = self._ask("GET", f"{name}/manifests/{reference}", accepted=[200, 404], Accept=MANIFEST)
-        if status == HTTPStatus.NOT_FOUND:
-            return False
-        return found == wanted if wanted is not None else sha256(found) == reference
+        return None if status == HTTPStatus.NOT_FOUND else found
+
+    def _judge(self, name: str, digest: str) -> None:
+        if not self.has(name, digest):
+            raise SignatureError(f"found no image of the digest {digest}; wanted it")
+        bill = self.manifest(name, tag(digest))
+        if bill is None:
+            raise SignatureError("found no bill of materials; wanted one")
+        found = self.manifest(name, signature.tag(digest))
+        if found is None:
+            raise SignatureError(f"found no signature; wanted one of {self._notary.trust.subject!r}")
+        signed = signature.read(found, lambda one: self._blob(name, one))
+        self._notary.trust.judge(signed)
+        signature.claimed(signed, digest, sha256(bill))
+        for one in json.loads(bill)["layers"]:  # as it was signed
+            self._blob(name, one["digest"])
+
+    def _blob(self, name: str, digest: str) -> bytes:
+        _, _, found = self._ask("GET", f"{name}/blobs/{digest}", accepted=[200, 404])
+        if sha256(found) != digest:
+            raise SignatureError(f"found {sha256(found)}; wanted what has the digest {digest}")
+        return found
+
+    def _sign(self, name: str, digest: str, bill: bytes) -> None:
+        signed = self._notary.sign(signature.payload(name, digest, sha256(bill)))
+        for content in (signature.config(signed), signed.payload):
+            self.put_blob(name, sha256(content), content, len(content))
+        self._put_manifest(name, signature.tag(digest), signature.manifest(signed))
 
     def _copy(self, built: Built) -> None:
         """Blobs first: a registry takes no manifest of what it does not have."""
@@ -127,7 +232,7 @@ class _Connection(http.client.HTTPConnection):
         """By what carried the stream, when it ended."""
 
     def connect(self) -> None:
-        self._carried, self.said = self._door(), ""
+        self._carried, self.said = self._door("speak"), ""
         self.sock = self._carried.stream
         self.sock.settimeout(TIMEOUT)
 
@@ -146,26 +251,17 @@ def tag(digest: str) -> str:
 
 def bill_of(built: Built) -> bytes:
     """The manifest that says of a bill of materials which image it is of: the same bytes for the same image."""
-    bill, image = built.bill.read_bytes(), _blob(built, built.report.digest)
+    bill, image = built.bill.read_bytes(), _blob(built, built.report.digest).read_bytes()
     return json.dumps(
         {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
             "artifactType": BILL,
-            "config": _descriptor(EMPTY, sha256(NOTHING), len(NOTHING)),
-            "layers": [_descriptor(BILL, sha256(bill), len(bill))],
-            "subject": _descriptor(MANIFEST, built.report.digest, image.stat().st_size),
+            "config": descriptor(EMPTY, NOTHING),
+            "layers": [descriptor(BILL, bill)],
+            "subject": descriptor(MANIFEST, image),
         }
     ).encode()
-
-
-def sha256(content: bytes) -> str:
-    """As registries write it."""
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-def _descriptor(kind: str, digest: str, size: int) -> dict[str, Any]:
-    return {"mediaType": kind, "digest": digest, "size": size}
 
 
 def _blob(built: Built, digest: str) -> Path:

@@ -38,6 +38,7 @@ def run_pulumi(
     *,
     stack: str | None = None,
     inside: Sequence[str] = (),
+    through: Sequence[str] = (),
     on_line: Progress | None = None,
     cwd: Path = CLONE,
     given: str | None = None,
@@ -45,12 +46,19 @@ def run_pulumi(
     """Run `pulumi ARGS`, never asking a question, and return what it printed on standard output.
 
     Both streams go to `on_line` as they come. `inside` is the start of a command line that runs the rest of it in
-    another namespace; where the stack's state has a home of its own, it is run there. `given` is what it reads. Ctrl-C
-    is handed on to the engine once each time it is pressed, as the engine wants it: the first ends what runs in good
-    order, a second at once. Raises EngineError.
+    another namespace; where the stack's state has a home of its own, it is run there. `through` is the start of one
+    that gives the rest more that it needs. `given` is what it reads. Ctrl-C is handed on to the engine once each time
+    it is pressed, as the engine wants it: the first ends what runs in good order, a second at once. Raises EngineError.
     """
     home = engine.homes.get(stack) if stack else None
-    command = [*(home.reached if home else inside), str(engine.program), *args, "--non-interactive", "--color=never"]
+    command = [
+        *(home.reached if home else inside),
+        *through,
+        str(engine.program),
+        *args,
+        "--non-interactive",
+        "--color=never",
+    ]
     if stack:
         command += ["--stack", stack]
     if stack and args[0] in _READ_SETTINGS:

@@ -221,7 +221,7 @@ def _of(laid: tuple[tuple[str, str], ...], kind: str) -> tuple[tuple[str, str], 
 
 
 def _sources(tool: str) -> list[Path]:
-    return sorted(path for path in spec.load(tool).folder.iterdir() if path.is_file())
+    return sorted(path for path in spec.load(tool).folder.rglob("*") if path.is_file())
 
 
 def _named(roles: dict[str, list[str]]) -> tuple[str, ...]:

@@ -19,6 +19,12 @@ from qhs.pki.authority import Authority
 NAME = "stand-in"
 AUTHORITY = Authority(NAME, "QHS stand-in authority")
 VALID_FOR = timedelta(days=1095)
+USAGES = {
+    "duty": ExtendedKeyUsageOID.EMAIL_PROTECTION,
+    "time-stamp": ExtendedKeyUsageOID.TIME_STAMPING,
+    "images": ExtendedKeyUsageOID.CODE_SIGNING,
+}
+"""By what a key is for, as its holders are known by."""
 
 
 def ensure(own: Path) -> bytes:
@@ -28,15 +34,14 @@ def ensure(own: Path) -> bytes:
 
 
 def issue(own: Path, request: str, purpose: str, now: datetime | None = None) -> bytes:
-    """The certificate for a request, in PEM: for documents (`duty`) or for time-stamps alone."""
+    """The certificate for a request, in PEM: for documents (`duty`), for time-stamps or for images alone."""
     ensure(own)
     authority, signing = AUTHORITY.read(own), AUTHORITY.signing(own)
     asked = x509.load_pem_x509_csr(request.encode())
     if not asked.is_signature_valid:
         raise ValueError(f"{asked.subject.rfc4514_string()}: the request is not signed by its own key")
-    now, stamps = now or datetime.now(UTC), purpose == "time-stamp"
-    usage = x509.KeyUsage(True, not stamps, False, False, False, False, False, False, False)
-    extended = ExtendedKeyUsageOID.TIME_STAMPING if stamps else ExtendedKeyUsageOID.EMAIL_PROTECTION
+    now, duty = now or datetime.now(UTC), purpose == "duty"
+    usage = x509.KeyUsage(True, duty, False, False, False, False, False, False, False)
     signed = (
         x509.CertificateBuilder()
         .subject_name(asked.subject)
@@ -47,7 +52,7 @@ def issue(own: Path, request: str, purpose: str, now: datetime | None = None) ->
         .not_valid_after(now + VALID_FOR)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
-        .add_extension(x509.ExtendedKeyUsage([extended]), critical=stamps)
+        .add_extension(x509.ExtendedKeyUsage([USAGES[purpose]]), critical=not duty)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(asked.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signing.public_key()), critical=False)
         .sign(signing, hashes.SHA384())

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 
-GOOD_FOR = 60
-"""Seconds for which a release is good."""
+GOOD_FOR, LONGEST = 60, 120
+"""Seconds for which a release is good, and may be at the longest."""
 PATIENCE = 30
 """Seconds for an answer."""
 ALIVE = [

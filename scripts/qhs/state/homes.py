@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +28,14 @@ def read(twin: Twin) -> dict[str, str]:
 def write(twin: Twin, homes: Mapping[str, str]) -> None:
     """From here on the states are there."""
     whole.write(twin.state / "homes.json", json.dumps(homes, indent=1) + "\n")
+
+
+def together(known: Mapping[str, str], stacks: Iterable[str]) -> bool:
+    """Whether the states of the stacks of each site lie at one place: only there can one hand on to another."""
+    at: dict[str | None, set[str | None]] = {}
+    for stack in stacks:
+        at.setdefault(StackName.parse(stack).site, set()).add(known.get(stack))
+    return all(len(places) == 1 for places in at.values())
 
 
 def changing(twin: Twin, stack: str) -> bool:

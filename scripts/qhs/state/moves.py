@@ -22,6 +22,8 @@ from stacks.model.objects import COPIES, STATE_KEY, others
 ENCRYPTED = f"hashivault://{STATE_KEY}"
 """By whichever secret store the engine is let into."""
 AT_ONCE = 4
+REFERENCE = "pulumi:pulumi:StackReference"
+"""What an update has read of the state of another stack; the next one reads it anew."""
 
 
 def adopt(engine: Engine, twin: Twin, estate: Estate, progress: Progress, at: str | None = None) -> list[str]:
@@ -96,8 +98,8 @@ def exported(engine: Engine, stack: str) -> str:
 
 
 def resources(state: str) -> list[str]:
-    """What a state says of the estate: in one order, and nothing of who wrote it or when."""
-    found = json.loads(state)["deployment"].get("resources", [])
+    """What a state says of the estate: in one order, nothing of who wrote it or when, nor what others handed to it."""
+    found = [one for one in json.loads(state)["deployment"].get("resources", []) if one["type"] != REFERENCE]
     return sorted(json.dumps({**one, "created": None, "modified": None}, sort_keys=True) for one in found)
 
 

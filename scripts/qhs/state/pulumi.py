@@ -9,6 +9,7 @@ import os
 import sys
 from itertools import pairwise
 
+from qhs import cluster, trust_access
 from qhs.state import homes
 from qhs.twin.names import Twin
 
@@ -16,10 +17,11 @@ from qhs.twin.names import Twin
 def main(program: str, *words: str) -> None:
     """Become it."""
     twin = Twin.here()
+    trust_access.current(twin)
     site = homes.read(twin).get(stack := named(words))
     if site:
         homes.changing(twin, stack)  # as far as anybody knows: the next `qhs up` copies it
-    command = [*(homes.reached(twin, site, stack) if site else []), program, *words]
+    command = [*(homes.reached(twin, site, stack) if site else []), *cluster.reached(stack), program, *words]
     os.execvp(command[0], command)  # noqa: S606 - it replaces us, so that signals and its exit code pass
 
 

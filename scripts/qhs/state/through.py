@@ -10,14 +10,12 @@ stores are reached by ssh, through a proxy that knows no other name.
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from functools import partial
 
 from qhs import ruleset_access, trust_access
-from qhs.child import in_memory, mortal
+from qhs.child import handed_on, in_memory
 from qhs.engine import abandoned, locks
 from qhs.twin.names import Twin
 from stacks.model.objects import STATE_USER
@@ -31,8 +29,6 @@ from stacks.provider.settings import ProviderError, Settings
 from stacks.provider.storage.client import PORT, REGION, Objects, ObjectsError, client
 from stacks.provider.storage.stores import door, identity_key
 
-SIGNALLED = 128
-"""As shells have it: what is above is the signal that ended a command."""
 KEY = "aws_access_key_id = {}\naws_secret_access_key = {}\n"
 FOREIGN = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy", "VAULT_NAMESPACE")
 """What would lead a client of ours elsewhere."""
@@ -62,7 +58,10 @@ def main(name: str, site: str, bucket: str, stack: str, *command: str) -> int:
                 "VAULT_CACERT": str(access.root),
                 "VAULT_TOKEN": token,
             }
-            return _run(command, environ)
+            own = {
+                name: text for name, text in os.environ.items() if name not in FOREIGN and not name.startswith("AWS_")
+            }
+            return handed_on(command, own | environ)
     except (ProviderError, StoreError, ObjectsError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -83,16 +82,6 @@ def _take_over(objects: Objects, bucket: str, stack: str) -> None:
         if holder := abandoned(objects.read(bucket, lock)):
             print(f"taking over from pid {holder}, which ended without releasing {stack}", file=sys.stderr)
             objects.delete(bucket, lock)
-
-
-def _run(command: tuple[str, ...], own: Mapping[str, str]) -> int:
-    """Signals are handed on, as the engine ends what it does in good order."""
-    environ = {name: text for name, text in os.environ.items() if name not in FOREIGN and not name.startswith("AWS_")}
-    with subprocess.Popen(mortal([*command], signal.SIGTERM), env={**environ, **own}) as process:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda number, _: process.send_signal(number))
-        code = process.wait()
-    return code if code >= 0 else SIGNALLED - code
 
 
 if __name__ == "__main__":

@@ -58,11 +58,13 @@ class ToolSpec(_Strict):
     on_path: OnPath | None = None
     needs_mib: int = Field(gt=0)
     """Free disk space that a build from nothing takes."""
+    of: str = ""
+    """The Go module that has this version, where the packages are ours around it."""
 
     @property
     def module(self) -> str:
         """The Go module of the programs."""
-        return self.packages[0].partition("/cmd/")[0]
+        return self.of or self.packages[0].partition("/cmd/")[0]
 
     @property
     def programs(self) -> list[str]:

@@ -21,11 +21,12 @@ def end(namespaces: Iterable[Path], which: Which = lambda _: True) -> None:
     for sign in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + _PATIENCE
         while found := _inside(inodes, which):
-            if time.monotonic() > deadline:
-                break
             for pid in found:
                 with suppress(ProcessLookupError):
                     os.kill(pid, sign)
+            # Only now: on a slow machine to find them alone takes longer.
+            if time.monotonic() > deadline:
+                break
             time.sleep(0.1)
     if found := _inside(inodes, which):
         raise UserError(f"processes {found} hold the twin's namespaces", "end them, then say it again")

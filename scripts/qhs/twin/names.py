@@ -62,6 +62,11 @@ class Twin:
         return self.state / "cuts.json"
 
     @property
+    def upgrades(self) -> Path:
+        """The folder of what is under way at control planes, by site."""
+        return self.state / "upgrades"
+
+    @property
     def endpoint(self) -> Path:
         """The folder of the power endpoint: password, certificate, key, log."""
         return self.state / "redfish"

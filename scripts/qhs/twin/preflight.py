@@ -11,7 +11,7 @@ from qhs import folders
 from qhs.errors import UserError
 from qhs.twin.names import Twin
 
-MACHINE_MEMORY = 130 * 1024**2
+MACHINE_MEMORY = 170 * 1024**2
 """Bytes for a machine with its roles at work, over all of them; one just booted holds a sixth of that."""
 SPARE_MEMORY = 1024**3
 """Bytes left for the engine, Ansible and whoever works on the host."""

@@ -176,10 +176,11 @@ def ensure_clients(twin: Twin, clients: Sequence[Client]) -> None:
             remove_client(twin, name)
     for client in clients:
         if client.name not in kept:
-            _make_client(twin, client)
+            make_client(twin, client)
 
 
-def _make_client(twin: Twin, client: Client) -> None:
+def make_client(twin: Twin, client: Client) -> None:
+    """One that is not there. `ensure_clients` takes it away again unless the topology has it."""
     netns = twin.client_netns(client.name)
     _netns("add", netns)
     _shell(netns, QUIET)

@@ -22,7 +22,7 @@ from stacks.provider.secret.client import StoreError
 from stacks.provider.secret.spec import StoreInput
 from stacks.provider.secret.stores import store
 from stacks.provider.settings import ProviderError
-from stacks.provider.specified import SpecifiedHandler
+from stacks.provider.specified import CATALOGUE, KeepingHandler, SpecifiedHandler
 
 
 class DataHandler(SpecifiedHandler):
@@ -147,7 +147,7 @@ class RoleHandler(DataHandler):
         return gaps
 
 
-class DatabaseHandler(DataHandler):
+class DatabaseHandler(DataHandler, KeepingHandler):
     """Databases, which one role and no other may use. What a database holds goes with it: never without approval."""
 
     SPEC = DatabaseSpec
@@ -195,13 +195,23 @@ class DatabaseHandler(DataHandler):
             found = there.ask(_DATABASE, name)
             if not found or found[0][0] != WRITER + urn:
                 return
-            if there.has_tables(name):
-                self.require_approval(
-                    urn,
-                    f"{self.key(inputs)}: has tables, which would be gone with it; wanted to be kept. Way out: declare "
-                    "it again (`databases` of its tenant in stacks/catalogue/tenants.yaml), or: ",
-                )
+            self._judge(there, urn, inputs)
             there.ask(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+    def judge(self, urn: str, inputs: Plain) -> None:
+        with self.server(inputs["site"]) as there:
+            found = there.ask(_DATABASE, inputs["name"])
+            if found and found[0][0] == WRITER + urn:
+                self._judge(there, urn, inputs)
+
+    def _judge(self, there: Server, urn: str, inputs: Plain) -> None:
+        if there.has_tables(inputs["name"]):
+            tenant = inputs["tenant"]
+            self.require_approval(
+                urn,
+                f"{self.key(inputs)}: has tables of the application {tenant}, which would be gone with it; wanted to "
+                f"be kept. Way out: declare it again (`databases` of {tenant} in {CATALOGUE}), or: ",
+            )
 
 
 EVERYBODY = "everybody"

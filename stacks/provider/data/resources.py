@@ -24,6 +24,8 @@ class DatabaseInputs(StoreInputs):
     """Everything that a Database takes."""
 
     name: str
+    tenant: str
+    """Whose it is, by its name in the catalogue."""
     role: str
     """Who uses it."""
     information: str

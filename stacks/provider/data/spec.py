@@ -33,6 +33,7 @@ class DatabaseSpec(StoreInput):
     """A database that one application uses."""
 
     name: Name
+    tenant: Word
     role: Name
     information: Information
 

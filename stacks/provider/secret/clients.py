@@ -27,6 +27,8 @@ CLIENT: Final[Fields] = {
     "use_csr_sans": False,
 }
 """What every role has: one side of a connection, for one user, whose name is none of a host."""
+BOTH: Final[Fields] = {**CLIENT, "server_flag": True, "use_csr_sans": True}
+"""What a role of somebody who also answers has: both sides, the other for the host name alone that is declared."""
 
 
 class ClientAuthorityHandler(StoreHandler):
@@ -34,6 +36,7 @@ class ClientAuthorityHandler(StoreHandler):
 
     NAMED = "subject"
     SPEC = ClientAuthoritySpec
+    TOLD = frozenset({"certificate"})
 
     def names(self, found: Store) -> Sequence[str]:
         certificate = believed(found, ENGINE) if ENGINE + "/" in (found.read("sys/mounts") or {}) else ""
@@ -42,19 +45,21 @@ class ClientAuthorityHandler(StoreHandler):
     def outputs(self, urn: str, inputs: Plain) -> Plain:
         return {}
 
-    def write(self, urn: str, inputs: Plain) -> None:
+    def write(self, urn: str, inputs: Plain) -> Plain:
         spec = ClientAuthoritySpec.model_validate(inputs)
         with self._store(spec.site) as found:
-            if believed(found, ENGINE):
-                return
-            found.write(f"sys/mounts/{ENGINE}/tune", max_lease_ttl=YEARS)
-            name = {"common_name": spec.subject, "exclude_cn_from_sans": True}
-            found.write(f"{ENGINE}/root/generate/internal", **name, key_type="ec", key_bits=256, ttl=YEARS)
+            if not believed(found, ENGINE):
+                found.write(f"sys/mounts/{ENGINE}/tune", max_lease_ttl=YEARS)
+                name = {"common_name": spec.subject, "exclude_cn_from_sans": True}
+                found.write(f"{ENGINE}/root/generate/internal", **name, key_type="ec", key_bits=256, ttl=YEARS)
+            return {"certificate": believed(found, ENGINE)}
 
     def read(self, key: str, inputs: Plain) -> tuple[Plain, Plain] | None:
         with self._store(inputs["site"]) as found:
             certificate = believed(found, ENGINE)
-        return ({**inputs, "subject": _subject(certificate)}, {}) if certificate else None
+        if not certificate:
+            return None
+        return {**inputs, "subject": _subject(certificate)}, {"certificate": certificate}
 
     def remove(self, urn: str, inputs: Plain) -> None:
         raise ProviderError(
@@ -64,7 +69,7 @@ class ClientAuthorityHandler(StoreHandler):
 
 
 class ClientRoleHandler(StoreHandler):
-    """What differs from `CLIENT` is told by name."""
+    """What differs from `CLIENT`, or `BOTH`, is told by name."""
 
     NAMED = "name"
     SPEC = ClientRoleSpec
@@ -78,9 +83,15 @@ class ClientRoleHandler(StoreHandler):
     def write(self, urn: str, inputs: Plain) -> None:
         spec = ClientRoleSpec.model_validate(inputs)
         groups, ends = [spec.group] if spec.group else [], f"{spec.hours}h"
+        names = [spec.user, spec.host] if spec.host else [spec.user]
         with self._store(spec.site) as found:
             found.write(
-                _role(inputs), **CLIENT, allowed_domains=[spec.user], organization=groups, ttl=ends, max_ttl=ends
+                _role(inputs),
+                **_fixed(spec.host),
+                allowed_domains=names,
+                organization=groups,
+                ttl=ends,
+                max_ttl=ends,
             )
 
     def read(self, key: str, inputs: Plain) -> tuple[Plain, Plain] | None:
@@ -88,9 +99,15 @@ class ClientRoleHandler(StoreHandler):
             there = found.read(_role(inputs))
         if there is None:
             return None
-        user, group = ",".join(there["allowed_domains"]), ",".join(there["organization"])
-        known = {"user": user, "group": group, "hours": there["max_ttl"] // 3600}
-        return {**inputs, **known}, {"odd": odd(there, CLIENT)}
+        hosts = [one for one in there["allowed_domains"] if "." in one]
+        users = [one for one in there["allowed_domains"] if one not in hosts]
+        known = {
+            "user": ",".join(users),
+            "group": ",".join(there["organization"]),
+            "host": ",".join(hosts),
+            "hours": there["max_ttl"] // 3600,
+        }
+        return {**inputs, **known}, {"odd": odd(there, _fixed(known["host"]))}
 
     def remove(self, urn: str, inputs: Plain) -> None:
         with self._store(inputs["site"]) as found:
@@ -101,6 +118,10 @@ class ClientRoleHandler(StoreHandler):
 def _subject(pem: str) -> str:
     (name,) = x509.load_pem_x509_certificate(pem.encode()).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(name.value)
+
+
+def _fixed(host: str) -> Fields:
+    return BOTH if host else CLIENT
 
 
 def _role(inputs: Plain) -> str:

@@ -161,10 +161,13 @@ def believed(found: Store, engine: str = ENGINE) -> str:
 
 
 def odd(there: Fields, fixed: Fields) -> list[str]:
-    """What is otherwise at a role than every one of its kind is made."""
-    return sorted(name for name, wanted in fixed.items() if there.get(name) != wanted) + (
-        ["ttl"] if there["ttl"] != there["max_ttl"] else []
-    )
+    """What is otherwise at a role for certificates than every one of its kind is made."""
+    return unlike(there, fixed) + (["ttl"] if there["ttl"] != there["max_ttl"] else [])
+
+
+def unlike(there: Fields, fixed: Fields) -> list[str]:
+    """The fields that are otherwise than what is fixed."""
+    return sorted(name for name, wanted in fixed.items() if there.get(name) != wanted)
 
 
 def _role(inputs: Plain) -> str:

@@ -82,8 +82,45 @@ class ClientRoleInputs(StoreInputs):
     name: str
     user: str
     group: NotRequired[str]
+    host: NotRequired[str]
+    """A name by which it answers others, too."""
     hours: int
     """For which a certificate is good."""
+
+
+class TokenIssuerInputs(StoreInputs):
+    """Everything that a TokenIssuer takes."""
+
+    issuer: str
+    """As its tokens name it."""
+
+
+class TokenRoleInputs(StoreInputs):
+    """Everything that a TokenRole takes."""
+
+    name: str
+    account: str
+    """As the cluster's tokens name it."""
+    audience: str
+    """For whom a token must have been made."""
+    policies: Sequence[str]
+    seconds: int
+    """For which it is let in at a time."""
+
+
+class SharedInputs(TypedDict):
+    """Everything that a Shared takes."""
+
+    path: str
+    made: str
+    """The field that is the secret."""
+    beside: Mapping[str, Sequence[str]]
+    """What else stands there."""
+    stores: Sequence[str]
+    """The sites whose secret stores have it."""
+    owner: str
+    level: int
+    serves: Sequence[str]
 
 
 class Mount(pulumi.CustomResource):
@@ -166,10 +203,13 @@ class ClientAuthority(pulumi.CustomResource):
 
     TYPE: ClassVar[str] = "qhs:secrets:ClientAuthority"
 
+    certificate: pulumi.Output[str]
+    """By which its clients are known, in PEM."""
+
     def __init__(
         self, title: str, opts: pulumi.ResourceOptions | None = None, **inputs: Unpack[ClientAuthorityInputs]
     ) -> None:
-        super().__init__(self.TYPE, title, {**inputs}, opts)
+        super().__init__(self.TYPE, title, {**inputs, "certificate": None}, opts)
 
 
 class ClientRole(pulumi.CustomResource):
@@ -184,3 +224,47 @@ class ClientRole(pulumi.CustomResource):
         self, title: str, opts: pulumi.ResourceOptions | None = None, **inputs: Unpack[ClientRoleInputs]
     ) -> None:
         super().__init__(self.TYPE, title, {**inputs, "odd": None}, opts)
+
+
+class TokenIssuer(pulumi.CustomResource):
+    """The cluster whose tokens a site's store believes."""
+
+    TYPE: ClassVar[str] = "qhs:secrets:TokenIssuer"
+
+    verifies: pulumi.Output[str]
+    """Whose tokens: the cluster's own."""
+    root: pulumi.Output[str]
+    """The certificate, in PEM, by which whoever gets in knows the store and everything else of the estate."""
+
+    def __init__(
+        self, title: str, opts: pulumi.ResourceOptions | None = None, **inputs: Unpack[TokenIssuerInputs]
+    ) -> None:
+        super().__init__(self.TYPE, title, {**inputs, "verifies": None, "root": None}, opts)
+
+
+class TokenRole(pulumi.CustomResource):
+    """A part of an application that gets in by a token of its cluster."""
+
+    TYPE: ClassVar[str] = "qhs:secrets:TokenRole"
+
+    odd: pulumi.Output[Sequence[str]]
+    """What somebody made otherwise than every role of ours is."""
+
+    def __init__(
+        self, title: str, opts: pulumi.ResourceOptions | None = None, **inputs: Unpack[TokenRoleInputs]
+    ) -> None:
+        super().__init__(self.TYPE, title, {**inputs, "odd": None}, opts)
+
+
+class Shared(pulumi.CustomResource):
+    """A secret that the stores of several sites have alike. It lies there, and in no state."""
+
+    TYPE: ClassVar[str] = "qhs:secrets:Shared"
+
+    writer: pulumi.Output[str]
+    """URN of the resource that wrote it last."""
+    gaps: pulumi.Output[Sequence[str]]
+    """Secret stores that do not have it yet."""
+
+    def __init__(self, title: str, opts: pulumi.ResourceOptions | None = None, **inputs: Unpack[SharedInputs]) -> None:
+        super().__init__(self.TYPE, title, {**inputs, "writer": None, "gaps": None}, opts)

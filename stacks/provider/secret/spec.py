@@ -98,12 +98,42 @@ class ClientAuthoritySpec(StoreInput):
 
 
 class ClientRoleSpec(StoreInput):
-    """Who has a certificate of it, by one user's name, and that user's group."""
+    """Who has a certificate of it: one user's name, that user's group, and the host name by which he answers others."""
 
     name: Word
     user: Annotated[str, Field(pattern=r"^[a-z][a-z0-9:-]{0,62}$")]
     group: Annotated[str, Field(pattern=r"^([a-z][a-z0-9:-]{0,62})?$")] = ""
+    # With a dot, which no user's name has.
+    host: Annotated[str, Field(pattern=r"^([a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+)?$")] = ""
     hours: int = Field(ge=1, le=2160, description="for which one is good")
+
+
+class TokenIssuerSpec(StoreInput):
+    """The cluster of a site, whose tokens its store believes."""
+
+    issuer: Annotated[str, Field(pattern=r"^https://[a-z0-9.-]+$")]
+
+
+class TokenRoleSpec(StoreInput):
+    """An account of a cluster, which gets in by a token that was made for this store alone, and what it may then."""
+
+    name: Word
+    account: Annotated[str, Field(pattern=r"^system:serviceaccount:[a-z0-9-]+:[a-z0-9-]+$")]
+    audience: HostNames
+    policies: Annotated[list[Word], AfterValidator(ordered), Field(min_length=1)]
+    seconds: int = Field(ge=60, le=86_400, description="for which it is let in at a time")
+
+
+class SharedSpec(Input):
+    """A secret that several stores have alike, and what stands beside it there."""
+
+    path: Path
+    made: Word = Field(description="the field that is the secret")
+    beside: dict[Word, Annotated[list[str], AfterValidator(ordered)]]
+    stores: Annotated[list[Word], AfterValidator(ordered), Field(min_length=1)]
+    owner: str
+    level: int
+    serves: list[str]
 
 
 def policy_text(rules: dict[str, list[str]], writer: str) -> str:

@@ -18,6 +18,7 @@ STRONG = (SHA256, SHA384, SHA512)
 LEAST_BITS = 3072
 """Of RSA, for signatures that are looked at after 2030 (SP 800-57)."""
 CURVES = ("secp256r1", "secp384r1")
+KINDS = {"duty": "documents", "images": "images"}
 
 
 class ChainError(Exception):
@@ -117,7 +118,11 @@ def _for(leaf: x509.Certificate, purpose: str) -> None:
                 "found no extended key usage that is timeStamping alone and critical; wanted that (RFC 3161)"
             )
     elif stamps[0] in found:
-        raise ChainError("found a certificate for time-stamps; wanted one for documents")
+        raise ChainError(f"found a certificate for time-stamps; wanted one for {KINDS[purpose]}")
+    elif purpose == "images" and ExtendedKeyUsageOID.CODE_SIGNING not in found:
+        raise ChainError("found no extended key usage codeSigning; wanted that of a certificate for images")
+    elif purpose != "images" and ExtendedKeyUsageOID.CODE_SIGNING in found:
+        raise ChainError("found a certificate for images; wanted one for documents")
 
 
 def _extension(one: x509.Certificate, kind: Any) -> Any:

@@ -58,7 +58,7 @@ class CertificateInputs(OnDevices, _Declared):
 
     label: str
     purpose: str
-    """`duty` or `time-stamp`."""
+    """`duty`, `time-stamp` or `images`."""
     authority: str
     anchor: str
     chain: str

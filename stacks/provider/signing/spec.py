@@ -13,7 +13,7 @@ Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,31}$")]
 Machine = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 Algorithm = Literal["rsa-3072", "rsa-4096", "ec-p256", "ec-p384"]
 Use = Literal["sign"]
-Purpose = Literal["duty", "time-stamp"]
+Purpose = Literal["duty", "time-stamp", "images"]
 RESERVED = ("kek", "transport", "unseal")
 """Labels that a device has for itself."""
 REHEARSAL = "rehearsal-"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,26 @@ def client(name: str, proxy: str, root: Path, who: str, key: str) -> Any:
     )
 
 
+@dataclass(frozen=True)
+class Kept:
+    """For how long nobody can change or delete what is written to a bucket: years of an archive, or days."""
+
+    years: int = 0
+    days: int = 0
+
+
+@dataclass(frozen=True, order=True)
+class Version:
+    """What an object was or is."""
+
+    key: str
+    version: str
+    etag: str
+    """Of its content; empty: that it was deleted."""
+    latest: bool
+    """Whether it is what whoever names no version gets."""
+
+
 class Objects:
     """The store of one site; `s3` is boto3's client."""
 
@@ -61,39 +83,63 @@ class Objects:
         found = self._asked(f"describe {bucket}", self._s3.get_bucket_versioning, Bucket=bucket)
         return bool(found.get("Status") == "Enabled")
 
-    def make(self, bucket: str, archive: bool) -> None:
-        """`archive`: one whose objects can be kept from everybody. Raises ObjectsError."""
-        self._asked(f"make {bucket}", self._s3.create_bucket, Bucket=bucket, ObjectLockEnabledForBucket=archive)
+    def make(self, bucket: str, locked: bool) -> None:
+        """`locked`: one whose objects can be kept from everybody. Raises ObjectsError."""
+        self._asked(f"make {bucket}", self._s3.create_bucket, Bucket=bucket, ObjectLockEnabledForBucket=locked)
 
-    def archive_years(self, bucket: str) -> int:
+    def kept(self, bucket: str) -> Kept:
         """For how long nobody can change or delete what is written there. Raises ObjectsError."""
-        ask = self._s3.get_object_lock_configuration
-        found = self._asked(f"describe {bucket}", ask, absent="ObjectLockConfigurationNotFoundError", Bucket=bucket)
-        retention = found.get("ObjectLockConfiguration", {}).get("Rule", {}).get("DefaultRetention", {})
-        return int(retention.get("Years", 0)) if retention.get("Mode") == "COMPLIANCE" else 0
+        retention = self._lock(bucket).get("Rule", {}).get("DefaultRetention", {})
+        if retention.get("Mode") != "COMPLIANCE":
+            return Kept()
+        return Kept(int(retention.get("Years", 0)), int(retention.get("Days", 0)))
 
-    def archive(self, bucket: str, years: int) -> None:
+    def keep(self, bucket: str, kept: Kept) -> None:
         """From now on; what was written before stays as it was. Raises ObjectsError."""
-        rule = {"DefaultRetention": {"Mode": "COMPLIANCE", "Years": years}}
+        period = {"Years": kept.years} if kept.years else {"Days": kept.days}
+        rule = {"DefaultRetention": {"Mode": "COMPLIANCE", **period}}
         self._asked(
-            f"archive in {bucket}",
+            f"keep what is in {bucket}",
             self._s3.put_object_lock_configuration,
             Bucket=bucket,
-            ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", **({"Rule": rule} if years else {})},
+            ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", **({"Rule": rule} if kept != Kept() else {})},
         )
+
+    def contents(self, bucket: str) -> set[Version]:
+        """All that it holds. Raises ObjectsError."""
+        return {
+            Version(one["Key"], one["VersionId"], one.get("ETag", ""), one["IsLatest"])
+            for page in self._versions(bucket)
+            for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
+        }
 
     def holds(self, bucket: str) -> bool:
         """Whether it has any object, or what one was before. Raises ObjectsError."""
         found = self._asked(f"look into {bucket}", self._s3.list_object_versions, Bucket=bucket, MaxKeys=1)
         return bool(found.get("Versions") or found.get("DeleteMarkers"))
 
+    def kept_until(self, bucket: str) -> tuple[str, datetime] | None:
+        """An object that nobody can delete yet, and until when, in UTC; None: there is none. Raises ObjectsError."""
+        if not self._lock(bucket):
+            return None
+        now = datetime.now(UTC)
+        for page in self._versions(bucket):
+            for one in page.get("Versions", ()):
+                until = self._asked(
+                    f"describe {one['Key']} in {bucket}",
+                    self._s3.get_object_retention,
+                    absent="NoSuchObjectLockConfiguration",
+                    **_at(bucket, one),
+                )
+                if (end := until.get("Retention", {}).get("RetainUntilDate")) and end > now:
+                    return str(one["Key"]), end.astimezone(UTC)
+        return None
+
     def drop(self, bucket: str) -> None:
         """With all that it holds; an archive lets nothing go. Raises ObjectsError."""
-        pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
-        for page in self._asked(f"look into {bucket}", lambda: list(pages)):
+        for page in self._versions(bucket):
             for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
-                at = {"Key": one["Key"], "VersionId": one["VersionId"]}
-                self._asked(f"delete {one['Key']} in {bucket}", self._s3.delete_object, Bucket=bucket, **at)
+                self._asked(f"delete {one['Key']} in {bucket}", self._s3.delete_object, **_at(bucket, one))
         self._asked(f"take {bucket} away", self._s3.delete_bucket, Bucket=bucket)
 
     def keep_versions(self, bucket: str, keep: bool) -> None:
@@ -122,6 +168,18 @@ class Objects:
         """Raises ObjectsError."""
         self._asked(f"delete {name} in {bucket}", self._s3.delete_object, Bucket=bucket, Key=name)
 
+    def _lock(self, bucket: str) -> dict[str, Any]:
+        """How a bucket keeps objects from everybody; empty: it keeps none."""
+        ask = self._s3.get_object_lock_configuration
+        found = self._asked(f"describe {bucket}", ask, absent="ObjectLockConfigurationNotFoundError", Bucket=bucket)
+        return dict(found.get("ObjectLockConfiguration", {}))
+
+    def _versions(self, bucket: str) -> list[dict[str, Any]]:
+        """All that it holds, by page."""
+        pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
+        found: list[dict[str, Any]] = self._asked(f"look into {bucket}", lambda: list(pages))
+        return found
+
     def _asked(self, what: str, ask: Callable[..., Any], absent: str = "", **given: Any) -> Any:
         """Every fault as one message; who is new is let in after a while. `absent`: the fault that is an answer."""
         end = time.monotonic() + ADMITS
@@ -144,3 +202,8 @@ class Objects:
             f"the object store of {self._site}, asked to {what}: found {found}; wanted an answer. "
             "Way out: `qhs up`, which sets it up, or see `journalctl -u 'qhs-objects*'` on its machine"
         )
+
+
+def _at(bucket: str, version: dict[str, Any]) -> dict[str, str]:
+    """Where a version is."""
+    return {"Bucket": bucket, "Key": version["Key"], "VersionId": version["VersionId"]}

@@ -13,8 +13,8 @@ from stacks.provider.inputs import Plain
 from stacks.provider.secret.client import Store
 from stacks.provider.secret.handlers import StoreHandler
 from stacks.provider.settings import ProviderError
-from stacks.provider.specified import SpecifiedHandler
-from stacks.provider.storage.client import Objects, ObjectsError
+from stacks.provider.specified import CATALOGUE, KeepingHandler
+from stacks.provider.storage.client import Kept, Objects, ObjectsError
 from stacks.provider.storage.spec import BucketSpec, IdentitySpec
 from stacks.provider.storage.stores import objects
 
@@ -48,7 +48,7 @@ class IdentityHandler(StoreHandler):
                 found.forget(_path(inputs))
 
 
-class BucketHandler(SpecifiedHandler):
+class BucketHandler(KeepingHandler):
     """Buckets. What a bucket holds goes with it: never without approval, and out of an archive not with it either."""
 
     NAMED = "name"
@@ -62,13 +62,13 @@ class BucketHandler(SpecifiedHandler):
 
     def write(self, urn: str, inputs: Plain) -> None:
         with self._objects(inputs["site"]) as there:
-            years = int(inputs["archive_years"])
+            wanted = Kept(int(inputs["archive_years"]), int(inputs["locked_days"]))
             if inputs["name"] not in there.buckets():
-                there.make(inputs["name"], archive=years > 0)
+                there.make(inputs["name"], locked=wanted != Kept())
             if there.versioned(inputs["name"]) != inputs["versioned"]:
                 there.keep_versions(inputs["name"], inputs["versioned"])
-            if there.archive_years(inputs["name"]) != years:
-                there.archive(inputs["name"], years)
+            if there.kept(inputs["name"]) != wanted:
+                there.keep(inputs["name"], wanted)
 
     def read(self, key: str, inputs: Plain) -> tuple[Plain, Plain] | None:
         with self._objects(inputs["site"]) as there:
@@ -89,15 +89,33 @@ class BucketHandler(SpecifiedHandler):
     def remove(self, urn: str, inputs: Plain) -> None:
         name = inputs["name"]
         with self._objects(inputs["site"]) as there:
-            if name not in there.buckets():
-                return
-            if there.holds(name):
-                self.require_approval(
-                    urn,
-                    f"{self.key(inputs)}: holds objects, which would be gone with it; wanted to be kept. Way out: "
-                    "declare it again (`buckets` of its tenant in stacks/catalogue/tenants.yaml), or: ",
-                )
-            there.drop(name)
+            if name in there.buckets():
+                self._judge(there, urn, inputs)
+                there.drop(name)
+
+    def judge(self, urn: str, inputs: Plain) -> None:
+        with self._objects(inputs["site"]) as there:
+            if inputs["name"] in there.buckets():
+                self._judge(there, urn, inputs)
+
+    def _judge(self, there: Objects, urn: str, inputs: Plain) -> None:
+        """What is in an archive goes when its time is over: that nobody can shorten, so nobody is asked."""
+        name, tenant = inputs["name"], inputs.get("tenant")
+        if not there.holds(name):
+            return
+        whose = f" of the application {tenant}" if tenant else ""
+        where = f"`buckets` of {tenant} in {CATALOGUE}" if tenant else "stacks/components/site_objects.py"
+        if found := there.kept_until(name):
+            kept, until = found
+            raise ProviderError(
+                f"{self.key(inputs)}: holds objects{whose} that nobody can delete, {kept!r} among them not before "
+                f"{until:%d/%m/%Y %H:%M} UTC; wanted to be kept, whoever approves. Way out: declare it again ({where})"
+            )
+        self.require_approval(
+            urn,
+            f"{self.key(inputs)}: holds objects{whose}, which would be gone with it; wanted to be kept. Way out: "
+            f"declare it again ({where}), or: ",
+        )
 
     @contextmanager
     def _objects(self, site: str) -> Iterator[Objects]:
@@ -110,7 +128,8 @@ class BucketHandler(SpecifiedHandler):
 
 def _described(there: Objects, name: str) -> Plain:
     """What a bucket does with what is written over or deleted."""
-    return {"versioned": there.versioned(name), "archive_years": there.archive_years(name)}
+    kept = there.kept(name)
+    return {"versioned": there.versioned(name), "archive_years": kept.years, "locked_days": kept.days}
 
 
 def _path(inputs: Plain) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Unpack
+from typing import ClassVar, NotRequired, Unpack
 
 import pulumi
 
@@ -22,10 +22,14 @@ class BucketInputs(StoreInputs):
     """Everything that a Bucket takes."""
 
     name: str
+    tenant: NotRequired[str]
+    """Whose it is, by its name in the catalogue; none: the estate's own."""
     versioned: bool
     """Whether what is written over or deleted is kept."""
     archive_years: int
     """For how long nobody can change or delete what is written there; 0: as long as its tenant wants."""
+    locked_days: NotRequired[int]
+    """The same of what is no archive."""
 
 
 class Identity(pulumi.CustomResource):

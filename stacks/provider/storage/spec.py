@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -24,13 +24,20 @@ class BucketSpec(StoreInput):
     """A bucket."""
 
     name: BucketName
+    tenant: Word | Literal[""] = Field("", description="whose it is, by its name in the catalogue; empty: the estate's")
     versioned: bool = Field(description="whether what is written over or deleted is kept")
     archive_years: int = Field(ge=0, le=100, description="for how long nobody can change or delete what is written")
 
+    locked_days: int = Field(
+        0, ge=0, le=365, description="for how long nobody can change or delete what is written there, of no archive"
+    )
+
     @model_validator(mode="after")
     def _keeps(self) -> Self:
-        if self.archive_years and not self.versioned:
-            raise ValueError("an archive keeps versions")
+        if (self.archive_years or self.locked_days) and not self.versioned:
+            raise ValueError("what keeps objects from everybody keeps versions")
+        if self.archive_years and self.locked_days:
+            raise ValueError("years of an archive, or days")
         return self
 
 

@@ -10,6 +10,9 @@ should; and where a command of holds.yml tells that a state has lapsed. So a rol
 module run. In check mode nothing is due: what a run would do counts as a change, and `written`, `idle` and `lapsed`
 name it, the last by what is there before the run. No result holds the content of a file but in the difference that
 `--diff` asks for, and not there where owns.yml calls the file `secret`.
+
+Roles that owns.yml says it `replaces` are not there any more: what their last run left on a machine is stopped and
+taken away before anything is written, as it may hold a port of this role.
 """
 
 from __future__ import annotations
@@ -43,6 +46,7 @@ class ActionModule(ActionBase):
         owns = yaml.safe_load((role / "owns.yml").read_text())
         files = [DEFAULTS | one | {"content": self._content(role, one, variables)} for one in owns["files"]]
         owned = {"role": role.name, "files": files, "units": owns["units"], "holds": self._holds(role)}
+        owned["replaces"] = owns.get("replaces", [])
         owned["described"] = json.loads(os.environ.get("QHS_DESCRIBED", "{}")).get(variables["inventory_hostname"], "")
         return result | self._on_machine(owned, variables)
 

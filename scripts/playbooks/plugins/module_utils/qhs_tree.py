@@ -53,6 +53,11 @@ class Record:
             RECORDS.mkdir(mode=0o700, parents=True, exist_ok=True)
             write(RECORDS / role, json.dumps(asdict(self)))
 
+    @staticmethod
+    def forget(role: str) -> None:
+        """Of a role that has nothing there any more."""
+        (RECORDS / role).unlink()
+
     def drifted(self) -> list[str]:
         """The paths, units and commands that are not as recorded."""
         files = [path for path, wanted in self.files.items() if _found(Path(path)) != wanted]

@@ -33,6 +33,10 @@ options:
     description: Commands whose states are to hold, each with what it says then, where its ending well is not enough.
     type: list
     elements: dict
+  replaces:
+    description: Roles of before, whose files and units are taken away.
+    type: list
+    elements: str
   described:
     description: The digest of what `qhs up` was told of the machine, for the record.
     type: str
@@ -45,6 +49,10 @@ options:
 RETURN = """
 written:
   description: The paths whose content, owner, group or mode changed; in check mode, those that a run would change.
+  returned: always
+  type: list
+removed:
+  description: The files and units of roles of before that were taken away; in check mode, those that a run would.
   returned: always
   type: list
 outstanding:
@@ -78,6 +86,7 @@ def main() -> None:
             "files": {"type": "list", "elements": "dict"},
             "units": {"type": "list", "elements": "str"},
             "holds": {"type": "list", "elements": "dict"},
+            "replaces": {"type": "list", "elements": "str"},
             "described": {"type": "str", "default": ""},
             "acted": {"type": "bool"},
         },
@@ -89,12 +98,13 @@ def main() -> None:
     if module.params["acted"]:
         if not module.check_mode:
             due.unlink(missing_ok=True)
-        module.exit_json(changed=False, written=[], outstanding=[], idle=[], lapsed=[], due=False)
+        module.exit_json(changed=False, written=[], removed=[], outstanding=[], idle=[], lapsed=[], due=False)
     files: list[File] = module.params["files"]
     before = {one["path"]: _content(one["path"]) for one in files}
     fresh = [one for one in files if digest(Path(one["path"])) != described(one)[0]]
     for one in fresh:
         _check(module, one)
+    removed = [path for role in module.params["replaces"] or [] for path in _taken_away(module, role, files)]
     if fresh and not module.check_mode:
         DUE.mkdir(mode=0o700, exist_ok=True)
         with due.open("a") as note:
@@ -130,8 +140,9 @@ def main() -> None:
     outstanding = due.read_text().split() if due.exists() else []
     to_act = bool(fresh or asleep or ended) or due.exists()
     module.exit_json(
-        changed=bool(fresh or other) or (module.check_mode and to_act),
+        changed=bool(fresh or other or removed) or (module.check_mode and to_act),
         written=written,
+        removed=removed,
         outstanding=outstanding,
         idle=asleep,
         lapsed=ended,
@@ -147,6 +158,28 @@ def _settle(module: AnsibleModule, files: list[File], units: list[str]) -> None:
     known = states(sorted({*units, *_described_here(files)}))
     if any("NeedDaemonReload=yes" in state for state in known.values()):
         module.run_command(["systemctl", "daemon-reload"], check_rc=True)
+
+
+def _taken_away(module: AnsibleModule, role: str, files: list[File]) -> list[str]:
+    """What the last run of a role left, but for files of this one. Its record goes last, so that a next run ends what
+    was killed.
+    """
+    record = Record.read(role)
+    if record is None:
+        return []
+    own = {one["path"] for one in files}
+    there = [path for path in record.files if path not in own and Path(path).exists()]
+    if not module.check_mode:
+        if known := [unit for unit, state in states(record.units).items() if "UnitFileState=" not in state]:
+            module.run_command(["systemctl", "disable", "--now", *known], check_rc=True)
+        for path in there:
+            Path(path).unlink()
+        if record.units:
+            module.run_command(["systemctl", "daemon-reload"], check_rc=True)
+        (DUE / role).unlink(missing_ok=True)
+        Record.forget(role)
+        _note(role, there, "is no more, and with it")
+    return [*record.units, *there]
 
 
 def _described_here(files: list[File]) -> set[str]:
@@ -175,10 +208,10 @@ def _check(module: AnsibleModule, file: File) -> None:
         module.fail_json(f"{file['path']} was not written, nor any other file: {complaint or said}", written=[])
 
 
-def _note(role: str, written: list[str]) -> None:
+def _note(role: str, paths: list[str], did: str = "wrote") -> None:
     """In the machine's journal, where Ansible itself writes nothing of a module that hides what it is told."""
     syslog.openlog("ansible-qhs_tree_write", 0, syslog.LOG_AUTH)
-    syslog.syslog(syslog.LOG_NOTICE, f"role {role} wrote {' '.join(written)}")
+    syslog.syslog(syslog.LOG_NOTICE, f"role {role} {did} {' '.join(paths)}")
 
 
 def _let(module: AnsibleModule, program: str, files: list[File], folder: str) -> None:

@@ -11,18 +11,17 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from qhs import whole
+from qhs.chain import Digest, Link, bound, broken
 from qhs.hsm.ceremony.script import Script
 from qhs.hsm.ceremony.steps import Answers, comparable
 from stacks.approvals import Approval
 from stacks.model.catalogue import Strict
 from stacks.signatures import Name
-
-type Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class TranscriptError(Exception):
@@ -75,18 +74,10 @@ class Ended(Strict):
 type Event = Annotated[Began | Resumed | Done | Stopped | Ended, Field(discriminator="kind")]
 
 
-class Entry(Strict):
-    """An event, bound to the one before it."""
+class Entry(Link):
+    """An event, bound to the one before it; the first one to the digest of the script."""
 
-    at: AwareDatetime
     event: Event
-    previous: Digest
-    """The hash of the entry before; of the first one the digest of the script."""
-    hash: Digest
-
-    def digest(self) -> str:
-        """What the hash must be."""
-        return hashlib.sha256(_text(self.model_dump(mode="json", exclude={"hash"})).encode()).hexdigest()
 
 
 class Transcript(Strict):
@@ -149,13 +140,9 @@ class Transcript(Strict):
     def broken(self) -> Iterator[str]:
         """Where an entry is not bound to those before it."""
         first = self.entries[0].event
-        previous = hashlib.sha256(first.script.encode()).hexdigest() if isinstance(first, Began) else ""
-        for number, one in enumerate(self.entries, 1):
-            if one.previous != previous:
-                yield f"entry {number}: found it after {one.previous[:16]}; wanted {previous[:16] or 'nothing'}"
-            if one.hash != one.digest():
-                yield f"entry {number}: found the hash {one.hash[:16]}; wanted {one.digest()[:16]}, of what it says"
-            previous = one.hash
+        yield from broken(
+            self.entries, hashlib.sha256(first.script.encode()).hexdigest() if isinstance(first, Began) else ""
+        )
 
 
 class Book:
@@ -175,9 +162,4 @@ class Book:
 
 
 def _entry(previous: str, event: Event, at: datetime | None) -> Entry:
-    blank = Entry(at=at or datetime.now(UTC), event=event, previous=previous, hash="0" * 64)
-    return blank.model_copy(update={"hash": blank.digest()})
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return bound(Entry(at=at or datetime.now(UTC), event=event, previous=previous))

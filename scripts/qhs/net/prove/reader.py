@@ -18,6 +18,9 @@ SILENT = ("counter", "log")
 # Written by a node's kube-proxy: it leads what goes to a service of the cluster, addresses of no place, to pods, and
 # refuses what no pod answers. What it has led is a packet like any other to the chains that are read here.
 CLUSTER_TABLES = ("ip kube-proxy", "ip6 kube-proxy")
+# Written by its kube-router, and the gate behind that: what policies of the cluster leave of what passes. They come and
+# go with pods. No flow needs them: as filters alone they can only take away.
+POLICY_TABLES = ("ip filter", "ip6 filter", "inet qhs-pods")
 ECHO = {"echo-request": {1: 8, 58: 128}, "echo-reply": {1: 0, 58: 129}}
 TYPES = {
     1: {"destination-unreachable": 3, "redirect": 5, "time-exceeded": 11, "parameter-problem": 12},
@@ -52,7 +55,7 @@ def read(listing: Mapping[str, Any], machine: str) -> Filter:
     items = listing.get("nftables")
     if not isinstance(items, list):
         raise NotUnderstoodError(f"{machine}: found no list `nftables`; wanted the output of `nft -j list ruleset`")
-    items = [one for one in items if not _of_cluster(one)]
+    items = [one for one in items if not (_in(CLUSTER_TABLES, one) or _takes_away(one))]
     sets = {_key(one["set"]): one["set"] for one in items if "set" in one}
     heads = {_key(one["chain"]): one["chain"] for one in items if "chain" in one}
     bodies: dict[str, list[Rule]] = {key: [] for key in heads}
@@ -67,10 +70,15 @@ def read(listing: Mapping[str, Any], machine: str) -> Filter:
     return Filter(machine, {key: _chain(machine, key, head, bodies[key]) for key, head in heads.items()})
 
 
-def _of_cluster(item: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether it is, or stands in, a table that a node has of its cluster."""
+def _in(tables: tuple[str, ...], item: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether it is, or stands in, one of these tables."""
     (one,) = item.values()
-    return f"{one.get('family')} {one.get('table', one.get('name'))}" in CLUSTER_TABLES
+    return f"{one.get('family')} {one.get('table', one.get('name'))}" in tables
+
+
+def _takes_away(item: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether it is of the policies of a cluster, and no chain that could change where a packet goes."""
+    return _in(POLICY_TABLES, item) and item.get("chain", {}).get("type", "filter") == "filter"
 
 
 def _key(item: Mapping[str, Any], name: str = "name") -> str:

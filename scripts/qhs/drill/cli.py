@@ -1,0 +1,253 @@
+"""`qhs drill`: the estate moves from one site to the other and back by plans, and each move leaves a signed report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from pydantic import BaseModel, Field
+from rich.table import Table
+
+from qhs import whole
+from qhs.console import complain, progress, show
+from qhs.containers.notary import notary
+from qhs.drill import held, plan, seal
+from qhs.drill.ground import Ground
+from qhs.drill.journal import Began, Journal, journals
+from qhs.drill.known import ESTATE
+from qhs.drill.outside import Outside
+from qhs.drill.page import page
+from qhs.drill.plan import Script
+from qhs.drill.report import DrillReport, report
+from qhs.drill.runner import Runner
+from qhs.drill.seal import ReportError, Sealed
+from qhs.environments import Environment
+from qhs.errors import UserError
+from qhs.twin.names import Twin
+from qhs.up import alone
+from stacks.model import Estate, load
+from stacks.model.data import members
+from stacks.model.signing import REPORTS, signing_sites
+
+app = typer.Typer(help=__doc__, no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+Back = Annotated[bool, typer.Option("--back", help="Undo the one that is half-way, instead of going on with it.")]
+REPORT, PAGE = "report.json", "report.html"
+
+
+class Half(BaseModel):
+    """A drill, as `status --json` tells of it."""
+
+    run: str
+    drill: str
+    old: str
+    new: str
+    over: bool
+    passed: bool
+    faults: list[str]
+    report: str = Field(description="its file; empty: there is none yet")
+
+
+class StatusReport(BaseModel):
+    """What `qhs drill status --json` prints."""
+
+    drills: list[Half]
+    code: Literal[0, 2, 3]
+
+
+@app.callback()
+def drill() -> None:
+    """The estate moves from one site to the other and back, and every move leaves a report."""
+
+
+@app.command("plan")
+def plan_(
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(plan.names())}.")], as_json: AsJson = False
+) -> None:
+    """What a drill asks, does and undoes, and the same by hand, for the day when this command is dead."""
+    script, estate, _ = _read(name)
+    sites = list(members(estate))
+    if as_json:
+        typer.echo(script.plan.model_dump_json(indent=1))
+        return
+    home = estate.inventory.signing.founds
+    away = next(one for one in sites if one != home)
+    old, new = (away, home) if script.plan.begins == "elsewhere" else (home, away)
+    for line in _plan(script, {"old": old, "new": new}):
+        typer.echo(line)
+
+
+@app.command()
+def switchover(back: Back = False, as_json: AsJson = False) -> None:
+    """Both sites are well and change places. Exit code 2: it failed, or was refused before anything was touched."""
+    _held("switchover", back, as_json)
+
+
+@app.command()
+def failover(back: Back = False, as_json: AsJson = False) -> None:
+    """The active site loses its power; the other takes its place, and it comes back as a copy. Exit codes as above."""
+    _held("failover", back, as_json)
+
+
+@app.command()
+def failback(back: Back = False, as_json: AsJson = False) -> None:
+    """Writes come back to the site that they belong to. Exit codes as above."""
+    _held("failback", back, as_json)
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Drills so far, and whether one is half-way. Exit codes: 2 the last one failed, 3 one is half-way."""
+    twin = Twin.here()
+    found = [_half(Journal.read(path)) for path in journals(held.folder(twin)).values()]
+    half = any(not one.over for one in found)
+    code: Literal[0, 2, 3] = 3 if half else 2 if found and not found[-1].passed else 0
+    rows = Table("drill", "from", "to", "ended", "what is wrong", "report")
+    for one in found:
+        ended = ("passed" if one.passed else "failed") if one.over else "half-way"
+        rows.add_row(one.run, one.old, one.new, ended, "\n".join(one.faults), one.report)
+    show(StatusReport(drills=found, code=code), as_json, rows)
+    raise typer.Exit(code)
+
+
+@app.command("report")
+def report_(run: Annotated[str, typer.Argument(help="As `status` names it.")]) -> None:
+    """Write the report of a drill that is over once more, signed now; prints its file."""
+    twin, estate = Twin.here(), load(Environment.TWIN)
+    known = journals(held.folder(twin))
+    if run not in known:
+        raise UserError(f"there is no drill {run!r}", f"those that there are: {', '.join(known) or 'none'}")
+    journal = Journal.read(known[run])
+    if not journal.over:
+        raise UserError(f"the drill {run} is half-way", f"`qhs drill {journal.began.name}` goes on with it")
+    sealed = _sealed(estate, twin, journal)
+    typer.echo(str(journal.folder / REPORT))
+    raise typer.Exit(0 if sealed.seal else 2)
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="A report.", exists=True, dir_okay=False)], as_json: AsJson = False
+) -> None:
+    """Whether a report is the signer's, whole, follows from its journal and lacks no evidence. Exit code 2: no."""
+    twin, estate = Twin.here(), load(Environment.TWIN)
+    try:
+        sealed = Sealed.read(file)
+    except ReportError as error:
+        complain(str(error))
+        raise typer.Exit(2) from None
+    site = next(iter(signing_sites(estate)))
+    faults = [*seal.wrong(sealed, notary(estate, twin, site, REPORTS).trust)]
+    if as_json:
+        typer.echo(json.dumps({"run": sealed.report.run, "head": sealed.report.head, "faults": faults}, indent=1))
+    for fault in faults:
+        complain(f"{file}: {fault}")
+    if not faults and not as_json:
+        typer.echo(
+            f"{sealed.report.run}: signed, whole; {len(sealed.report.journal)} entries up to {sealed.report.head}"
+        )
+    raise typer.Exit(2 if faults else 0)
+
+
+@app.command()
+def schema() -> None:
+    """The JSON schema of reports."""
+    typer.echo(json.dumps(Sealed.model_json_schema(), indent=1, ensure_ascii=False))
+
+
+def _read(name: str) -> tuple[Script, Estate, Twin]:
+    estate = load(Environment.TWIN)
+    return plan.read(name, ESTATE, estate.catalogue.tiers), estate, Twin.here()
+
+
+def _held(name: str, back: bool, as_json: bool) -> None:
+    script, estate, twin = _read(name)
+    with held.alone(twin), alone(twin):
+        journal = held.opened(twin, script, back, lambda: _began(estate, twin, script))
+        began = journal.began
+        ground = Ground(estate, twin, began.old, began.new, lambda action: journal.shows(script.plan, action))
+        Runner(script.plan, ESTATE, ground, Outside(twin, estate, began.new), journal, progress).run()
+        sealed = _sealed(estate, twin, journal)
+    _tell(journal, sealed, as_json)
+
+
+def _began(estate: Estate, twin: Twin, script: Script) -> Began:
+    active = Ground(estate, twin, "", "").lease().active
+    return held.began(estate, script, *held.direction(estate, script.plan, active, list(members(estate))))
+
+
+def _sealed(estate: Estate, twin: Twin, journal: Journal) -> Sealed:
+    """Signed where anybody signs: at the site that takes writes first. Unsigned it is kept all the same."""
+    made = report(journal)
+    sealed = Sealed(report=made, seal=None)
+    for site in sorted(signing_sites(estate), key=lambda one: one != made.primary):
+        try:
+            sealed = seal.seal(made, notary(estate, twin, site, REPORTS).sign)
+            break
+        except UserError as error:
+            complain(f"{error}")
+    whole.write(journal.folder / REPORT, sealed.text())
+    whole.write(journal.folder / PAGE, page(sealed))
+    return sealed
+
+
+def _tell(journal: Journal, sealed: Sealed, as_json: bool) -> None:
+    made = sealed.report
+    lines = [*made.faults, f"report: {journal.folder / REPORT}", f"page: {journal.folder / PAGE}"]
+    show(sealed, as_json, _table(made), *lines)
+    raise typer.Exit(0 if made.passed and sealed.seal else 2)
+
+
+def _half(journal: Journal) -> Half:
+    made, file = report(journal), journal.folder / REPORT
+    return Half(
+        run=made.run,
+        drill=made.drill,
+        old=made.old,
+        new=made.new,
+        over=journal.over,
+        passed=made.passed,
+        faults=made.faults if journal.over else [],
+        report=str(file) if file.is_file() else "",
+    )
+
+
+def _table(made: DrillReport) -> Table:
+    """A line a step, then the phases of the time without writes."""
+    rows = Table("step", "what", "state", "seconds", "found", title=f"{made.title.en}: {made.old} -> {made.new}")
+    for one in made.steps:
+        seconds = f"{(one.ended - one.began).total_seconds():.1f}" if one.began and one.ended else ""
+        found = "\n".join([*(it.found for it in one.evidence), *one.faults])
+        rows.add_row(one.name, one.title.en, "undone" if one.undone else one.state, seconds, found)
+    for part in made.phases:
+        rows.add_row("", f"of the time without writes: {part.name}", "", f"{part.seconds:.3f}", "")
+    return rows
+
+
+def _plan(script: Script, sites: dict[str, str]) -> Iterator[str]:
+    """What is asked, done and undone, each with what a person types instead."""
+    yield f"{script.plan.title.vi} / {script.plan.title.en}: {sites['old']} -> {sites['new']}"
+    yield "\nbefore anything is touched:"
+    for condition in script.plan.conditions:
+        yield from _lines(f"{condition.title.vi} / {condition.title.en}", condition, sites)
+    for number, step in enumerate(script.plan.steps, 1):
+        yield f"\nstep {number}:"
+        yield from _lines(f"{step.title.vi} / {step.title.en}", step, sites)
+        for way in step.back:
+            yield from _lines("way back", way, sites)
+        if step.name == script.plan.keeps:
+            yield f"\nfrom here on {sites['new']} may have taken writes, and what fails is not undone"
+    yield "\nat the end, whichever way it went:"
+    for end in script.plan.ends:
+        yield from _lines("", end, sites)
+
+
+def _lines(title: str, call: plan.Manual, sites: dict[str, str]) -> Iterator[str]:
+    action = ESTATE.known[call.do]
+    limit = f" ({call.limit:g} {action.limit})" if call.limit else ""
+    yield f"  {title}{': ' if title else ''}{action.says}{limit} Within {call.within:.0f} s."
+    yield from (f"    by hand: {one.format(**sites)}" for one in call.by_hand)

@@ -1,0 +1,114 @@
+#!/usr/bin/python3 -B
+"""What machines are asked in a drill: sent to them, run as root with the Python there, not kept.
+
+database              how the database of this machine stands, by Patroni and by itself, and what room it has
+contents              a digest of each table of every database, whatever the order of its rows
+reach ADDRESS PORT    whether anybody answers there
+clock                 the time
+"""
+
+import http.client
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+SETTINGS = Path("/etc/qhs/database/member.json")
+DATA = "/var/lib/qhs-database"
+TLS = Path("/etc/qhs/tls")
+PATIENCE = 3  # seconds for an answer
+PSQL = ["runuser", "-u", "postgres", "--", "psql", "-h", "/run/qhs-database", "-AtXq", "-v", "ON_ERROR_STOP=1"]
+DATABASES = "select datname from pg_database where datallowconn and datname not like 'template%' order by 1"
+TABLES = """select format('select %L, count(*), coalesce(sum(hashtextextended(t::text, 0)), 0) from %I.%I t',
+n.nspname || '.' || c.relname, n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind = 'r' and n.nspname not in ('pg_catalog', 'information_schema') order by 1"""
+STANDS = """select pg_is_in_recovery() or current_setting('default_transaction_read_only')::bool,
+case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end - '0/0',
+coalesce(extract(epoch from now() - pg_last_xact_replay_timestamp()), 0),
+exists(select from pg_stat_wal_receiver where status = 'streaming')"""
+
+
+def said(statement: str, database: str = "postgres") -> list[str]:
+    """The lines that a server of this machine answers. Raises CalledProcessError."""
+    done = subprocess.run([*PSQL, "-d", database], input=statement, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def patroni() -> dict[str, Any]:
+    """What Patroni says of this member. Raises OSError."""
+    context = ssl.create_default_context(cafile=str(TLS / "ca.crt"))
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(TLS / "machine.crt", TLS / "machine.key")
+    address = json.loads(SETTINGS.read_text())["address"]
+    connection = http.client.HTTPSConnection(address, 8008, context=context, timeout=PATIENCE)
+    try:
+        connection.request("GET", "/patroni")
+        found: dict[str, Any] = json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+    return found
+
+
+def database() -> dict[str, Any]:
+    """How it stands; of a server that does not answer, `wrong` says why."""
+    try:
+        found = patroni()
+        read_only, position, age, streams = said(STANDS)[0].split("|")
+    except (OSError, http.client.HTTPException, ValueError, subprocess.CalledProcessError) as error:
+        return {"wrong": f"{type(error).__name__}: {error}"}
+    return {
+        "wrong": "",
+        "role": found["role"],
+        "state": found["state"],
+        "streams": streams == "t",
+        "timeline": found.get("timeline", 0),
+        "writable": read_only == "f",
+        "position": int(position),
+        "age": float(age),
+        "free_mib": shutil.disk_usage(DATA).free >> 20,
+    }
+
+
+def contents() -> dict[str, str]:
+    """By database and table the number of rows, and the sum of a digest of each."""
+    found = {}
+    for name in said(DATABASES):
+        if statements := said(TABLES, name):
+            for line in said(";".join(statements), name):
+                table, _, what = line.partition("|")
+                found[f"{name}/{table}"] = what
+    return found
+
+
+def reach(address: str, port: int) -> bool:
+    """Whether anybody answers there."""
+    try:
+        socket.create_connection((address, port), PATIENCE).close()
+    except OSError:
+        return False
+    return True
+
+
+def main() -> None:
+    """Runs one verb; prints JSON."""
+    match sys.argv[1:]:
+        case ["database"]:
+            answer: Any = database()
+        case ["contents"]:
+            answer = contents()
+        case ["reach", address, port]:
+            answer = reach(address, int(port))
+        case ["clock"]:
+            answer = time.time()
+        case _:
+            sys.exit(__doc__)
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()

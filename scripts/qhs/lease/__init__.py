@@ -1,0 +1,1 @@
+"""The lease of the estate: which site is active."""

@@ -1,0 +1,207 @@
+"""A ledger of a running twin: its clients begin, go on whatever becomes of who began them, and end with a report."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from qhs import layout, pki, reaching, whole
+from qhs.errors import UserError
+from qhs.inventory import nearest
+from qhs.ledger import rows, tries
+from qhs.ledger.client import Orders
+from qhs.ledger.report import LedgerReport, judged
+from qhs.ledger.tries import Try
+from qhs.pki import root
+from qhs.twin import guests, inside, wires
+from qhs.twin.names import Twin
+from qhs.twin.topology import Client
+from stacks.model import Estate, ledger
+from stacks.model.data import PASSWORDS, members
+from stacks.provider.secret.client import StoreError
+from stacks.provider.secret.stores import store
+from stacks.provider.settings import ProviderError, Settings
+
+FLOWS_WITHIN = 30.0
+"""Seconds until each client must have had an answer: a gap after nothing says nothing."""
+AGAIN = 0.2
+
+
+@dataclass(frozen=True)
+class Part:
+    """One client."""
+
+    run: str
+    place: str
+    """The segment that it stands in."""
+    web: bool
+    """It asks the application, not the databases."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """A client of the databases in the applications' segment of a site, and one of the application among people."""
+
+    twin: Twin
+    estate: Estate
+    site: str
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def start(cls, twin: Twin, estate: Estate, site: str, *, web: bool) -> Self:
+        """Begin one, and return once each client has had an answer: it is left again where none comes.
+
+        `site`: whose segment the client of the databases stands in, so not the one that is to be lost. There may be one
+        at each. `web`: with a client of the application too; it stands where no centre is, so that one ledger has it.
+        Raises UserError.
+        """
+        if not wires.namespaces(twin)[0]:
+            raise UserError(f"twin {twin.name} is not up", "qhs up")
+        if _note(twin, site).exists():
+            way_out = f"`qhs ledger stop {site}`, which says what it came to"
+            raise UserError(f"the ledger at {site} was begun before and not ended: {_note(twin, site)}", way_out)
+        run = f"{site}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        parts = [Part(run, ledger.application_zone(estate, site).name, web=False)]
+        parts += [Part(f"{run}-web", ledger.people(estate).name, web=True)] if web else []
+        _folder(twin).mkdir(exist_ok=True, mode=0o700)
+        whole.write(_note(twin, site), json.dumps([asdict(one) for one in parts]))
+        found = cls(twin, estate, site, tuple(parts))
+        try:
+            found._begin()
+        except BaseException:
+            found._leave()
+            raise
+        return found
+
+    @classmethod
+    def found(cls, twin: Twin, estate: Estate, site: str) -> Self:
+        """The one that was begun at a site, by whoever did. Raises UserError where none was."""
+        if not _note(twin, site).exists():
+            raise UserError(f"no ledger was begun at {site}: there is no {_note(twin, site)}", "`qhs ledger run`")
+        parts = json.loads(_note(twin, site).read_text())
+        return cls(twin, estate, site, tuple(Part(**one) for one in parts))
+
+    def stop(self) -> list[LedgerReport]:
+        """End it: what it comes to, a report a client. Its files stay.
+
+        Raises UserError while the rows cannot be read; then its clients have ended, and this may be said again.
+        """
+        ended = time.monotonic()
+        self._end()
+        password = self._password()
+        found = []
+        for part in self.parts:
+            there = self._asked(password, partial(rows.read, part.run))
+            found.append(judged(part.run, *tries.read(self.file(part)), there, ended))
+        self._leave()
+        return found
+
+    def file(self, part: Part) -> Path:
+        """In which its client writes down what it tried."""
+        return _folder(self.twin) / f"{part.run}.jsonl"
+
+    def tries(self, part: Part) -> list[Try]:
+        """Those that are over by now."""
+        return tries.read(self.file(part))[1]
+
+    def _begin(self) -> None:
+        for part in self.parts:
+            wires.make_client(self.twin, self._stand(part))
+        password = self._password()
+        for part in self.parts:
+            key = secrets.token_urlsafe(24)
+            self._asked(password, partial(rows.begin, part.run, key))
+            self._launch(part, self._orders(part, key if part.web else password))
+        deadline = time.monotonic() + FLOWS_WITHIN
+        for part in self.parts:
+            while not any(one.wrong is None for one in self.tries(part)):
+                if time.monotonic() > deadline:
+                    raise self._nothing(part)
+                time.sleep(AGAIN)
+
+    def _nothing(self, part: Part) -> UserError:
+        why = next((f"{one.wrong}: {one.said}" for one in reversed(self.tries(part))), "that it tried nothing")
+        return UserError(
+            f"the ledger's client in {part.place}: found {why} for {FLOWS_WITHIN:.0f} s; wanted an answer",
+            f"`qhs cloud status` and `qhs lease status` say what is amiss, {self.file(part)} what was tried",
+        )
+
+    def _launch(self, part: Part, orders: Orders) -> None:
+        """Beyond the end of this process: whoever goes on with a drill finds that its clients did."""
+        command = inside.command(self.twin, [sys.executable, "-m", "qhs.ledger.client"], self._stand(part).name)
+        log = self.file(part).with_suffix(".log")
+        with log.open("ab") as said, tempfile.TemporaryFile() as told:
+            told.write(orders.model_dump_json().encode())
+            told.seek(0)
+            subprocess.Popen(command, stdin=told, stdout=said, stderr=said, start_new_session=True)
+
+    def _orders(self, part: Part, password: str) -> Orders:
+        estate, asked = self.estate, ledger.application_at if part.web else ledger.databases_at
+        site = estate.places[part.place].site or self.site
+        return Orders(
+            file=self.file(part),
+            run=part.run,
+            name=asked(estate),
+            web=part.web,
+            resolvers=nearest(estate, site, ledger.NAMES),
+            root=root.certificate(pki.folder(self.twin)),
+            sites={name: [str(one.ipv4), str(one.ipv6)] for name, one in estate.inventory.sites.items()},
+            role=ledger.database(estate),
+            password=password,
+        )
+
+    def _stand(self, part: Part) -> Client:
+        return layout.outsider(self.estate, self.estate.places[part.place])
+
+    def _asked[T](self, password: str, ask: Callable[[Orders], T]) -> T:
+        """By the client of the databases, whose database has the rows of both."""
+        first = self.parts[0]
+        orders = self._orders(first, password)
+        return inside.call(self.twin.netns_path(self._stand(first).name), lambda: ask(orders))
+
+    def _password(self) -> str:
+        """Of the role, from the secret store of whichever site answers. Raises UserError."""
+        own = reaching.settings(self.estate, self.twin)
+        said = []
+        for site in members(self.estate):
+            try:
+                if kept := inside.call(self.twin.netns_path(), partial(self._kept, own, site)):
+                    return str(kept["password"])
+                said.append(f"{site}: none")
+            except (StoreError, ProviderError) as error:
+                said.append(f"{site}: {error}")
+        raise UserError(f"the password of the database of drills: {'; '.join(said)}", "`qhs up`, which makes it")
+
+    def _kept(self, own: Settings, site: str) -> dict[str, Any] | None:
+        return store(own, site).secret(f"{PASSWORDS}/{ledger.database(self.estate)}")
+
+    def _end(self) -> None:
+        guests.end([self.twin.netns_path(self._stand(part).name) for part in self.parts])
+
+    def _leave(self) -> None:
+        """Nothing of it stands any more."""
+        self._end()
+        _, standing = wires.namespaces(self.twin)
+        for part in self.parts:
+            if (name := self._stand(part).name) in standing:
+                wires.remove_client(self.twin, name)
+        _note(self.twin, self.site).unlink()
+
+
+def _folder(twin: Twin) -> Path:
+    return twin.state / "ledgers"
+
+
+def _note(twin: Twin, site: str) -> Path:
+    """Which clients the ledger at a site has, while it goes on."""
+    return _folder(twin) / f"{site}.json"

@@ -1,0 +1,87 @@
+"""The estate moves from one centre to the other and back, each time with a signed report (T-B02, T-B18, T-B21)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qhs.drill import held
+from qhs.drill.journal import Begun, Journal, journals
+from qhs.twin.names import Twin
+from tests.twin.conftest import MEASURED, NAME, QHS, Run, WatchedUp
+
+pytestmark = pytest.mark.live
+
+HOME, AWAY = "qhdc", "ndc"
+
+
+def moved(qhs: Run, drill: str) -> dict[str, Any]:
+    """The report of a drill that passed."""
+    done = qhs("drill", drill, "--json")
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    report: dict[str, Any] = json.loads(done.stdout)["report"]
+    parts = ", ".join(f"{one['name']} {one['seconds']:.1f} s" for one in report["phases"])
+    MEASURED.append(f"drill {drill}: {report['written']['rows']} rows, without writes: {parts or 'never'}")
+    return report
+
+
+def active(qhs: Run) -> str:
+    return str(json.loads(qhs("lease", "status", "--json").stdout)["active"])
+
+
+@pytest.fixture(scope="module")
+def away(qhs: Run, second_up: WatchedUp) -> dict[str, Any]:
+    """Writes are taken at the other centre, by a switchover."""
+    return moved(qhs, "switchover")
+
+
+def test_a_switchover_loses_no_row_and_keeps_nobody_from_writing_for_a_minute(away: dict[str, Any], qhs: Run) -> None:
+    written = away["written"]
+    assert (written["lost"], written["duplicate"], written["reordered"]) == ({}, {}, {})
+    assert sum(one["seconds"] for one in away["phases"]) <= 60
+    assert (active(qhs), away["primary"]) == (AWAY, AWAY)
+
+
+def test_its_report_is_the_signers_to_the_last_byte(away: dict[str, Any], qhs: Run, twin: Twin, tmp_path: Path) -> None:
+    file = held.folder(twin) / away["run"] / "report.json"
+    assert qhs("drill", "verify", str(file)).returncode == 0
+    text = file.read_bytes()
+    place = text.index(b'"rows": ') + len(b'"rows": ')
+    other = tmp_path / "report.json"
+    other.write_bytes(text[:place] + bytes([text[place] ^ 1]) + text[place + 1 :])
+    assert qhs("drill", "verify", str(other)).returncode == 2
+
+
+def test_a_second_drill_and_another_one_half_way_are_refused_and_a_killed_one_is_gone_on_with(
+    away: dict[str, Any], qhs: Run, twin: Twin
+) -> None:
+    env = {**os.environ, "QHS_TWIN": NAME}
+    with subprocess.Popen([QHS, "drill", "failback"], env=env, stdout=subprocess.DEVNULL) as running:
+        journal = _until(twin, running, "choose")
+        beside = qhs("drill", "failback")
+        running.send_signal(signal.SIGKILL)
+    assert (beside.returncode, f"already running: pid {running.pid}" in beside.stderr) == (1, True)
+    assert not journal.over
+    other = qhs("drill", "switchover")
+    assert (other.returncode, "`qhs drill failback` goes on with it" in other.stderr) == (1, True)
+    assert qhs("drill", "status").returncode == 3
+    report = moved(qhs, "failback")
+    assert (report["resumed"], report["primary"], active(qhs)) == (1, HOME, HOME)
+
+
+def _until(twin: Twin, running: subprocess.Popen[bytes], step: str) -> Journal:
+    """The journal of a drill that has begun with a step."""
+    while running.poll() is None:
+        for folder in journals(held.folder(twin)).values():
+            journal = Journal.read(folder)
+            if not journal.over and step in {one.step for one in journal.events(Begun)}:
+                return journal
+        time.sleep(0.2)
+    raise AssertionError(f"the drill ended without {step}")

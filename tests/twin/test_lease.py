@@ -1,0 +1,149 @@
+"""One site at a time takes writes: one that is cut off stops before another may begin (S-040, C-DR-04)."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from qhs.lease.choose import choose
+from qhs.twin import inside, outage
+from qhs.twin.names import Twin
+from stacks.model.estate import LEASE
+from stacks.model.lease import READ_ONLY_AFTER, SECONDS
+from tests.pace import Pace
+from tests.twin.conftest import MEASURED, Run, WatchedUp
+from tests.twin.databases import ESTATE, MEMBERS, OTHER, SITE, SQL, connect, database, first_copy, leader, told, where
+from tests.twin.hosts import Hosts
+from tests.twin.waiting import await_
+
+pytestmark = pytest.mark.live
+
+AGAIN = 90
+"""Seconds from a healed cut to the next write: for the tunnels, the lease and Patroni."""
+GAP = 20
+"""Seconds without a write when the other site is chosen; a clients' view of names comes on top."""
+AGREE = {site: ESTATE.with_role(site, LEASE)[0].name for site in ESTATE.active_sites}
+CHECK = "/usr/local/lib/qhs-database/qhs_database.py check"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def standing(hosts: Hosts, second_up: WatchedUp) -> Iterator[None]:
+    """Both members have the data, before and after."""
+    yield
+    await_(lambda: set(hosts.say(f"{CHECK} || true", MEMBERS[SITE]).values()) == {""}, 120)
+
+
+def status(qhs: Run) -> tuple[int, dict[str, object]]:
+    done = qhs("lease", "status", "--json")
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_one_site_has_the_lease_and_all_members_say_so(qhs: Run) -> None:
+    code, said = status(qhs)
+    assert (code, said["active"], said["chosen"]) == (0, SITE, SITE)
+    assert 0 < int(str(said["seconds"])) <= SECONDS
+    assert f"{SITE} has the lease since" in qhs("lease", "status").stdout
+
+
+@contextmanager
+def cut_off(twin: Twin) -> Iterator[None]:
+    """The site from the others, which reach each other, and from nothing of its own."""
+    legs = [f"{name}:{one}" for name in ESTATE.firewalls(SITE) for one in ESTATE.inventory.sites[SITE].carriers]
+    try:
+        for leg in legs:
+            outage.cut(twin, leg)
+        yield
+    finally:
+        for leg in legs:
+            outage.heal(twin, leg)
+
+
+@contextmanager
+def writing(twin: Twin, site: str, password: str) -> Iterator[list[float]]:
+    """An application that writes and goes on trying; when what was acknowledged."""
+    acknowledged: list[float] = []
+    over = threading.Event()
+
+    def write() -> None:
+        while not over.wait(0.1):
+            try:
+                with connect(twin, site, password) as connection:
+                    while not over.wait(0.02):
+                        connection.execute("insert into written default values")
+                        acknowledged.append(time.monotonic())
+            except psycopg.Error:
+                continue
+
+    thread = threading.Thread(target=lambda: inside.call(where(twin, site), write))
+    thread.start()
+    try:
+        yield acknowledged
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_site_that_is_cut_off_takes_no_writes_before_another_may(twin: Twin, hosts: Hosts, qhs: Run) -> None:
+    pace = Pace()
+    with database(hosts, SITE) as password:
+        table = "create table written (number serial primary key)"
+        inside.call(where(twin, SITE), lambda: connect(twin, SITE, password).execute(table))
+        with writing(twin, SITE, password) as acknowledged:
+            await_(lambda: len(acknowledged) > 100)
+            with cut_off(twin):
+                began = time.monotonic()
+                await_(lambda: status(qhs)[1]["active"] == "", SECONDS + 30)
+                lost, last = time.monotonic() - began, acknowledged[-1] - began
+                MEASURED.append(f"{SITE} cut off: last write after {last:.1f} s, the lease lost within {lost:.1f} s")
+                assert status(qhs)[0] == 2
+                assert last <= pace.limit(READ_ONLY_AFTER + 0.5)
+                assert last < SECONDS, "by then another site may write"
+                await_(lambda: set(told(hosts, MEMBERS[SITE], "select pg_is_in_recovery()").values()) == {"t"})
+                said = hosts.say(f"{SQL} -c 'create table nobody ()' 2>&1 || true", MEMBERS[SITE])
+                assert all("read-only transaction" in one for one in said.values()), said
+            healed = time.monotonic()
+            await_(lambda: acknowledged[-1] > healed, AGAIN)
+            MEASURED.append(f"{SITE} joined again: writes after {acknowledged[-1] - healed:.1f} s at most")
+        kept = told(hosts, MEMBERS[SITE], "select count(*) from written", "probe")
+        assert all(int(said) >= len(acknowledged) for said in kept.values())
+    await_(lambda: status(qhs)[0] == 0)
+
+
+def test_the_other_site_is_chosen_and_nothing_is_lost(twin: Twin, hosts: Hosts, qhs: Run) -> None:
+    """And back: each site's copy goes on from where the log of the other ended."""
+    pace = Pace()
+    with database(hosts, SITE) as password:
+        table = "create table written (number serial primary key)"
+        inside.call(where(twin, SITE), lambda: connect(twin, SITE, password).execute(table))
+        for here, there in ((SITE, OTHER), (OTHER, SITE)):
+            with writing(twin, here, password) as first, writing(twin, there, password) as second:
+                await_(lambda first=first: len(first) > 50, 60)
+                choose(twin, ESTATE, there, here)
+                await_(lambda second=second: len(second) > 50, 90)
+            pause = second[0] - first[-1]
+            MEASURED.append(f"{there} instead of {here}: no write for {pause:.1f} s")
+            assert pause > 0, "never two"
+            assert pause <= pace.limit(GAP)
+            await_(lambda here=here, there=there: first_copy(hosts, here, there) != "", AGAIN)
+            kept = told(hosts, [leader(hosts, there)], "select count(*) from written", "probe")
+            assert int(next(iter(kept.values()))) >= len(first) + len(second)
+    await_(lambda: status(qhs)[1]["active"] == SITE)
+
+
+def test_the_machine_of_the_lease_may_be_gone(twin: Twin, hosts: Hosts, qhs: Run) -> None:
+    """The database renews at another site."""
+    outage.power_off(twin, AGREE[OTHER])
+    try:
+        await_(lambda: status(qhs)[0] == 3)
+        assert status(qhs)[1]["active"] == SITE
+        time.sleep(SECONDS)
+        assert status(qhs)[1]["active"] == SITE
+    finally:
+        outage.power_on(twin, AGREE[OTHER])
+    await_(lambda: status(qhs)[0] == 0, 120)

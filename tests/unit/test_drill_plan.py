@@ -1,0 +1,108 @@
+"""Plans of drills: those that there are can be carried out and undone; one that could not is refused with its line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from qhs.drill import plan
+from qhs.drill.known import ESTATE
+from qhs.errors import UserError
+from qhs.main import app
+from stacks.model import Estate, ModelError
+from stacks.model.catalogue import Tier
+from tests.unit.toy_drill import PLAN, TIERS, TOY
+
+NAMES = ["failback", "failover", "switchover"]
+
+
+def refused(text: str, tiers: dict[int, Tier] = TIERS) -> str:
+    with pytest.raises(ModelError) as error:
+        plan.of("trial", text, TOY, tiers, Path("trial.yaml"))
+    return str(error.value)
+
+
+def test_an_unknown_plan_is_refused_with_those_that_there_are(estate: Estate) -> None:
+    with pytest.raises(UserError, match=r"no plan 'move'.*\n.*failback, failover, switchover"):
+        plan.read("move", ESTATE, estate.catalogue.tiers)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_plan_can_be_carried_out_and_undone(name: str, estate: Estate) -> None:
+    script = plan.read(name, ESTATE, estate.catalogue.tiers)
+    assert plan.names() == NAMES
+    asks = {one.do for one in script.plan.conditions}
+    assert {"both-sites-answer", "replica-streams", "lag-within", "clocks-agree", "room"} <= asks
+    assert [one.do for one in script.plan.ends] == ["one-primary"]
+
+
+def test_a_failover_fences_and_shows_that_nothing_is_written_before_it_promotes(estate: Estate) -> None:
+    steps = [one.do for one in plan.read("failover", ESTATE, estate.catalogue.tiers).plan.steps]
+    assert steps.index("await-gone") < steps.index("may-promote") < steps.index("fence") < steps.index("choose")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_plan_says_what_people_do_by_hand(name: str) -> None:
+    said = CliRunner().invoke(app, ["drill", "plan", name])
+    assert said.exit_code == 0
+    assert "by hand: qhs lease choose" in said.stdout
+    assert "way back" in said.stdout
+    assert not re.search(r"\{(old|new)\}", said.stdout)
+
+
+FAULTS = {
+    "no-way-back": (
+        '    back: [{ do: switch-on, site: old, within: 6, by_hand: ["plug {old} in"] }]\n',
+        "",
+        "trial.yaml:7: found dark, which changes something and has no way back; wanted `back`: how to undo it",
+    ),
+    "useless-way-back": (
+        "    by_hand: [look]\n",
+        "    by_hand: [look]\n    back: [{ do: choose-again, site: old, within: 6, by_hand: [no] }]\n",
+        "found a way back of active, which nobody ever undoes; wanted none",
+    ),
+    "unknown-action": ("do: choose\n", "do: chose\n", "found the action 'chose'; wanted one of ask, await-active"),
+    "no-site": ("    do: choose\n    site: new\n", "    do: choose\n", "found choose of no site; wanted old or new"),
+    "needless-site": ("do: ask, within", "do: ask, site: old, within", "found ask of old; wanted none"),
+    "no-limit": ("limit: 3, ", "", "found compare with the limit None; wanted rows"),
+    "needless-limit": (
+        "do: one-primary, ", "do: one-primary, limit: 1, ",
+        "found one-primary with the limit 1.0; wanted none: it measures nothing",
+    ),
+    "changing-condition": (
+        "do: ask, within: 6, by", "do: choose, site: old, within: 6, by",
+        "trial.yaml:5: found choose, which changes something; wanted an action that only asks",
+    ),
+    "twice": ("name: bright", "name: dark", "found dark twice; wanted each once"),
+    "keeps": ("keeps: active", "keeps: nothing", "found nothing; wanted a step: dark, choose, active, bright, same"),
+    "unbounded": ("switch-off\n    site: old\n    within: 6\n", "switch-off\n    site: old\n", "no steps.0.within"),
+    "no-hands": ("by_hand: [plug]", "by_hand: []", "steps.3.by_hand"),
+    "strange-word": ('"choose {new}"', '"choose {site}"', "found {site}; wanted {old} or {new}"),
+    "no-conditions": ("conditions:\n  - {", "conditions: []\nother:\n  - {", "conditions"),
+    "too-long": (
+        "    phase: promote\n    do: await-active\n    site: new\n    within: 6\n",
+        "    phase: promote\n    do: await-active\n    site: new\n    within: 119\n",
+        "found steps that may keep everybody from writing for 131 s; wanted 120 s at most: the RTO of tier 1",
+    ),
+    "backwards": (
+        "    phase: promote\n    do: await-active", "    phase: fence\n    do: await-active",
+        "found phases that go back; wanted this order: detect, decide, fence, promote, redirect",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_plan_that_cannot_be_right_is_refused(fault: str) -> None:
+    before, after, said = FAULTS[fault]
+    assert before in PLAN
+    assert said in refused(PLAN.replace(before, after))
+
+
+def test_an_objective_that_nobody_could_meet_is_refused() -> None:
+    hasty = TIERS[1].model_copy(update={"rto_minutes": 0})
+    said = refused(PLAN, {1: hasty})
+    assert "found tier 1 with an RTO of 0 s in stacks/catalogue/tiers.yaml, which nobody could meet" in said
+    assert "wanted more than the 15 s for which a site that is gone still has the lease" in said
