@@ -26,6 +26,8 @@ from stacks.model import Estate
 # Ansible's closing recap, a line a host.
 _RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 
+LONGEST = 1000
+"""Characters of what one machine said that are told; the log has all."""
 # How many members of a firewall pair are changed at a time: one, but where neither serves anybody yet.
 IN_TURN, TOGETHER = {"QHS_PAIR_AT_ONCE": "1"}, {"QHS_PAIR_AT_ONCE": "100%"}
 
@@ -47,7 +49,7 @@ def play(
     for all, of what sites agree on. `described`: by machine the digest of all that the roles are given, by which a
     later look knows what they left. `booted`: machines that were off before, so that of a firewall pair among them
     neither member serves anybody yet.
-    Raises UserError with the tail of Ansible's own output, or where it passed over a machine; the log keeps all.
+    Raises UserError with what machines refused, or where it passed over a machine; the log keeps all.
     """
     if not machines:
         return {}
@@ -85,9 +87,21 @@ def _play(twin: Twin, estate: Estate, playbook: str, machines: set[str], environ
     )
     log.write_text(done.stdout + done.stderr)
     if done.returncode != 0:
-        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-25:])
-        raise UserError(f"the playbook {playbook} failed ({log}):\n{tail}", "put right what it names, then `qhs up`")
+        why = refusals(done.stdout) or (done.stdout + done.stderr).strip().splitlines()[-25:]
+        told = "\n".join(why)
+        raise UserError(f"the playbook {playbook} failed ({log}):\n{told}", "put right what it names, then `qhs up`")
     return played(done.stdout, machines, log)
+
+
+def refusals(said: str) -> list[str]:
+    """Of what Ansible printed, where machines refused something: the task, and what each said."""
+    found, task = [], ""
+    for line in said.splitlines():
+        if line.startswith("TASK ["):
+            task = line.rstrip(" *")
+        elif line.startswith(("fatal: [", "failed: [")):
+            found += [*([task] if task not in found else []), line[:LONGEST]]
+    return found
 
 
 def played(said: str, machines: set[str], log: Path) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stacks.model import Estate
+from stacks.model import Estate, object_sync
 from stacks.model.estate import Machine
 from stacks.model.objects import IDENTITIES, STORE, way_in
 from stacks.model.signing import stores
@@ -18,4 +18,5 @@ def variables(estate: Estate, machine: Machine) -> dict[str, Any]:
         "object_store_secrets": list(stores(estate)[machine.site].values()),
         "object_store_way_in": way_in(machine.name),
         "object_store_identities": IDENTITIES,
+        "object_store_estate": object_sync.estates(estate),
     }

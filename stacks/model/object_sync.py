@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from stacks.model import backups, certificates
 from stacks.model.estate import Estate
-from stacks.model.objects import COPIES, SNAPSHOTS, STATES, buckets, object_stores
+from stacks.model.objects import COPIES, PROVISIONER, SNAPSHOTS, STATE_USER, STATES, buckets, object_stores
 
 LEAST = 60
 """Seconds behind at which an alert is due at the earliest, whatever an application wants: a copy of objects is never
@@ -46,6 +46,11 @@ def peers(estate: Estate, site: str) -> list[Peer]:
 def own(estate: Estate) -> list[str]:
     """The buckets of the estate itself, of which each site has its own."""
     return [STATES, COPIES, SNAPSHOTS, *(backups.bucket(site) for site in backups.clusters(estate))]
+
+
+def estates(estate: Estate) -> list[str]:
+    """Who comes in for the estate itself, and changes its own buckets at any site; applications do where the lease is."""
+    return [PROVISIONER, STATE_USER, *(backups.bucket(site) for site in backups.clusters(estate))]
 
 
 def may_seconds(estate: Estate) -> int:

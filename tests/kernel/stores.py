@@ -25,9 +25,20 @@ from tests.twin.waiting import await_
 ADDRESSES = {"qhdc-storage1": "10.16.0.1", "ndc-storage1": "10.16.0.2", "hall-infra1": "10.16.0.3"}
 SITES = ("qhdc", "ndc")
 WHO, KEY, S3 = "provisioner", "of-a-test", 8333
-ADMITS = {"identities": [{"name": WHO, "credentials": [{"accessKey": WHO, "secretKey": KEY}], "actions": ["Admin"]}]}
 BUCKETS, ARCHIVE, OWN = ("hop-thu", "ho-so", "luu-tru", "tin-noi-bo"), "luu-tru", "backups-qhdc"
+TENANT = "mail"
+MAY = {WHO: ["Admin"], TENANT: [f"{action}:{BUCKETS[0]}" for action in ("Read", "Write", "List")]}
+ADMITS = {
+    "identities": [
+        {"name": who, "credentials": [{"accessKey": who, "secretKey": KEY}], "actions": actions}
+        for who, actions in MAY.items()
+    ]
+}
 PROGRAM = "usr/local/lib/qhs-object-sync/qhs_object_sync.py"
+FILES = (
+    *(("object_sync", f"etc/qhs/object-sync/{file}") for file in ("front.cfg", "way.cfg", "sync.json")),
+    ("object_store", "etc/qhs/objects/haproxy.cfg"),
+)
 # As systemd hands sockets on: bound in one network, from 3 on, for a program of another.
 HANDS_ON = (
     "import os, socket, sys\n"
@@ -59,15 +70,18 @@ class Site:
             "object_sync_archives": [ARCHIVE],
             "object_sync_excluded": [OWN],
             "object_sync_may_seconds": 60,
+            "object_store_addresses": [ADDRESSES[self.name]],
+            "object_store_first_socket": 3,
+            "object_store_estate": [WHO],
         }
         program(root, "object_sync", PROGRAM)
         for place in ("run/qhs-objects", "run/qhs-object-sync", "var/lib/qhs-object-sync", "var/lib/qhs-objects"):
             (root / place).mkdir(parents=True)
         (root / "etc/qhs/object-sync").mkdir(parents=True)
         subprocess.run(["mknod", "--mode=666", root / "dev/null", "c", "1", "3"], check=True)
-        for file in ("front.cfg", "way.cfg", "sync.json"):
-            at = f"etc/qhs/object-sync/{file}"
-            (root / at).write_text(rendered("object_sync", at, **given))
+        (root / "etc/qhs/objects").mkdir(parents=True)
+        for role, at in FILES:
+            (root / at).write_text(rendered(role, at, **given))
         (root / "run/qhs-objects/admitted.json").write_text(json.dumps(ADMITS))
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -77,6 +91,10 @@ class Site:
         said = dict(line.split("=", 1) for line in unit.splitlines() if line.startswith(("ExecStart=", "Environment=")))
         self._begin("store", self.within("/usr/bin/env", said["Environment"], *said["ExecStart"].split()))
         await_(self.answers, 60)
+        (self.root / "run/qhs-objects/open.sock").symlink_to("s3.sock")
+        shown = self.within("/usr/sbin/haproxy", "-db", "-f", "/etc/qhs/objects/haproxy.cfg")
+        self._begin("shown", self._handed(self.network, f"{ADDRESSES[self.name]}:443", shown))
+        self._begin("ask", self.within(f"/{PROGRAM}", "ask"))
         front = self.within("/usr/sbin/haproxy", "-db", "-f", "/etc/qhs/object-sync/front.cfg")
         self._begin("front", self._handed(self.network, f"{ADDRESSES[self.name]}:9000", front))
         way = [
@@ -90,10 +108,10 @@ class Site:
     def follow(self) -> None:
         self._begin("follow", self.within(f"/{PROGRAM}", "follow"))
 
-    def told(self, holder: str) -> None:
-        """Which site has the lease, from now on."""
+    def told(self, holder: str, since: float = -3600) -> None:
+        """Which site has the lease, from now on; or as it was said some seconds ago."""
         new = self.root / "run/qhs-object-sync/lease.new"
-        new.write_text(json.dumps({"holder": holder, "at": time.time() + 3600}))
+        new.write_text(json.dumps({"holder": holder, "at": time.time() - since}))
         new.rename(new.with_suffix(".json"))
 
     def cut_off(self) -> None:
@@ -125,6 +143,10 @@ class Site:
     def s3[T](self, ask: Callable[[Any], T]) -> T:
         return inside.call(self._within, lambda: ask(client()))
 
+    def shows[T](self, ask: Callable[[Any], T], who: str = TENANT) -> T:
+        """Where everybody asks, and not beside what stands before the store."""
+        return inside.call(self.network, lambda: ask(client(f"https://{ADDRESSES[self.name]}", who)))
+
     def answers(self) -> bool:
         try:
             return bool(self.s3(lambda one: one.list_buckets()))
@@ -153,11 +175,11 @@ class Site:
             self._running[what] = subprocess.Popen(command, stdout=log, stderr=log)
 
 
-def client() -> Any:
+def client(at: str = f"http://127.0.0.1:{S3}", who: str = WHO) -> Any:
+    """By an address, which no certificate here is for."""
     plain = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1})
-    at = f"http://127.0.0.1:{S3}"
-    given = {"aws_access_key_id": WHO, "aws_secret_access_key": KEY, "region_name": "x", "config": plain}
-    return boto3.client("s3", endpoint_url=at, **given)
+    given = {"aws_access_key_id": who, "aws_secret_access_key": KEY, "region_name": "x", "config": plain}
+    return boto3.client("s3", endpoint_url=at, verify=False, **given)
 
 
 @contextmanager

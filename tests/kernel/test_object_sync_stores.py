@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from qhs_object_sync import DRAINS, EARLIER
+from qhs_object_sync import DRAINS, EARLIER, HOLDS
 
 from qhs.objects import alike
 from qhs.twin import inside
 from stacks.provider.storage.client import Objects, Version
 from tests.kernel.certified import certify, new_root
 from tests.kernel.clusters import Wires, wired
-from tests.kernel.stores import ADDRESSES, ARCHIVE, BUCKETS, OWN, Site, two_sites
+from tests.kernel.stores import ADDRESSES, ARCHIVE, BUCKETS, OWN, WHO, Site, two_sites
 from tests.twin.waiting import await_
 
 MAIL, FILES = BUCKETS[:2]
@@ -204,6 +204,37 @@ def test_nobody_but_the_machine_of_the_other_store_comes_in_and_that_one_only_re
     assert came(wires, by_its_own, "GET", "/?proxyChunkId=99,0123456789") not in (403, "refused")
     assert came(wires, None, "GET", "/?proxyChunkId=99,0123456789") == "refused"
     assert came(wires, tmp_path / "hall", "GET", "/?proxyChunkId=99,0123456789") == 403
+
+
+def test_applications_change_something_where_the_lease_is_alone_and_the_estate_anywhere(sites: dict[str, Site]) -> None:
+    def write(one: Any) -> int:
+        return int(one.put_object(Bucket=MAIL, Key="by its application", Body=b"1")["ResponseMetadata"]["HTTPStatusCode"])
+
+    assert sites["qhdc"].shows(write) == 200
+    await_(lambda: "by its application" in keys(sites["ndc"]), COMES)
+    assert sites["ndc"].shows(lambda one: one.get_object(Bucket=MAIL, Key="by its application")["Body"].read()) == b"1"
+    for change in (
+        write,
+        lambda one: one.delete_object(Bucket=MAIL, Key="by its application"),
+        lambda one: one.create_multipart_upload(Bucket=MAIL, Key="by its application"),
+    ):
+        with pytest.raises(ClientError, match="this site has not the lease"):
+            sites["ndc"].shows(change)
+    assert sites["ndc"].shows(lambda one: make(one, "made-there"), WHO) is None
+    # Said by nobody for longer than it is good for.
+    sites["qhdc"].told("qhdc", since=HOLDS)
+    await_(lambda: refused(sites["qhdc"], write), 10)
+    sites["qhdc"].told("qhdc")
+    await_(lambda: not refused(sites["qhdc"], write), 10)
+
+
+def refused(site: Site, ask: Any) -> bool:
+    try:
+        site.shows(ask)
+    except ClientError as error:
+        assert "this site has not the lease" in str(error)
+        return True
+    return False
 
 
 def test_the_other_way_round_once_the_other_site_has_the_lease(sites: dict[str, Site]) -> None:

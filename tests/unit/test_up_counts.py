@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qhs.ansible import played
+from qhs.ansible import played, refusals
 from qhs.errors import UserError
 from qhs.folders import CLONE
 from qhs.up import counted
@@ -32,6 +32,23 @@ def test_a_machine_that_ansible_passed_over_is_an_error(estate: Estate) -> None:
     for said in ("", recap(*others), recap(*estate.machines, "localhost")):
         with pytest.raises(UserError, match=r"recap .*: found .*; wanted "):
             played(said, set(estate.machines), LOG)
+
+
+def test_what_machines_refused_is_told_with_the_task_and_nothing_else_is() -> None:
+    fatal = 'fatal: [hall-infra1]: UNREACHABLE! => {"msg": "timed out"}'
+    said = "\n".join(
+        (
+            "TASK [pki : First] ***",
+            "changed: [hall-fw1]",
+            "TASK [pki : Second] ***",
+            fatal,
+            "failed: [hall-fw1] (item=a) => {}",
+            recap("hall-fw1"),
+            "[DEPRECATION WARNING]: a feature",
+        )
+    )
+    assert refusals(said) == ["TASK [pki : Second]", fatal, "failed: [hall-fw1] (item=a) => {}"]
+    assert refusals(recap("hall-fw1")) == []
 
 
 def test_an_inventory_that_does_not_parse_fails_the_run(tmp_path: Path) -> None:

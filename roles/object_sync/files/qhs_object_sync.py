@@ -1,7 +1,7 @@
 #!/usr/bin/python3 -B
 """Applications' buckets of the site that has the lease come to be here too, while another site has it.
 
-    ask       learn again and again which site has the lease, and write it down
+    ask       learn again and again which site has the lease, write it down, and say whether it is this one
     follow    have what that site's store changes changed here; while the own site has the lease, nothing
     report    write down for metrics how far behind this site is
     status    print that, as JSON
@@ -14,9 +14,11 @@ else: each has what it needs alone.
 
 import dataclasses
 import http.client
+import http.server
 import json
 import os
 import signal
+import socketserver
 import ssl
 import subprocess
 import sys
@@ -29,6 +31,7 @@ from typing import Any
 
 SETTINGS = Path("/etc/qhs/object-sync/sync.json")
 LEASE = Path("/run/qhs-object-sync/lease.json")
+SAYS = Path("/run/qhs-object-sync/lease.sock")
 STATUS = Path("/run/qhs-object-sync/status.json")
 TURN = Path("/var/lib/qhs-object-sync/turn.json")
 METRICS = Path("/var/lib/prometheus/node-exporter/qhs_object_sync.prom")
@@ -42,6 +45,8 @@ PATIENCE = 3  # seconds for an answer
 EVERY = 1  # seconds between two looks
 BEATS = 5  # seconds between two times that are written into the own store
 FORGETS = 30  # seconds after which what was learnt of the lease says nothing any more
+HOLDS = 5
+"""Seconds for which a site that was said to have the lease takes changes: another may have it a few seconds later."""
 DRAINS = 20
 """Seconds for which a site that has got the lease goes on to follow the one that had it, for what that took last."""
 EARLIER = 10
@@ -226,18 +231,40 @@ def follow() -> None:
         time.sleep(EVERY)
 
 
-def known(now: float) -> str:
+def known(now: float, forgets: float = FORGETS) -> str:
     """Which site has the lease; empty: nobody said so of late."""
     try:
         found = json.loads(LEASE.read_text())
-        return str(found["holder"]) if now - found["at"] < FORGETS else ""
+        return str(found["holder"]) if now - found["at"] < forgets else ""
     except (OSError, ValueError, KeyError):
         return ""
+
+
+class Says(http.server.BaseHTTPRequestHandler):
+    """To what stands before the store: 200 while the own site has the lease, else 503."""
+
+    def do_GET(self) -> None:
+        """Whatever the path."""
+        here = known(time.time(), HOLDS) == settings()["site"]
+        self.send_response(http.HTTPStatus.OK if here else http.HTTPStatus.SERVICE_UNAVAILABLE)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """It is asked every second."""
+
+
+def say() -> None:
+    """Until the program ends, to whoever may write to the socket."""
+    SAYS.unlink(missing_ok=True)
+    server = socketserver.UnixStreamServer(str(SAYS), Says)
+    SAYS.chmod(0o660)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
 def ask() -> None:
     """Until it is told to end; the one that answered last is asked first."""
     doors, told = list(settings()["doors"]), ""
+    say()
     while True:
         holder, why = _asked(doors)
         if holder:

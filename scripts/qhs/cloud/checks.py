@@ -56,7 +56,7 @@ def _of(place: TenantPlace, own: Given, site: str, said: Said, *, takes_writes: 
     used |= {("buckets", name): READ if name in own.archives else WRITTEN for name in own.buckets}
     for (what, name), done in used.items():
         found = str(answer.get(what, {}).get(name, silent))
-        wanted = done if takes_writes else UNWRITTEN
-        yield check(
-            what, name, wanted, found, as_wanted=(found == done) is takes_writes and name in answer.get(what, {})
-        )
+        # What is only read is there at every site.
+        takes = takes_writes or done == READ
+        wanted = done if takes else UNWRITTEN
+        yield check(what, name, wanted, found, as_wanted=(found == done) is takes and name in answer.get(what, {}))
