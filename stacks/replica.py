@@ -37,7 +37,7 @@ class Replica(Declared):
 
 
 def declare(estate: Estate, site: str) -> None:
-    """Declare everything at the site that takes writes."""
+    """Declare everything, at the site where it begins: what carries it out goes to the one that takes writes."""
     inside = pulumi.ResourceOptions(parent=Replica(site))
     for cluster in clusters(estate).values():
         ClusterBackups(cluster, inside)

@@ -66,6 +66,9 @@ def members(estate: Estate) -> dict[str, Members]:
 
 
 def active(estate: Estate) -> str | None:
-    """The site whose databases take writes; none where no site has any. Until a lease says it, the one that founds."""
+    """The site where databases are declared and take writes at first; none where no site has any.
+
+    From then on the lease says where they take writes: what is declared goes there.
+    """
     site = estate.inventory.signing.founds
     return site if site in members(estate) else None

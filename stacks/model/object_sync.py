@@ -49,7 +49,7 @@ def own(estate: Estate) -> list[str]:
 
 
 def estates(estate: Estate) -> list[str]:
-    """Who comes in for the estate itself, and changes its own buckets at any site; applications do where the lease is."""
+    """Who comes in for the estate and changes its own buckets at any site: applications do where the lease is."""
     return [PROVISIONER, STATE_USER, *(backups.bucket(site) for site in backups.clusters(estate))]
 
 

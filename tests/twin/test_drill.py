@@ -20,6 +20,8 @@ from tests.twin.conftest import MEASURED, NAME, QHS, Run, WatchedUp
 pytestmark = pytest.mark.live
 
 HOME, AWAY = "qhdc", "ndc"
+RTO = 120
+"""Seconds for which clients may not write as a site is lost."""
 
 
 def moved(qhs: Run, drill: str) -> dict[str, Any]:
@@ -74,6 +76,18 @@ def test_a_second_drill_and_another_one_half_way_are_refused_and_a_killed_one_is
     assert qhs("drill", "status").returncode == 3
     report = moved(qhs, "failback")
     assert (report["resumed"], report["primary"], active(qhs)) == (1, HOME, HOME)
+
+
+def test_as_the_active_centre_loses_its_power_the_other_takes_its_place_and_it_comes_back_as_a_copy(
+    away: dict[str, Any], qhs: Run
+) -> None:
+    """And both change places again, without anybody's hand (T-B03, T-B07)."""
+    report = moved(qhs, "failover")
+    parts = {one["name"]: one["seconds"] for one in report["phases"]}
+    assert {"detect", "decide", "fence", "promote", "redirect", "first-write"} >= parts.keys() >= {"detect", "promote"}
+    assert sum(parts.values()) <= RTO
+    assert (report["written"]["lost"], report["primary"], active(qhs)) == ({}, AWAY, AWAY)
+    assert moved(qhs, "failback")["primary"] == HOME
 
 
 def _until(twin: Twin, running: subprocess.Popen[bytes], step: str) -> Journal:

@@ -23,10 +23,11 @@ class DataError(Exception):
 
 
 class Server:
-    """The databases of one site, by one connection to whichever member takes writes."""
+    """The databases of the estate, by one connection to whichever member takes writes."""
 
-    def __init__(self, site: str, connect: Connect) -> None:
-        self._site, self._connect = site, connect
+    def __init__(self, sites: str, connect: Connect) -> None:
+        """`sites`: where that may be, in words."""
+        self._sites, self._connect = sites, connect
         self._turn = threading.RLock()
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
@@ -40,6 +41,12 @@ class Server:
             except psycopg.Error as error:
                 raise self._fault(error) from None
             return self._told(lambda: self._asked(statement, values))
+
+    def host(self) -> str:
+        """What the certificate of the member that takes writes is for. Raises DataError."""
+        with self._turn:
+            self.ask(sql.SQL("select"))
+            return self._told(self._open).info.host
 
     def admit(self, name: str, password: str) -> None:
         """Have a role let in by this password, which the server and its log are not told. Raises DataError."""
@@ -88,6 +95,6 @@ class Server:
     def _fault(self, error: psycopg.Error) -> DataError:
         said = " ".join(str(error.diag.message_primary or error).split())
         return DataError(
-            f"the databases of {self._site}: found {said}; wanted an answer. Way out: `qhs up`, which sets them "
+            f"the databases of {self._sites}: found {said}; wanted an answer. Way out: `qhs up`, which sets them "
             "up, or see `journalctl -u qhs-database` at their machines"
         )

@@ -15,7 +15,7 @@ from stacks.provider.access import TrustAccess
 from stacks.provider.base import Standing
 from stacks.provider.data import scram
 from stacks.provider.data.client import WRITER, DataError, Server
-from stacks.provider.data.servers import server
+from stacks.provider.data.servers import server, takes_writes
 from stacks.provider.data.spec import DatabaseSpec, RoleSpec
 from stacks.provider.inputs import Plain
 from stacks.provider.secret.client import StoreError
@@ -35,9 +35,9 @@ class DataHandler(SpecifiedHandler):
         return f"{inputs['site']}/{inputs['name']}"
 
     def list(self) -> list[Standing]:
-        """At every site."""
+        """Once for the estate: what one site has, others have from it."""
         found = []
-        for site in TrustAccess.read(self.settings.trust_access).databases:
+        for site in list(TrustAccess.read(self.settings.trust_access).databases)[:1]:
             with self.server(site) as there:
                 names = [name for name in self.names(there) if name not in RESERVED]
             for name in names:
@@ -48,7 +48,7 @@ class DataHandler(SpecifiedHandler):
 
     @abstractmethod
     def names(self, there: Server) -> Sequence[str]:
-        """Of all of this kind that a site has."""
+        """Of all of this kind that there are."""
 
     @contextmanager
     def server(self, site: str) -> Iterator[Server]:
@@ -79,9 +79,10 @@ class RoleHandler(DataHandler):
         with self.server(spec.site) as there:
             known = _role(there, spec.name)
             self._refuse_more(inputs, known[2] if known else [])
-            kept = store(self.settings, spec.site).secret(_path(inputs))
+            here = takes_writes(self.settings, spec.site)
+            kept = store(self.settings, here).secret(_path(inputs))
             password = kept["password"] if kept else secrets.token_urlsafe(32)
-            gaps = self._keep(inputs, password)
+            gaps = self._keep(inputs, password, here)
             verb = sql.SQL("alter" if known else "create")
             change = sql.SQL("{} role {} login nocreatedb nocreaterole connection limit {}")
             there.ask(change.format(verb, name, sql.Literal(spec.connections)))
@@ -119,16 +120,16 @@ class RoleHandler(DataHandler):
                 "more. Way out: have that taken away by whoever administers the databases, and ask who gave it"
             )
 
-    def _keep(self, inputs: Plain, password: str) -> list[str]:
-        """In the stores of all sites, in the own one first; what those said that do not take it."""
+    def _keep(self, inputs: Plain, password: str, here: str) -> list[str]:
+        """In the stores of all sites, first where writes are taken; what those said that do not take it."""
         gaps = []
-        for site in sorted(inputs["stores"], key=lambda site: site != inputs["site"]):
+        for site in sorted(inputs["stores"], key=lambda site: site != here):
             try:
                 there = store(self.settings, site)
                 if (there.secret(_path(inputs)) or {}).get("password") != password:
                     there.keep(_path(inputs), {"password": password})
             except StoreError as error:
-                if site == inputs["site"]:
+                if site == here:
                     raise
                 gaps.append(f"{site}: {error}")
         return gaps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,33 +23,47 @@ PORT = 5432
 PATIENCE = 10
 """Seconds for a member to answer."""
 
-_SERVERS: dict[tuple[Path, str], Server] = {}
+_SERVERS: dict[Path, Server] = {}
 _MAKING = threading.Lock()
 
 
 def server(settings: Settings, site: str) -> Server:
-    """Of a site. Raises ProviderError where nobody says where it is."""
+    """The databases of the estate: where they take writes, which is looked for at a site first, then at the others.
+
+    Raises ProviderError where nobody says where that site's are.
+    """
     access, config = TrustAccess.read(settings.trust_access), settings.machines()
-    there = access.databases.get(site)
-    if there is None:
+    if site not in access.databases:
         raise ProviderError(
             f"{site}: found no databases of it in {settings.trust_access}; wanted one of "
             f"{', '.join(access.databases)}. Way out: `qhs up`, which writes it"
         )
     with _MAKING:
-        if (config, site) not in _SERVERS:
-            _SERVERS[config, site] = Server(site, partial(_connect, _given(access, config, there)))
-        return _SERVERS[config, site]
+        if config not in _SERVERS:
+            those = sorted(access.databases.items(), key=lambda one: one[0] != site)
+            given = _given(access, config, [there for _, there in those])
+            _SERVERS[config] = Server(", ".join(name for name, _ in those), partial(_connect, given))
+        return _SERVERS[config]
 
 
-def _given(access: TrustAccess, config: Path, there: DatabaseAccess) -> dict[str, Any]:
+def takes_writes(settings: Settings, site: str) -> str:
+    """The site where they do; that one, where the estate has none. Raises DataError, ProviderError."""
+    databases = TrustAccess.read(settings.trust_access).databases
+    if not databases:
+        return site
+    at = server(settings, site).host()
+    return next(name for name, there in databases.items() if there.name == at)
+
+
+def _given(access: TrustAccess, config: Path, those: Sequence[DatabaseAccess]) -> dict[str, Any]:
     """What a connection to whichever member takes writes is made by; TLS is between this end and that one."""
-    ports = [
-        always_led(partial(Carried.to, config, USER, machine, f"{address}:{PORT}"))
-        for machine, address in there.members.items()
-    ]
+    names, ports = [], []
+    for there in those:
+        for machine, address in there.members.items():
+            names.append(there.name)
+            ports.append(always_led(partial(Carried.to, config, USER, machine, f"{address}:{PORT}")))
     return {
-        "host": ",".join([there.name] * len(ports)),
+        "host": ",".join(names),
         "hostaddr": ",".join(["127.0.0.1"] * len(ports)),
         "port": ",".join(map(str, ports)),
         "target_session_attrs": "read-write",

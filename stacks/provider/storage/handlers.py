@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from stacks.model.objects import IDENTITIES
 from stacks.provider.access import TrustAccess
 from stacks.provider.base import Standing
+from stacks.provider.data.client import DataError
+from stacks.provider.data.servers import takes_writes
 from stacks.provider.inputs import Plain
 from stacks.provider.secret.client import Store
 from stacks.provider.secret.handlers import StoreHandler
@@ -61,7 +63,7 @@ class BucketHandler(KeepingHandler):
         return {}
 
     def write(self, urn: str, inputs: Plain) -> None:
-        with self._objects(inputs["site"]) as there:
+        with self._objects(inputs) as there:
             wanted = Kept(int(inputs["archive_years"]), int(inputs["locked_days"]))
             if inputs["name"] not in there.buckets():
                 there.make(inputs["name"], locked=wanted != Kept())
@@ -71,7 +73,7 @@ class BucketHandler(KeepingHandler):
                 there.keep(inputs["name"], wanted)
 
     def read(self, key: str, inputs: Plain) -> tuple[Plain, Plain] | None:
-        with self._objects(inputs["site"]) as there:
+        with self._objects(inputs) as there:
             if inputs["name"] not in there.buckets():
                 return None
             return {**inputs, **_described(there, inputs["name"])}, {}
@@ -80,7 +82,7 @@ class BucketHandler(KeepingHandler):
         """At every site."""
         found = []
         for site in TrustAccess.read(self.settings.trust_access).objects:
-            with self._objects(site) as there:
+            with self._objects({"site": site}) as there:
                 for name in there.buckets():
                     described = {"site": site, "name": name, **_described(there, name)}
                     found.append(Standing(f"{site}/{name}", None, described))
@@ -88,13 +90,13 @@ class BucketHandler(KeepingHandler):
 
     def remove(self, urn: str, inputs: Plain) -> None:
         name = inputs["name"]
-        with self._objects(inputs["site"]) as there:
+        with self._objects(inputs) as there:
             if name in there.buckets():
                 self._judge(there, urn, inputs)
                 there.drop(name)
 
     def judge(self, urn: str, inputs: Plain) -> None:
-        with self._objects(inputs["site"]) as there:
+        with self._objects(inputs) as there:
             if inputs["name"] in there.buckets():
                 self._judge(there, urn, inputs)
 
@@ -118,11 +120,15 @@ class BucketHandler(KeepingHandler):
         )
 
     @contextmanager
-    def _objects(self, site: str) -> Iterator[Objects]:
-        """Its faults are the user's news."""
+    def _objects(self, inputs: Plain) -> Iterator[Objects]:
+        """Of the site that takes writes, where a tenant's buckets are made; others have them from it.
+
+        Its faults are the user's news.
+        """
         try:
+            site = takes_writes(self.settings, inputs["site"]) if inputs.get("tenant") else inputs["site"]
             yield objects(self.settings, site)
-        except ObjectsError as error:
+        except (DataError, ObjectsError) as error:
             raise ProviderError(str(error)) from error
 
 
