@@ -15,7 +15,10 @@ import pytest
 from qhs.drill import held
 from qhs.drill.journal import Begun, Journal, journals
 from qhs.twin.names import Twin
+from stacks.model.data import databases
 from tests.twin.conftest import MEASURED, NAME, QHS, Run, WatchedUp
+from tests.twin.databases import ESTATE, leader, told
+from tests.twin.hosts import Hosts
 
 pytestmark = pytest.mark.live
 
@@ -59,6 +62,20 @@ def test_its_report_is_the_signers_to_the_last_byte(away: dict[str, Any], qhs: R
     other = tmp_path / "report.json"
     other.write_bytes(text[:place] + bytes([text[place] ^ 1]) + text[place + 1 :])
     assert qhs("drill", "verify", str(other)).returncode == 2
+
+
+def test_what_is_declared_once_for_the_estate_is_put_right_where_writes_are_taken(
+    away: dict[str, Any], qhs: Run, hosts: Hosts
+) -> None:
+    """Nothing is made anew there, as the declarations name the site where it began."""
+    name = next(databases(ESTATE)).name
+    told(hosts, [leader(hosts, AWAY)], f'alter role "{name}" connection limit 1')
+    pulumi = ("shell", "--", "pulumi")
+    stack = ("-s", "twin.replica", "--non-interactive")
+    done = qhs(*pulumi, "up", "--refresh", "--yes", "--diff", *stack)
+    assert (done.returncode, f"{name}-role" in done.stdout) == (0, True), done.stdout + done.stderr
+    done = qhs(*pulumi, "preview", "--refresh", "--expect-no-changes", *stack)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_second_drill_and_another_one_half_way_are_refused_and_a_killed_one_is_gone_on_with(
