@@ -136,6 +136,28 @@ def test_the_other_site_is_chosen_and_nothing_is_lost(twin: Twin, hosts: Hosts, 
     await_(lambda: status(qhs)[1]["active"] == SITE)
 
 
+def test_of_two_sites_that_do_not_reach_each_other_one_takes_writes_at_a_time(
+    twin: Twin, hosts: Hosts, qhs: Run
+) -> None:
+    """Nor does anything reach the power of the one that is cut off: it has stopped by itself (T-B06, T-B07)."""
+    with database(hosts, SITE) as password:
+        table = "create table written (number serial primary key)"
+        inside.call(where(twin, SITE), lambda: connect(twin, SITE, password).execute(table))
+        with writing(twin, SITE, password) as first, writing(twin, OTHER, password) as second:
+            await_(lambda: len(first) > 50, 60)
+            with cut_off(twin):
+                choose(twin, ESTATE, OTHER, SITE)
+                await_(lambda: len(second) > 50, 90)
+                assert second[0] > first[-1], "never two"
+                MEASURED.append(f"{SITE} cut off, {OTHER} chosen: no write for {second[0] - first[-1]:.1f} s")
+            before = len(first)
+            await_(lambda: first_copy(hosts, SITE, OTHER) != "", AGAIN)
+            assert len(first) == before, "it came back as a copy"
+        choose(twin, ESTATE, SITE, OTHER)
+        await_(lambda: status(qhs)[1]["active"] == SITE, 90)
+        await_(lambda: first_copy(hosts, OTHER, SITE) != "", AGAIN)
+
+
 def test_the_machine_of_the_lease_may_be_gone(twin: Twin, hosts: Hosts, qhs: Run) -> None:
     """The database renews at another site."""
     outage.power_off(twin, AGREE[OTHER])
