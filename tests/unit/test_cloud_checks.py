@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from qhs.cloud import cli
 from qhs.cloud.asking import Pod, Said
-from qhs.cloud.checks import READ, UNWRITTEN, WRITTEN, judged
+from qhs.cloud.checks import READ, REFUSALS, UNWRITTEN, WRITTEN, judged
 from qhs.cloud.reach import Target
 from qhs.cloud.reach import judged as reached
 from qhs.cloud.status import CloudReport
@@ -40,10 +40,10 @@ def answer(site: str, name: str) -> dict[str, Any]:
     own, writes = given(ESTATE, site, PLACES[site][name]), site == "qhdc"
     buckets = {one: READ if one in own.archives else WRITTEN for one in own.buckets}
     if not writes:
-        buckets = dict.fromkeys(buckets, "NoSuchBucket")
+        buckets = {one: READ if one in own.archives else f"503 {REFUSALS['buckets']}" for one in own.buckets}
     return {
         "secrets": READ,
-        "databases": dict.fromkeys(own.databases, WRITTEN if writes else "read-only"),
+        "databases": dict.fromkeys(own.databases, WRITTEN if writes else f"cannot {REFUSALS['databases']}"),
         "buckets": buckets,
     }
 
@@ -66,9 +66,11 @@ def test_where_no_node_is_of_its_zone_an_application_has_no_pod_and_is_not_asked
     [
         ("qhdc", "databases", "cu-tri", "connection refused", False),
         ("ndc", "databases", "cu-tri", WRITTEN, False),
-        ("ndc", "databases", "cu-tri", "connection refused", True),
+        ("ndc", "databases", "cu-tri", "connection refused", False),
+        ("ndc", "databases", "cu-tri", f"cannot execute CREATE SCHEMA {REFUSALS['databases']}", True),
         ("qhdc", "buckets", "tai-lieu-ky-hop", "AccessDenied", False),
         ("ndc", "buckets", "tai-lieu-ky-hop", WRITTEN, False),
+        ("ndc", "buckets", "tai-lieu-ky-hop", "NoSuchBucket", False),
     ],
 )
 def test_what_is_found_is_judged_by_the_site(site: str, what: str, of: str, found: str, as_wanted: bool) -> None:
