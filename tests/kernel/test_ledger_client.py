@@ -298,6 +298,7 @@ def test_a_client_that_was_ended_goes_on_with_the_next_number(place: Place) -> N
     for _ in range(2):
         with place.client(orders):
             writes_on(orders)
+        assert tries.ended(orders.file), "it was told to"
     report = place.judged(orders)
     assert report.whole, report
     assert report.rows >= 30

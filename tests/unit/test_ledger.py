@@ -12,7 +12,7 @@ from qhs.layout import outsider
 from qhs.ledger.book import Ledger
 from qhs.ledger.cli import chosen
 from qhs.ledger.report import LedgerReport, Row, first_after, judged
-from qhs.ledger.tries import Begun, File, Lane, Try, Wrong, begun, read
+from qhs.ledger.tries import Begun, Ended, File, Lane, Try, Wrong, begun, ended, read
 from qhs.twin.names import Twin
 from stacks.model import Estate, ledger, load
 from stacks.model.addresses import CLIENT
@@ -156,6 +156,21 @@ def test_a_file_is_read_as_it_was_written_and_a_half_line_of_one_that_was_killed
     assert len(begins) == 2
     assert tries == written * 2
     assert read(tmp_path / "none") == ([], [])
+
+
+def test_when_a_client_was_told_to_end_is_in_its_file_and_holds_until_another_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    assert ended(path) is None
+    with File(path) as file:
+        file.add(begun(EVERY, 1.0))
+        file.add(tried(1))
+    assert ended(path) is None, "it died"
+    with File(path) as file:
+        file.add(Ended(ended=12.5))
+    assert (ended(path), read(path)[1]) == (12.5, [tried(1)])
+    with File(path) as file:
+        file.add(begun(EVERY, 1.0))
+    assert ended(path) is None
 
 
 def asked(estate: Estate, place: Place, service: str) -> set[str | None]:

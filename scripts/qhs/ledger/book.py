@@ -96,13 +96,15 @@ class Ledger:
 
         Raises UserError while the rows cannot be read; then its clients have ended, and this may be said again.
         """
-        ended = time.monotonic()
+        now = time.monotonic()
         self._end()
         password = self._password()
         found = []
         for part in self.parts:
             there = self._asked(password, partial(rows.read, part.run))
-            found.append(judged(part.run, *tries.read(self.file(part)), there, ended))
+            # Whoever was killed after that ended them: since then they had nothing to try.
+            ended = tries.ended(self.file(part))
+            found.append(judged(part.run, *tries.read(self.file(part)), there, now if ended is None else ended))
         self._leave()
         return found
 

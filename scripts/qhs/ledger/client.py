@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from qhs.ledger import database, web
 from qhs.ledger.database import TryError
-from qhs.ledger.tries import File, Lane, Try, Wrong, begun, read
+from qhs.ledger.tries import Ended, File, Lane, Try, Wrong, begun, read
 
 ASK_NEXT = 0.3
 """Seconds after which another resolver is asked: the first one's site may be what is gone."""
@@ -232,9 +232,11 @@ def run(orders: Orders) -> None:
         trying = [pool.submit(_keep_trying, lane, orders.every, file.add, over) for lane in lanes]
         while not any(one.done() for one in trying) and signal.sigtimedwait(ENDS, LOOKS) is None:
             pass
+        told = time.monotonic()
         over.set()
         for one in trying:
             one.result()
+        file.add(Ended(ended=told))
 
 
 def _lanes(orders: Orders, numbers: Numbers) -> list[Asking]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 BATCH = 1.0
 """Seconds after which lines are on the disk at the latest: what a crash of the client's own host can take."""
 
+ENDS = '{"ended"'
 type Lane = Literal["write", "read", "web"]
 
 
@@ -47,6 +48,15 @@ class Begun(BaseModel):
     """Seconds from one try of a lane to the next."""
     patience: float
     """Seconds after which a try without an answer has failed."""
+
+
+class Ended(BaseModel):
+    """The last line of a client that was told to end, and did."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ended: float
+    """When it was told, by its clock."""
 
 
 class Try(BaseModel):
@@ -91,7 +101,7 @@ class File:
         self._thread.join()
         self._file.close()
 
-    def add(self, line: Begun | Try) -> None:
+    def add(self, line: Begun | Try | Ended) -> None:
         with self._turn:
             self._file.write(line.model_dump_json(exclude_defaults=True) + "\n")
 
@@ -113,9 +123,15 @@ def read(path: Path) -> tuple[list[Begun], list[Try]]:
     for line in _whole(path):
         if line.startswith('{"begun"'):
             begins.append(Begun.model_validate_json(line))
-        else:
+        elif not line.startswith(ENDS):
             tries.append(Try.model_validate_json(line))
     return begins, tries
+
+
+def ended(path: Path) -> float | None:
+    """When a client was told to end, by its clock; None: it goes on, or it died."""
+    last = [*_whole(path)][-1:]
+    return Ended.model_validate_json(last[0]).ended if last and last[0].startswith(ENDS) else None
 
 
 def _whole(path: Path) -> Iterator[str]:
