@@ -9,6 +9,15 @@ from pydantic import Field
 from policies.known import Bounded, Facts, Maybe, Resource, Texts
 
 
+class Room(Facts):
+    """What nodes have, all together."""
+
+    cpu: Maybe[float]
+    """Cores."""
+    memory_gib: Maybe[float]
+    gpu: Maybe[int]
+
+
 class CloudSite(Bounded):
     """The cluster of a site."""
 
@@ -17,6 +26,21 @@ class CloudSite(Bounded):
     """The rack of each of its control planes."""
     registry: Maybe[str]
     """Which alone its images come from."""
+    nodes: Maybe[dict[str, Maybe[Room]]]
+    """Of each zone."""
+    tenants: Maybe[dict[str, Maybe[int]]]
+    """The tier of each application of the estate that runs in clusters, be it at this site or not."""
+
+
+class CloudTenant(Resource):
+    """An application at the cluster of a site."""
+
+    site: Maybe[str]
+    tenant: Maybe[str]
+    zone: Maybe[str]
+    tier: Maybe[int]
+    sites: Texts
+    """Where it runs."""
 
 
 class Metadata(Facts):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError, model_validator
 
-from policies.cluster import CloudSite, LimitRange, Namespace, NetworkPolicy, ResourceQuota, Workload
+from policies.cluster import CloudSite, CloudTenant, LimitRange, Namespace, NetworkPolicy, ResourceQuota, Workload
 from policies.known import Bounded, Facts, Maybe, Resource, Texts, Undecided, known
 from stacks.model.rules import Rule
 
@@ -73,10 +73,38 @@ class External(Prefixes):
     medium: Maybe[str]
 
 
-class Site(Resource):
+class Objectives(Facts):
+    """What an application is promised, in minutes; None: nobody has said it."""
+
+    rto: Maybe[int | None] = None
+    rpo: Maybe[int | None] = None
+    mtd: Maybe[int | None] = None
+
+
+class ZoneAt(Facts):
+    """How a zone is kept at a centre."""
+
+    kind: Maybe[str]
+    firewall: Maybe[str]
+    level: Maybe[int]
+
+
+class Centre(Facts):
+    """A site that may ever take writes, as the estate has it."""
+
+    facility: Maybe[str]
+    roles: Texts
+    """Of its machines."""
+    zones: Maybe[dict[str, Maybe[ZoneAt]]]
+
+
+class Site(Bounded):
     """A site's network, which also knows every site and external network of the estate."""
 
     site: Maybe[str]
+    centres: Maybe[dict[str, Maybe[Centre]]]
+    tenants: Maybe[dict[str, Maybe[Objectives]]]
+    """Every application of the estate."""
     sites: Maybe[dict[str, Maybe[Prefixes]]]
     externals: Maybe[dict[str, Maybe[External]]]
     zones: Maybe[dict[str, Maybe[str]]]
@@ -200,12 +228,42 @@ class BackupRoom(Resource):
     """Where these are."""
 
 
+class Replica(Resource):
+    """What exists once for the estate, at the site that takes writes first."""
+
+    site: Maybe[str]
+    copies: Maybe[dict[str, Texts]]
+    """The other sites that have a copy, by what it is of."""
+    databases: Maybe[dict[str, Texts]]
+    """By site the machines that have them: what one of them writes, another one of the same site confirms."""
+
+
+class TenantData(Resource):
+    """What an application has in the databases."""
+
+    tenant: Maybe[str]
+    rpo: Maybe[int]
+    """How much of what it wrote may be lost, in minutes."""
+
+
 class Backups(Resource):
     """The backups of a site's databases, wherever they are."""
 
     site: Maybe[str]
     stores: Texts
     """The sites with a copy in their object store."""
+
+
+class SiteNames(Resource):
+    """The names below the domain of a site."""
+
+    site: Maybe[str]
+
+
+class Record(Resource):
+    """A name below the domain of a site, and where it leads. It is what its resource is called by."""
+
+    addresses: Texts
 
 
 class Database(Resource):
@@ -220,8 +278,8 @@ TYPES: Final[Mapping[str, type[Resource]]] = {
     "qhs:network:Segment": Segment,
     "qhs:network:Enforcement": Enforcement,
     "qhs:network:Ruleset": Ruleset,
-    "qhs:dns:ServiceNames": Resource,
-    "qhs:dns:Record": Resource,
+    "qhs:dns:ServiceNames": SiteNames,
+    "qhs:dns:Record": Record,
     "qhs:signing:Site": SigningSite,
     "qhs:signing:Partition": Resource,
     "qhs:signing:Token": Partition,
@@ -242,9 +300,9 @@ TYPES: Final[Mapping[str, type[Resource]]] = {
     "qhs:secrets:ClientRole": Resource,
     "qhs:secrets:TokenIssuer": Resource,
     "qhs:secrets:TokenRole": Resource,
-    "qhs:data:Replica": Resource,
+    "qhs:data:Replica": Replica,
     "qhs:data:Backups": Backups,
-    "qhs:data:Tenant": Resource,
+    "qhs:data:Tenant": TenantData,
     "qhs:data:Role": Resource,
     "qhs:data:Database": Database,
     "qhs:storage:Site": ObjectStore,
@@ -252,7 +310,7 @@ TYPES: Final[Mapping[str, type[Resource]]] = {
     "qhs:storage:Bucket": Bucket,
     "qhs:storage:Backups": BackupRoom,
     "qhs:cloud:Site": CloudSite,
-    "qhs:cloud:Tenant": Resource,
+    "qhs:cloud:Tenant": CloudTenant,
     "kubernetes:core/v1:Namespace": Namespace,
     "kubernetes:core/v1:ResourceQuota": ResourceQuota,
     "kubernetes:core/v1:LimitRange": LimitRange,

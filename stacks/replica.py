@@ -14,8 +14,8 @@ from stacks.components.tenant_bucket import tenant_bucket
 from stacks.components.tenant_data import TenantData
 from stacks.model import Estate
 from stacks.model.backups import clusters
-from stacks.model.data import databases
-from stacks.model.objects import buckets
+from stacks.model.data import databases, members
+from stacks.model.objects import buckets, others
 from stacks.provider.data.resources import Database
 from stacks.provider.inputs import Plain
 from stacks.provider.settings import Settings
@@ -25,20 +25,22 @@ from stacks.provider.storage.resources import Bucket
 class Replica(Declared):
     """Every database of every tenant, in the central tier alone (S-006), every bucket, and what backups need."""
 
-    def __init__(self, site: str) -> None:
+    def __init__(self, estate: Estate, site: str) -> None:
+        holding = {at: list(one.members) for at, one in members(estate).items()}
+        copies = {"databases": [at for at in holding if at != site], "objects": others(estate, site)}
         super().__init__(
             "qhs:data:Replica",
             "replica",
             owner="vpqh-du-lieu",
             level=4,
-            serves=["S-006", "S-004", "C-PD-01"],
-            props={"site": site},
+            serves=["S-006", "S-004", "C-PD-01", "C-DR-01", "C-DR-03"],
+            props={"site": site, "copies": copies, "databases": holding},
         )
 
 
 def declare(estate: Estate, site: str) -> None:
     """Declare everything, at the site where it begins: what carries it out goes to the one that takes writes."""
-    inside = pulumi.ResourceOptions(parent=Replica(site))
+    inside = pulumi.ResourceOptions(parent=Replica(estate, site))
     for cluster in clusters(estate).values():
         ClusterBackups(cluster, inside)
     keeps = kept({kind: partial(_judge, kind) for kind in (Database.TYPE, Bucket.TYPE)})

@@ -15,10 +15,12 @@ from policies.live.facts import (
     AuditRule,
     Chain,
     Clock,
+    Following,
     Host,
     Hsm,
     LogStore,
     LogTarget,
+    Replication,
     TimeSource,
     TimeStamp,
     Tunnel,
@@ -241,6 +243,28 @@ def _tunnels(asked: _Asked) -> tuple[Tunnel, ...]:
     return tuple(Tunnel(name=name, cipher=cipher) for name, cipher in installed)
 
 
+def _replication(asked: _Asked) -> Replication | None:
+    """The kernel's shortest round trip, as the last ones tell of what is queued, too."""
+    paths = re.findall(r"^\d+\s+\d+\s+\S+\s+(\S+):\d+\s.*\bminrtt:([\d.]+)", asked.text("paths"), re.MULTILINE)
+    shortest = {address: float(rtt) for address, rtt in paths}
+    text = asked.text("database")
+    if not text:
+        return None
+    said = json.loads(text)
+    confirms = {one: shortest.get(one) for one in said["confirms"]}
+    return Replication(writes=said["writes"], lag_s=said["lag"], confirms=confirms)
+
+
+def _following(asked: _Asked) -> Following | None:
+    """What was told some seconds ago is as much older by now."""
+    text = asked.text("object-sync")
+    if not text:
+        return None
+    said = json.loads(text)
+    lag = None if said["lag"] is None else said["lag"] + max(0.0, said["asked"] - said["at"])
+    return Following(holder=said["holder"], lag_s=lag)
+
+
 def _cluster(asked: _Asked) -> dict[str, dict[str, str]]:
     """Of an option that is given twice the last one holds; those of a node's agent and proxy are in files.
 
@@ -304,6 +328,8 @@ PARSERS: Final[Mapping[str, Callable[[_Asked], Any]]] = {
     "time_stamp": _time_stamp,
     "tunnels": _tunnels,
     "esp_in_kernel": _esp_in_kernel,
+    "replication": _replication,
+    "following": _following,
     "cluster": _cluster,
     "files": _files,
     "audit": _audit,

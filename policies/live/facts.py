@@ -108,6 +108,26 @@ class TimeStamp(Facts):
     """How far its time lies before the machine's clock when it was asked, or after when it was answered; seconds."""
 
 
+class Following(Facts):
+    """What a site's object store says of itself: it is the one with the lease, or follows that."""
+
+    holder: str
+    """The site that has the lease; empty: it does not know."""
+    lag_s: float | None = None
+    """How much of what was written there it may lack; seconds. None: it follows nobody."""
+
+
+class Replication(Facts):
+    """What the database of a machine says of itself: it takes writes, or is a copy."""
+
+    writes: bool
+    lag_s: float | None = None
+    """How much of what whom it follows has written it may lack; seconds. None: it does not follow anybody."""
+    confirms: dict[str, float | None]
+    """By address the copies that have what it wrote before it counts as written, each with the shortest round trip that
+    the kernel has seen to it, in milliseconds; None: the kernel knows no connection."""
+
+
 class AuditRule(Facts):
     """One of what an API writes down; the first that fits what is asked decides. An empty field fits all."""
 
@@ -143,6 +163,10 @@ class Host(Resource):
     """It is a node of one."""
     tunnels_wanted: tuple[str, ...]
     """Those that it is to have whether or not it holds the addresses of its pair."""
+    may_lack_s: dict[str, float]
+    """By what it has that may be a copy of another site's (`databases`, `objects`): how old that may be; seconds."""
+    needs: dict[str, tuple[str, ...]]
+    """By variable of its roles that names addresses of the estate: the sites that they are of."""
 
     sshd: Maybe[dict[str, tuple[str, ...]]] = UNKNOWN
     """Each option with every value that it takes for somebody."""
@@ -177,6 +201,10 @@ class Host(Resource):
     """Those that are installed."""
     esp_in_kernel: Maybe[bool | None] = UNKNOWN
     """What encrypts in them is the kernel, not the daemon that makes them. None: no daemon answers."""
+    replication: Maybe[Replication | None] = UNKNOWN
+    """None: it has no database."""
+    following: Maybe[Following | None] = UNKNOWN
+    """None: it has nothing that follows other sites' objects."""
     cluster: Maybe[dict[str, dict[str, str]]] = UNKNOWN
     """Each program of a cluster that runs, with its options."""
     files: Maybe[dict[str, str]] = UNKNOWN

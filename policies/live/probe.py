@@ -51,6 +51,8 @@ COMMANDS = {
     "cluster": "find /etc/qhs -path */kubernetes/identity.json -exec pgrep --list-full kube|metrics-server ;",
     # By what secrets are encrypted: names alone, never the keys. Nothing where there is no control plane.
     "encryption": 'find /run -maxdepth 2 -name encryption.json -exec grep -oE "[a-z]+":.[{] {} ;',
+    # Whom its database speaks to, as the kernel has it; nothing where there is none.
+    "paths": "ss --no-header --oneline --numeric --tcp --info state established sport = :5432",
     # Nothing where there is no log store.
     "log-store": "find /usr/local/sbin -name qhs-logs -exec {} status ;",
 }
@@ -85,11 +87,22 @@ STATES = (
 """Of the files of a cluster's parts it is asked who may read them."""
 LONGEST = 20  # seconds
 TLS = Path("/etc/qhs/tls")
+DATABASE = Path("/etc/qhs/database/member.json")
+OBJECT_SYNC = Path("/run/qhs-object-sync/status.json")
+PSQL = "runuser -u postgres -- psql -h /run/qhs-database -d postgres -AtXq -v ON_ERROR_STOP=1"
+# A copy lacks nothing where it has all that whom it follows had, when that last said how much it has.
+STANDS = """select json_build_object(
+'writes', not pg_is_in_recovery(),
+'lag', (select extract(epoch from now() - case when pg_last_wal_replay_lsn() >= latest_end_lsn
+then last_msg_receipt_time else pg_last_xact_replay_timestamp() end)
+from pg_stat_wal_receiver where status = 'streaming'),
+'confirms', (select coalesce(json_agg(host(client_addr) order by client_addr), '[]') from pg_stat_replication
+where sync_state in ('sync', 'quorum')))"""
 
 
-def said(command: str) -> str:
-    """What a command prints; raises where it fails."""
-    done = subprocess.run(command.split(), capture_output=True, text=True, timeout=LONGEST, check=False)
+def said(command: str, given: str = "") -> str:
+    """What a command prints that is given this; raises where it fails."""
+    done = subprocess.run(command.split(), input=given, capture_output=True, text=True, timeout=LONGEST, check=False)
     if done.returncode:
         raise OSError(f"`{command}` ended with {done.returncode}: {done.stderr.strip()[-200:]}")
     return done.stdout
@@ -123,6 +136,18 @@ def states(patterns: tuple[str, ...]) -> dict[str, str]:
         except FileNotFoundError:  # it has gone since
             continue
     return found
+
+
+def database() -> str:
+    """How the database of this machine stands, by itself; nothing where there is none."""
+    return said(PSQL, STANDS) if DATABASE.exists() else ""
+
+
+def object_sync() -> str:
+    """How what follows another site's object store stands, and the time; nothing where there is no such thing."""
+    if not Path("/usr/local/lib/qhs-object-sync").exists():
+        return ""
+    return json.dumps(json.loads(OBJECT_SYNC.read_text()) | {"asked": time.time()})
 
 
 def stamped(service: str, anchor: str) -> str:
@@ -160,7 +185,7 @@ def answered(ask: Callable[[], object]) -> object:
     """The answer, or why there is none."""
     try:
         return ask()
-    except (OSError, KeyError, http.client.HTTPException, subprocess.SubprocessError) as error:
+    except (OSError, ValueError, KeyError, http.client.HTTPException, subprocess.SubprocessError) as error:
         return {"error": str(error)}
 
 
@@ -169,6 +194,8 @@ def main() -> None:
     answers = {name: answered(partial(said, command)) for name, command in COMMANDS.items()}
     answers |= {name: answered(partial(texts, patterns)) for name, patterns in TEXTS.items()}
     answers["etcd"] = answered(partial(environment, "etcd"))
+    answers["database"] = answered(database)
+    answers["object-sync"] = answered(object_sync)
     answers["files"] = answered(partial(states, STATES))
     # Nothing where it is to ask no time-stamp service.
     answers["time-stamp"] = answered(partial(stamped, *sys.argv[1:])) if sys.argv[1:] else ""

@@ -8,19 +8,25 @@ from policies.rules.agents import Filtered, Inspected, Scanned, Watched
 from policies.rules.backups import OffSite, OwnReader, ThreeCopies, Unchangeable, ZoneApart
 from policies.rules.base import Rule, idle, run
 from policies.rules.benchmark import OfClusters, OfMachines
+from policies.rules.capacity import Holds
 from policies.rules.central_logs import CentralLogs
+from policies.rules.centres import OwnRoles, OwnServices, PlacesApart, SameRoles, SameZones
 from policies.rules.clock import InternalTime
 from policies.rules.control_planes import Audited, KeepsSecrets, KnownClients, NobodyUnknown, OwnDoors, OwnGroups
 from policies.rules.copies import KeyElsewhere
 from policies.rules.devices import NoStandIn
+from policies.rules.drilled import Drilled
 from policies.rules.ends import ByBastion, ByProxy, DatabasesApart, StateBodies, WirelessApart
 from policies.rules.flows import NoAny
 from policies.rules.hardened import Audit, Confined, Drops, Kernel, NothingOld, Updates
+from policies.rules.keeping_up import Confirmed, Independent, Young
 from policies.rules.level import Level
+from policies.rules.objectives import Promised, Synchronous
 from policies.rules.personal import Traced
 from policies.rules.prefixes import NoOverlap
 from policies.rules.quorum import Quorum
 from policies.rules.reach import NoWayIn
+from policies.rules.recovery import Copied, CopiedElsewhere, Elsewhere, Placed
 from policies.rules.root import OwnNames
 from policies.rules.signing import (
     DutyAuthority,
@@ -55,7 +61,19 @@ REGISTRY: Final[tuple[type[Rule[Any]], ...]] = (
     StateBodies,
     ByProxy,
     NoOverlap,
+    Copied,
+    Placed,
+    PlacesApart,
+    SameZones,
+    SameRoles,
+    Elsewhere,
+    CopiedElsewhere,
+    Promised,
+    Synchronous,
     TwoLinks,
+    Holds,
+    OwnServices,
+    OwnRoles,
     DutyAuthority,
     KeptKeys,
     TwoDevices,
@@ -107,10 +125,16 @@ LIVE: Final[tuple[type[Rule[Any]], ...]] = (
     OwnDoors,
     OfMachines,
     OwnGroups,
+    Young,
+    Confirmed,
+    Independent,
 )
 """Rules for machines that run."""
 
 CLUSTER: Final[tuple[type[Rule[Any]], ...]] = (Restricted, Fenced, Unprivileged, Pinned, OfClusters)
 """Rules for a cluster that runs, and for what it holds: most are those for its plan."""
 
-__all__ = ["CLUSTER", "LIVE", "REGISTRY", "Rule", "idle", "run"]
+RECORDS: Final[tuple[type[Rule[Any]], ...]] = (Drilled,)
+"""Rules for what is on record of an estate."""
+
+__all__ = ["CLUSTER", "LIVE", "RECORDS", "REGISTRY", "Rule", "idle", "run"]

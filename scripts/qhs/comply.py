@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import ssl
 from collections import Counter
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,21 +21,28 @@ from policies.known import Resource
 from policies.live.answers import told
 from policies.live.cluster import held, unasked
 from policies.live.facts import TYPE, Host, LogStore, urn
-from policies.rules import CLUSTER, LIVE, idle, run
+from policies.rules import CLUSTER, LIVE, RECORDS, idle, run
+from policies.rules.keeping_up import DATABASES, OBJECTS
 from policies.verdicts import Outcome, Report
 from qhs import trust_access, wan
 from qhs.cloud.objects import asked
+from qhs.drill.recorded import recorded
 from qhs.folders import CLONE
+from qhs.inventory import variables
 from qhs.twin.asking import Answer, ask
 from qhs.twin.names import Twin
-from stacks.model import Estate
+from stacks.model import Estate, data, object_sync
 from stacks.model.cloud import TENANT, places
-from stacks.model.estate import APPLICATION, CONTROL, FIREWALL, HSM, WORKER, Machine
+from stacks.model.estate import APPLICATION, CONTROL, DATABASE, FIREWALL, HSM, WORKER, Machine
+from stacks.model.objects import object_stores
 from stacks.model.signing import TIME_STAMP
 
 PROBE = CLONE / "policies" / "live" / "probe.py"
 SHOWN = 6
 """Machines named in a line of the table; the JSON has all."""
+
+ADDRESS = re.compile(r"(?<![\d.])\d+(?:\.\d+){3}(?![\d.])")
+COPIES = {"object_sync_peers"}
 
 type Gaps = dict[str, dict[str, str]]
 type Clusters = tuple[PlanFacts, ...]
@@ -77,7 +86,9 @@ def comply(estate: Estate, twin: Twin, baseline: Baseline) -> ComplyReport:
     answered = [_told(host, answers[host.name]) for host in hosts]
     gaps = {host.name: missing for host, missing in answered if missing}
     clusters, silent = _clusters(estate, twin)
-    return judge(estate, _sealed_since(twin, [host for host, _ in answered]), gaps | silent, baseline, clusters)
+    records = (recorded(estate, twin, datetime.now(UTC)),)
+    told_now = _sealed_since(twin, [host for host, _ in answered])
+    return judge(estate, told_now, gaps | silent, baseline, clusters, records=records)
 
 
 def _clusters(estate: Estate, twin: Twin) -> tuple[Clusters, Gaps]:
@@ -116,12 +127,18 @@ def _sealed_since(twin: Twin, hosts: list[Host]) -> tuple[Host, ...]:
 
 
 def judge(
-    estate: Estate, hosts: tuple[Host, ...], gaps: Gaps, baseline: Baseline, clusters: Clusters = ()
+    estate: Estate,
+    hosts: tuple[Host, ...],
+    gaps: Gaps,
+    baseline: Baseline,
+    clusters: Clusters = (),
+    *,
+    records: tuple[Resource, ...] = (),
 ) -> ComplyReport:
-    """Judge what machines and clusters have said."""
+    """Judge what machines and clusters have said, and what is on record."""
     limits = {name: limit.controls for name, limit in estate.inventory.limits.items()}
-    everything: tuple[Resource, ...] = (*hosts, *(one for cluster in clusters for one in cluster.resources))
-    reports = [run(LIVE, PlanFacts(hosts), baseline, limits)]
+    everything: tuple[Resource, ...] = (*hosts, *records, *(one for cluster in clusters for one in cluster.resources))
+    reports = [run(LIVE, PlanFacts(hosts), baseline, limits), run(RECORDS, PlanFacts(records), baseline, limits)]
     # A cluster by itself: names are its own.
     reports += [run(CLUSTER, cluster, baseline, limits) for cluster in clusters]
     report = Report(
@@ -174,8 +191,31 @@ def host_of(estate: Estate, machine: Machine) -> Host:
         controls=CONTROL in machine.roles,
         node=WORKER in machine.roles,
         time_stamps_of=_time_stamps_of(estate, machine),
+        may_lack_s=_may_lack(estate, machine),
+        needs=needs(estate, machine),
         tunnels_wanted=wan.own_tunnels(estate, machine.site) if FIREWALL in machine.roles else (),
     )
+
+
+def needs(estate: Estate, machine: Machine) -> dict[str, tuple[str, ...]]:
+    """By variable of a machine's roles that names addresses of the estate the sites that they are of (C-DR-09).
+
+    What is for copies alone names the other centre's, and nothing waits for it.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for name, value in variables(estate, machine).items():
+        addresses = [ip_address(one) for one in ADDRESS.findall(json.dumps(value))]
+        sites = [site for site, one in estate.inventory.sites.items() if any(it in one.ipv4 for it in addresses)]
+        if sites and name not in COPIES:
+            found[name] = tuple(sites)
+    return found
+
+
+def _may_lack(estate: Estate, machine: Machine) -> dict[str, float]:
+    """Of what a machine has that may be a copy (C-DR-04)."""
+    stores = {one.machine for one in object_stores(estate).values()}
+    databases: dict[str, float] = {DATABASES: data.may_lack_seconds(estate)} if DATABASE in machine.roles else {}
+    return databases | ({OBJECTS: object_sync.may_seconds(estate)} if machine.name in stores else {})
 
 
 def table(done: ComplyReport) -> Table:

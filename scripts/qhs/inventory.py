@@ -60,7 +60,7 @@ RESOLVERS = 3
 
 def inventory(estate: Estate) -> dict[str, Any]:
     """What `ansible-inventory --list` prints: groups by site, role and held service, and each machine's variables."""
-    hostvars = {name: _variables(estate, machine) for name, machine in estate.machines.items()}
+    hostvars = {name: variables(estate, machine) for name, machine in estate.machines.items()}
     by_name = {group: {"hosts": names} for group, names in groups(estate).items() if group != ALL}
     return {"_meta": {"hostvars": hostvars}, ALL: {"children": sorted(by_name)}, **by_name}
 
@@ -90,7 +90,8 @@ def roles(estate: Estate) -> dict[str, list[str]]:
     }
 
 
-def _variables(estate: Estate, machine: Machine) -> dict[str, Any]:
+def variables(estate: Estate, machine: Machine) -> dict[str, Any]:
+    """What Ansible's roles are told of a machine."""
     common = {
         "qhs_environment": estate.inventory.environment,
         "qhs_site": machine.site,

@@ -42,7 +42,7 @@ class CloudTenant(Declared):
         """`hooks`: what refuses that it is changed."""
         site, opts = around.site, pulumi.ResourceOptions(parent=around)
         declared: Declarations = {"owner": place.owner, "level": place.level, "serves": list(place.serves)}
-        props = {"site": site, "tenant": place.name, "zone": place.zone}
+        props = {"site": site, "tenant": place.name, "zone": place.zone, "tier": place.tier, "sites": list(place.sites)}
         super().__init__("qhs:cloud:Tenant", f"{site}-{place.name}", **declared, props=props, opts=opts)
         self._site, self._place = site, place
         inside = pulumi.ResourceOptions(parent=self, hooks=hooks)

@@ -14,11 +14,12 @@ from stacks.components.site_admission import admission
 from stacks.components.site_metrics import metrics
 from stacks.model import Estate
 from stacks.model.addresses import Pair
-from stacks.model.cloud import priority
+from stacks.model.cloud import in_clusters, priority
 from stacks.model.estate import CONTROL
 from stacks.model.given import issuer
 from stacks.model.images import registries
 from stacks.model.kubernetes import API_SERVER, METRICS, SYSTEM, names
+from stacks.model.room import rooms
 from stacks.provider.secret.resources import TokenIssuer
 
 FIRST = 1_000_000
@@ -130,5 +131,7 @@ def _props(estate: Estate, site: str) -> dict[str, Any]:
         "site": site,
         "controls": {one.name: one.rack for one in estate.with_role(site, CONTROL)},
         "registry": registries(estate)[site].name,
+        "nodes": {zone: vars(one) for zone, one in rooms(estate, site).items()},
+        "tenants": {name: one.tier for name, one in in_clusters(estate).items()},
         "limits": {name: list(one.controls) for name, one in estate.inventory.limits.items()},
     }

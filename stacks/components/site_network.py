@@ -1,11 +1,13 @@
-"""A site of the estate in the plan, with every prefix that its own must not overlap (C-NET-16)."""
+"""A site of the estate in the plan, with every prefix that its own must not overlap (C-NET-16), and each centre."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pulumi
 
 from stacks.components.declared import Declared
-from stacks.model import Estate
+from stacks.model import Estate, service_names
 
 
 class SiteNetwork(Declared):
@@ -28,6 +30,9 @@ class SiteNetwork(Declared):
             },
             "zones": {name: zone.kind.value for name, zone in estate.catalogue.zones.items()},
             "carriers": list(inventory.sites[site].carriers),
+            "limits": {name: list(one.controls) for name, one in inventory.limits.items()},
+            "centres": {name: _centre(estate, name) for name in service_names.sites(estate)},
+            "tenants": {name: _promised(estate, one.tier) for name, one in estate.catalogue.tenants.items()},
             "partners": {
                 place.name: estate.catalogue.partners[place.partner].state_body
                 for place in estate.places.values()
@@ -43,3 +48,23 @@ class SiteNetwork(Declared):
             props=props,
             opts=opts,
         )
+
+
+def _centre(estate: Estate, site: str) -> dict[str, Any]:
+    """What each of two centres is to have that the other one has (C-DR-02)."""
+    zones = {name: zone for name, zone in estate.catalogue.zones.items() if site in zone.sites}
+    design = estate.inventory.sites[site]
+    return {
+        "facility": design.facility,
+        "roles": sorted({role for group in design.groups.values() for role in group.roles}),
+        "zones": {
+            name: {"kind": zone.kind.value, "firewall": zone.firewall, "level": zone.level}
+            for name, zone in zones.items()
+        },
+    }
+
+
+def _promised(estate: Estate, tier: int) -> dict[str, int]:
+    """In minutes, by tier (C-DR-04)."""
+    one = estate.catalogue.tiers[tier]
+    return {"rto": one.rto_minutes, "rpo": one.rpo_minutes, "mtd": one.mtd_minutes}

@@ -21,7 +21,7 @@ class TenantData(Declared):
     ) -> None:
         """`keeps`: what refuses that the database goes."""
         declared: Declarations = {"owner": one.owner, "level": one.level, "serves": list(one.serves)}
-        props = {"site": site, "tenant": one.tenant}
+        props = {"site": site, "tenant": one.tenant, "rpo": one.rpo_minutes}
         super().__init__("qhs:data:Tenant", f"{one.name}-data", **declared, props=props, opts=opts)
         stores = sorted({site, *one.sites})
         connections = CONNECTIONS * len(one.sites)

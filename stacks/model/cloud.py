@@ -48,6 +48,8 @@ class TenantPlace:
     information: Information
     serves: tuple[str, ...]
     zone: str
+    sites: tuple[str, ...]
+    """Where it runs."""
     capacity: Capacity
     reaches: tuple[Reach, ...]
     ports: tuple[str, ...]
@@ -68,8 +70,8 @@ def places(estate: Estate, site: str) -> Iterator[TenantPlace]:
         return
     names, ways = kubernetes.names(estate, site), ingress.ways_in(estate, site)
     parts = estate.catalogue.services[PARTS]
-    for name, one in estate.catalogue.tenants.items():
-        if site in one.sites and one.zone in parts.places:
+    for name, one in in_clusters(estate).items():
+        if site in one.sites:
             yield TenantPlace(
                 name,
                 one.owner,
@@ -78,6 +80,7 @@ def places(estate: Estate, site: str) -> Iterator[TenantPlace]:
                 one.information,
                 tuple(one.serves),
                 one.zone,
+                tuple(one.sites),
                 one.capacity,
                 tuple(_reaches(estate, site, one)),
                 tuple(parts.ports),
@@ -86,6 +89,12 @@ def places(estate: Estate, site: str) -> Iterator[TenantPlace]:
                 min(len(nodes(estate, site, one.zone)), 2 if one.tier <= SPREAD else 1),
                 tuple(one.freeze_windows),
             )
+
+
+def in_clusters(estate: Estate) -> dict[str, Tenant]:
+    """The applications of zones whose applications run in clusters, wherever they run."""
+    zones = estate.catalogue.services[PARTS].places
+    return {name: one for name, one in estate.catalogue.tenants.items() if one.zone in zones}
 
 
 def nodes(estate: Estate, site: str, zone: str) -> list[Machine]:

@@ -34,6 +34,8 @@ class TenantDatabase:
     information: Information
     sites: tuple[str, ...]
     """Where the tenant runs."""
+    rpo_minutes: int
+    """How much of what it wrote may be lost, by its tier."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,14 @@ def databases(estate: Estate) -> Iterator[TenantDatabase]:
     for name, tenant in estate.catalogue.tenants.items():
         for one in tenant.databases:
             yield TenantDatabase(
-                one, name, tenant.owner, tenant.level, tuple(tenant.serves), tenant.information, tuple(tenant.sites)
+                one,
+                name,
+                tenant.owner,
+                tenant.level,
+                tuple(tenant.serves),
+                tenant.information,
+                tuple(tenant.sites),
+                estate.catalogue.tiers[tenant.tier].rpo_minutes,
             )
 
 
@@ -63,6 +72,15 @@ def members(estate: Estate) -> dict[str, Members]:
         for site, machines in found.items()
         if machines
     }
+
+
+def may_lack_seconds(estate: Estate) -> int:
+    """How old a copy at another site may be: as the strictest tier with a replica wants that may lose anything at all.
+
+    What may lose nothing is confirmed within the site; no copy at another one is made in the same step.
+    """
+    tiers = estate.catalogue.tiers.values()
+    return min(one.rpo_minutes * 60 for one in tiers if one.replica and one.rpo_minutes)
 
 
 def active(estate: Estate) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from stacks.model.catalogue import Capacity
-from stacks.model.cloud import TenantPlace, nodes, places
+from stacks.model.cloud import PARTS, TenantPlace, nodes, places
 from stacks.model.estate import Estate
 from stacks.model.inventory import Group
 from stacks.model.source import Finding, Source
@@ -29,6 +29,26 @@ MEASURES = (
     Measure("GiB of memory", lambda one: one.most_memory_gib, lambda one: one.memory_gib),
     Measure("GPUs", lambda one: one.gpu, lambda one: one.gpu),
 )
+
+
+@dataclass(frozen=True)
+class Room:
+    """What the nodes of a zone have, all together; cores, GiB."""
+
+    cpu: float
+    memory_gib: float
+    gpu: int
+
+
+def rooms(estate: Estate, site: str) -> dict[str, Room]:
+    """By zone, of those that the cluster of a site has nodes of."""
+    groups = estate.inventory.sites[site].groups
+    found: dict[str, Room] = {}
+    for zone in estate.catalogue.services[PARTS].places:
+        if there := [groups[one.group] for one in nodes(estate, site, zone)]:
+            cpu, memory, gpu = (sum(map(one.held, there)) for one in MEASURES)
+            found[zone] = Room(cpu, memory, int(gpu))
+    return found
 
 
 def refused(estate: Estate, catalogue: Source, inventory: Source) -> Iterator[Finding]:

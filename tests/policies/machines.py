@@ -9,9 +9,13 @@ from typing import Any
 
 import yaml
 
+from policies.baseline import Baseline
 from policies.facts import PlanFacts
 from policies.live.answers import told
 from policies.live.facts import Host, urn
+from policies.rules import LIVE, run
+from policies.verdicts import Outcome
+from tests.policies.plans import said
 
 HERE = Path(__file__).parent / "live"
 JUDGED = "qhdc-app1"
@@ -23,9 +27,18 @@ EVERYTHING = {
     "node": True,
     "time_stamps_of": "time-stamp.qhdc.qhs.internal",
     "tunnels_wanted": ["own-ndc-carrier-a", "own-ndc-carrier-b"],
+    "may_lack_s": {"databases": 300, "objects": 60},
+    "needs": {"qhs_time_sources": ["qhdc", "ndc"], "wan_peers": ["hall", "ndc"]},
 }
 FLAGS = ("takes_files", "public", "firewall", "hsm_host", "controls", "node")
-NOTHING = {"services": [], "tunnels_wanted": [], "time_stamps_of": "", **dict.fromkeys(FLAGS, False)}
+NOTHING = {
+    "services": [],
+    "tunnels_wanted": [],
+    "time_stamps_of": "",
+    "may_lack_s": {},
+    "needs": {},
+    **dict.fromkeys(FLAGS, False),
+}
 MACHINES: dict[str, dict[str, Any]] = {
     JUDGED: {"site": "qhdc", "level": 4, "addresses": ["10.16.64.60"], "takes_files": True, **EVERYTHING},
     "qhdc-infra1": {"site": "qhdc", "level": 4, "addresses": ["10.17.48.190", "10.17.48.18"]},
@@ -53,6 +66,8 @@ def host(name: str = JUDGED) -> Host:
 def change(answers: Answers, case: dict[str, Any]) -> Answers:
     """The answers with one of them changed: to `put`, or with the first text of `swap` by the second."""
     fresh: Answers = json.loads(json.dumps(answers))
+    if "at" not in case:
+        return fresh
     *path, last = case["at"]
     node = fresh
     for key in path:
@@ -81,9 +96,23 @@ def _clean() -> dict[str, Host]:
 
 
 def with_case(case: dict[str, Any]) -> PlanFacts:
-    """All machines with clean answers, but for the change of a case, on the machines that it names."""
+    """All machines with clean answers, but for the change of a case, on the machines that it names.
+
+    `host` changes what the estate says of them.
+    """
     names = case.get("machines", [JUDGED])
-    return _with({name: told(host(name), change(read_clean(name), case))[0] for name in names})
+    asked = {name: host(name).model_copy(update=case.get("host", {})) for name in names}
+    return _with({name: told(one, change(read_clean(name), case))[0] for name, one in asked.items()})
+
+
+def differ(one: Baseline, other: Baseline, control: str) -> bool:
+    """Whether two baselines find anything else on clean machines, or with the cases of a control."""
+    plans = [facts(read_clean()), *map(with_case, cases().get(control, []))]
+    return any(_violations(plan, one) != _violations(plan, other) for plan in plans)
+
+
+def _violations(plan: PlanFacts, baseline: Baseline) -> list[str]:
+    return said(run(LIVE, plan, baseline).of(Outcome.VIOLATION))
 
 
 def cases() -> dict[str, list[dict[str, Any]]]:

@@ -33,7 +33,12 @@ def test_every_rule_judges_something_of_the_real_plan(twin: list[Raw], baseline:
     assert plan.malformed == ()
     report = run(REGISTRY, plan, baseline, plan.limits)
     assert report.crashes == ()
-    assert {one.control for one in report.verdicts if one.outcome is Outcome.LIMIT} == {"C-SIG-01", "C-K8S-07"}
+    assert {one.control for one in report.verdicts if one.outcome is Outcome.LIMIT} == {
+        "C-SIG-01",
+        "C-K8S-07",
+        "C-DR-02",
+        "C-DR-08",
+    }
     assert said(one for one in report.verdicts if one.outcome not in (Outcome.PASS, Outcome.LIMIT)) == []
     judged = Counter(one.control for one in report.verdicts)
     assert [rule.control for rule in REGISTRY if not judged[rule.control]] == []
@@ -49,8 +54,21 @@ def test_every_type_of_ours_is_in_the_real_plan(twin: list[Raw]) -> None:
 
 
 NEEDED = {
-    "qhs:network:Site": ["site", "sites", "externals", "zones", "carriers", "partners"],
+    "qhs:network:Site": [
+        "environment",
+        "site",
+        "sites",
+        "externals",
+        "zones",
+        "carriers",
+        "partners",
+        "limits",
+        "centres",
+        "tenants",
+    ],
     "qhs:network:Segment": ["site", "zone", "kind", "firewall"],
+    "qhs:dns:ServiceNames": ["site"],
+    "qhs:dns:Record": ["addresses"],
     "qhs:network:Enforcement": ["target"],
     "qhs:network:Ruleset": ["target", "site", "kind", "members", "guards", "flows"],
     "qhs:signing:Site": ["environment", "site", "devices", "quorum", "authority", "limits"],
@@ -63,9 +81,12 @@ NEEDED = {
     "qhs:storage:Site": ["site", "machine"],
     "qhs:storage:Backups": ["site", "machine", "zone", "sources", "zones"],
     "qhs:storage:Bucket": ["versioned"],
+    "qhs:data:Replica": ["site", "copies", "databases"],
+    "qhs:data:Tenant": ["tenant", "rpo"],
     "qhs:data:Backups": ["site", "stores"],
     "qhs:data:Database": ["information"],
-    "qhs:cloud:Site": ["environment", "site", "controls", "limits", "registry"],
+    "qhs:cloud:Site": ["environment", "site", "controls", "limits", "registry", "nodes", "tenants"],
+    "qhs:cloud:Tenant": ["site", "tenant", "zone", "tier", "sites"],
     "kubernetes:core/v1:Namespace": ["metadata"],
     "kubernetes:core/v1:ResourceQuota": ["metadata", "spec"],
     "kubernetes:core/v1:LimitRange": ["metadata"],
@@ -117,7 +138,9 @@ def test_a_site_without_rulesets_is_refused(twin: list[Raw], baseline: Baseline)
 
 def test_a_pair_of_another_site_does_not_count(twin: list[Raw], baseline: Baseline) -> None:
     other = Raw("urn:pulumi:s::p::qhs:network:Site::ndc-network", "qhs:network:Site", "ndc-network", None, {})
-    other.props.update(next(raw.props for raw in twin if raw.type == "qhs:network:Site") | {"site": "ndc"})
+    other.props.update(
+        next(raw.props for raw in twin if raw.type == "qhs:network:Site") | {"site": "ndc", "centres": {}}
+    )
     plan = PlanFacts.of([*twin, other])
     found = run(REGISTRY, plan, baseline, plan.limits).of(Outcome.VIOLATION)
     assert [(one.control, one.urn) for one in found] == [("C-NET-02", other.urn)]

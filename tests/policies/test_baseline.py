@@ -12,9 +12,10 @@ import pytest
 from pydantic import ValidationError
 
 from policies.baseline import FOLDER, Baseline, Waiver, load
-from policies.rules import CLUSTER, LIVE, REGISTRY
+from policies.rules import CLUSTER, LIVE, RECORDS, REGISTRY
 from policies.verdicts import Outcome
 from stacks.model.source import ModelError
+from tests.policies import machines
 from tests.policies.plans import Plan, cases, put, said
 from tests.policies.thresholds import changed, thresholds
 
@@ -103,12 +104,14 @@ def test_a_waiver_counts_only_while_it_holds(tmp_path: Path, changes: dict[str, 
 
 def test_registry_and_controls_name_each_other(baseline: Baseline) -> None:
     judged = {(name, rule) for name, control in baseline.controls.items() for rule in control.rules}
-    assert judged == {(rule.control, rule.name) for rule in (*REGISTRY, *LIVE, *CLUSTER)}
+    assert judged == {(rule.control, rule.name) for rule in (*REGISTRY, *LIVE, *CLUSTER, *RECORDS)}
 
 
 @pytest.mark.parametrize("by", [-1, 1])
 @pytest.mark.parametrize(
-    "at", thresholds(load(), {rule.control for rule in REGISTRY}), ids=lambda at: ".".join(map(str, at))
+    "at",
+    thresholds(load(), {rule.control for rule in REGISTRY}),
+    ids=lambda at: ".".join(map(str, at)),
 )
 def test_every_threshold_matters(at: tuple[Any, ...], by: int, clean: Plan, judge: Any, baseline: Baseline) -> None:
     other = changed(baseline, at, by)
@@ -121,4 +124,5 @@ def test_every_threshold_matters(at: tuple[Any, ...], by: int, clean: Plan, judg
         put(plan, case["at"], case["put"])
         return plan
 
-    assert differs(clean) or any(differs(with_case(case)) for case in cases()[at[0]])
+    on_plans = differs(clean) or any(differs(with_case(case)) for case in cases()[at[0]])
+    assert on_plans or machines.differ(baseline, other, at[0])

@@ -75,7 +75,7 @@ def test_a_waived_violation_is_counted_in_an_advisory(clean: Plan, baseline: Bas
         (
             "waived",
             EnforcementLevel.ADVISORY,
-            "C-LVL-01: 1 of 33 waived, so not passed\n"
+            "C-LVL-01: 1 of 46 waived, so not passed\n"
             f"C-LVL-01 {urn('qhdc.data', 'qhs:network:Segment')}: found no level; wanted a level from 1 to 5; "
             "waived until 01/02/2027 by vpqh-attt: migration",
             "",
@@ -116,15 +116,15 @@ def test_a_waiver_waits_while_its_fault_is_undecided_and_while_others_stacks_are
 
 
 def test_an_unknown_value_is_counted_in_an_advisory(clean: Plan, baseline: Baseline) -> None:
-    for name in ("qhdc.data", "qhdc.app"):
+    for name in ("qhdc.data", "qhdc.soc"):
         put(clean, [name, "level"], UNKNOWN_STRING_VALUE)
     assert reported(clean, baseline) == [
         (
             "undecided",
             EnforcementLevel.ADVISORY,
-            "C-LVL-01: 2 of 33 undecided, so not passed\n"
-            f"C-LVL-01 {urn('qhdc.app', 'qhs:network:Segment')}: undecided, level is not known yet\n"
-            f"C-LVL-01 {urn('qhdc.data', 'qhs:network:Segment')}: undecided, level is not known yet",
+            "C-LVL-01: 2 of 46 undecided, so not passed\n"
+            f"C-LVL-01 {urn('qhdc.data', 'qhs:network:Segment')}: undecided, level is not known yet\n"
+            f"C-LVL-01 {urn('qhdc.soc', 'qhs:network:Segment')}: undecided, level is not known yet",
             "",
         )
     ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from policies.baseline import load as load_baseline
 from policies.baseline.cis import PLACES
 from policies.verdicts import Outcome
 from qhs.bench.sign import query
+from qhs.drill import held
+from qhs.drill.cli import REPORT
 from qhs.inventory import nearest
 from qhs.signing.client import SigningError
 from qhs.twin.names import Twin
@@ -20,6 +24,7 @@ from stacks.model import load
 from stacks.model.estate import CONTROL, WORKER
 from stacks.model.kubernetes import clusters
 from tests.twin.conftest import Run
+from tests.twin.databases import leader, told
 from tests.twin.hosts import Hosts
 from tests.twin.signing_service import asked
 from tests.twin.test_control_plane import Kubectl, kubectl
@@ -34,6 +39,10 @@ CLOCKS_WITHIN = 120  # seconds
 ESTATE = load("twin")
 INFRA = f'"{ESTATE.places["hall.infra"].prefix.ipv4}"'
 STAMPING = "/usr/local/lib/qhs-signer/stamping.py && systemctl restart qhs-signer.service"
+FOLLOWS = "/usr/local/lib/qhs-object-sync/qhs_object_sync.py"
+FOLLOWING = "/run/qhs-object-sync/status.json"
+CONFIRMS = "patronictl -c /etc/qhs/database/patroni.json edit-config --force --quiet --set synchronous_mode="
+"""C-DR-05: how a site's databases are told whether one of them confirms what another one writes."""
 API = "/etc/systemd/system/qhs-kube-apiserver.service"
 TENANT, STRAY = "dieu-hanh", "of-a-test"
 PROFILE = "pod-security.kubernetes.io/enforce"
@@ -73,6 +82,9 @@ SEEDED = {
     "ndc-hsm2": f"sed -i 's/^ACCURACY = 1 /ACCURACY = 2 /' {STAMPING}",
     # C-NET-10
     "qhdc-storage1": "systemctl stop qhs-malware-access.service",
+    # C-DR-04: what follows the other site's objects does not know how far it has come
+    "ndc-storage1": f"sed -i 's/lag = round(.*/lag = None/' {FOLLOWS} && rm --force {FOLLOWING}"
+    f" && systemctl restart qhs-object-sync.service && until test -s {FOLLOWING}; do sleep 1; done",
     # C-NET-11
     "hall-fw1": "systemctl stop prometheus-node-exporter.service",
     # C-NET-13, and C-TSA-02 as on the other host
@@ -101,6 +113,8 @@ FOUND = {
     ("hall-fw2", "C-NET-17", "own-ndc-carrier-b", "no tunnel"),
     ("qhdc-hsm1", "C-HSM-01", "device", "no module that answers"),
     ("qhdc-storage1", "C-NET-10", "scanned", "qhs-malware-access.service not active"),
+    ("ndc-storage1", "C-DR-04", "objects", "a copy that follows nobody"),
+    ("drills", "C-DR-06", "back", "none that counts"),
     ("hall-fw1", "C-NET-11", "watched", "prometheus-node-exporter.service not active"),
     ("ndc-hsm1", "C-NET-13", "root", "sudo told not to log in /etc/sudoers.d/15-qhs-base"),
     ("ndc-app1", "C-LOG-02", "tls", ", ".join(nearest(ESTATE, "ndc", "logs"))),
@@ -110,6 +124,8 @@ FOUND = {
 }
 
 
+OF_THE_ESTATE = {"C-DR-09"}
+"""Controls that machines are judged by with what the estate says of them alone: nothing on them breaks one."""
 RESTARTED = {("ndc-db1", "C-TIME-01", "offset", "not synchronised")}
 """Seen or not: the broken clock was started anew just before."""
 
@@ -125,7 +141,7 @@ def settled(qhs: Run) -> tuple[int, dict[str, Any]]:
     end = time.monotonic() + CLOCKS_WITHIN
     while True:
         code, report = comply(qhs)
-        late = {"C-TIME-01", "C-TSA-01"} & {control for _, control, _, _ in violations(report)}
+        late = {"C-TIME-01", "C-TSA-01", "C-DR-04", "C-DR-05"} & {control for _, control, _, _ in violations(report)}
         if not late or time.monotonic() > end:
             return code, report
         time.sleep(5)
@@ -159,12 +175,58 @@ def seed_cluster(kubectl: Kubectl) -> None:
 
 
 @pytest.fixture(scope="module")
-def before(qhs: Run, hosts: Hosts) -> tuple[int, dict[str, Any]]:
-    return settled(qhs)
+def drilled(qhs: Run) -> None:
+    """The estate was moved away and back, by the tests of drills or now (C-DR-06)."""
+    drills = json.loads(qhs("drill", "status", "--json").stdout)["drills"]
+    for plan in ("switchover", "failback"):
+        if not any(one["drill"] == plan and one["passed"] for one in drills):
+            done = qhs("drill", plan)
+            assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
 
 
 @pytest.fixture(scope="module")
-def broken(qhs: Run, hosts: Hosts, twin: Twin, kubectl: Kubectl, before: object) -> tuple[int, dict[str, Any]]:
+def before(qhs: Run, hosts: Hosts, drilled: None) -> tuple[int, dict[str, Any]]:
+    return settled(qhs)
+
+
+@contextmanager
+def unsigned(twin: Twin, plan: str) -> Iterator[None]:
+    """While this lasts the reports of a plan's drills are not where they were put."""
+    files = [file for file in held.folder(twin).glob(f"*-{plan}/{REPORT}") if file.is_file()]
+    for file in files:
+        file.rename(file.with_suffix(".away"))
+    try:
+        yield
+    finally:
+        for file in files:
+            file.with_suffix(".away").rename(file)
+
+
+@contextmanager
+def unconfirmed(hosts: Hosts, name: str) -> Iterator[None]:
+    """While this lasts a database takes writes alone. A role says only how databases begin, so that none undoes it."""
+    hosts.say(f"{CONFIRMS}false", [name])
+    try:
+        await_(lambda: _confirms(hosts, name) == "0")
+        yield
+    finally:
+        hosts.say(f"{CONFIRMS}true", [name])
+        await_(lambda: _confirms(hosts, name) != "0")
+
+
+def _confirms(hosts: Hosts, name: str) -> str:
+    (found,) = told(hosts, [name], "select count(*) from pg_stat_replication where sync_state = 'sync'").values()
+    return found
+
+
+@pytest.fixture(scope="module")
+def leads(hosts: Hosts, before: object) -> str:
+    """The database that takes writes, once the estate has been asked as it was."""
+    return leader(hosts, "qhdc")
+
+
+@pytest.fixture(scope="module")
+def broken(qhs: Run, hosts: Hosts, twin: Twin, kubectl: Kubectl, leads: str) -> tuple[int, dict[str, Any]]:
     """The report while some machines and a cluster are broken, and one machine stands still."""
     seed_cluster(kubectl)
     for name, command in SEEDED.items():
@@ -172,13 +234,14 @@ def broken(qhs: Run, hosts: Hosts, twin: Twin, kubectl: Kubectl, before: object)
     await_(lambda: stamps(twin, "qhdc") and stamps(twin, "ndc"))
     qhs("twin", "pause", SILENT)
     try:
-        return comply(qhs)
+        with unsigned(twin, "failback"), unconfirmed(hosts, leads):
+            return comply(qhs)
     finally:
         qhs("twin", "resume", SILENT)
         kubectl("ndc", "delete", "pod", STRAY, "--namespace=default")
 
 
-FOUND_IN_PLANS = {"stand-in-authority", "one-control-plane", "small-nodes"}
+FOUND_IN_PLANS = {"stand-in-authority", "one-control-plane", "small-nodes", "one-place"}
 """Limits that rules on plans, or the model, find, and machines do not show."""
 
 
@@ -215,11 +278,12 @@ def test_each_check_of_the_cis_benchmark_is_passed_or_waived_by_name(before: tup
 
 
 def test_each_control_names_the_machine_that_breaks_it(
-    broken: tuple[int, dict[str, Any]], before: tuple[int, dict[str, Any]]
+    broken: tuple[int, dict[str, Any]], before: tuple[int, dict[str, Any]], leads: str
 ) -> None:
     code, report = broken
-    assert violations(report) - violations(before[1]) - RESTARTED == FOUND
-    assert {control for _, control, _, _ in FOUND} == report["judged"].keys()
+    found = FOUND | {(leads, "C-DR-05", "confirmed", "1 machine with what counts as written")}
+    assert violations(report) - violations(before[1]) - RESTARTED == found
+    assert {control for _, control, _, _ in found} | OF_THE_ESTATE == report["judged"].keys()
     assert code == 2
 
 
@@ -230,7 +294,7 @@ def test_a_machine_that_stands_still_is_never_clean(broken: tuple[int, dict[str,
 
 
 def test_ansible_and_pulumi_put_it_back(qhs: Run, broken: object, before: tuple[int, dict[str, Any]]) -> None:
-    for playbook, machines in (("site", SEEDED), ("signers", SEEDED), ("trust", ["qhdc-cp1"])):
+    for playbook, machines in (("site", SEEDED), ("signers", SEEDED), ("trust", ["qhdc-cp1", "ndc-storage1"])):
         limit = ",".join(machines)
         done = qhs("shell", "--", "ansible-playbook", f"scripts/playbooks/{playbook}.yml", "--limit", limit)
         assert done.returncode == 0, done.stdout

@@ -7,7 +7,7 @@ from qhs.drill.actions import Actions, Call, Evidence, UnmetError
 from qhs.drill.ground import Database, Ground
 from stacks.approvals import Approval, ApprovalError
 from stacks.model import service_names
-from stacks.model.data import SERVICE
+from stacks.model.data import SERVICE, may_lack_seconds
 
 ASKING: Actions[Ground] = Actions()
 ENOUGH = 2
@@ -63,8 +63,7 @@ def replica_streams(ground: Ground, call: Call) -> Evidence:
 def lag_within(ground: Ground, call: Call) -> Evidence:
     """The copy at a site is no older than its limit, nor than what any tier may lose."""
     site = ground.site(call)
-    lose = [one.rpo_minutes * 60 for one in ground.estate.catalogue.tiers.values() if one.replica and one.rpo_minutes]
-    most = min(call.limit or 0, *lose)
+    most = min(call.limit or 0, may_lack_seconds(ground.estate))
     target = _position(ground, ground.other(site))
     age = max((one.age if one.position < target else 0.0 for one in _good(ground, site).values()), default=0.0)
     if age > most:
