@@ -255,9 +255,7 @@ class Backups(Resource):
 
 
 class SiteNames(Resource):
-    """The names below the domain of a site."""
-
-    site: Maybe[str]
+    """The names below the domain of the site that it is part of."""
 
 
 class Record(Resource):

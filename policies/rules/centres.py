@@ -15,6 +15,8 @@ from stacks.model.catalogue import Strict
 GROUPS = "have a group of machines for it (inventories/*/estate.yaml)"
 ONE_PLACE = "one-place"
 """The limit of an environment whose sites are all at one place."""
+OTHER = 2
+"""How many it takes for one of them to be another one."""
 
 
 class Alone(Strict):
@@ -31,20 +33,23 @@ class Own(Strict):
     roles: list[str]
 
 
-class PlacesApart(Rule[tuple[Centre, Centre]]):
-    """No two centres are at one place."""
+class PlacesApart(Rule[Site]):
+    """There are two centres or more, and no two are at one place."""
 
     control = "C-DR-02"
     name = "places-apart"
 
-    def subjects(self, resource: Resource) -> Iterator[tuple[str, tuple[Centre, Centre]]]:
-        for other, one, own in _others(resource):
-            yield f"place of {other}", (one, own)
+    def subjects(self, resource: Resource) -> Iterator[tuple[str, Site]]:
+        if isinstance(resource, Site):
+            yield "centres", resource
 
-    def judge(self, resource: Resource, subject: tuple[Centre, Centre]) -> Iterator[Fault]:
-        places = {known(one.facility, "facility") for one in subject}
-        if len(places) < len(subject):
-            yield Fault(f"both in {', '.join(places)}", "places that differ", "move one", ONE_PLACE)
+    def judge(self, resource: Resource, subject: Site) -> Iterator[Fault]:
+        centres = known(subject.centres, "centres").items()
+        places = {name: known(known(one, f"centres.{name}").facility, "facility") for name, one in centres}
+        if len(places) < OTHER:
+            yield Fault(f"{', '.join(places) or 'none'} alone", f"{OTHER} or more", "have databases at another site")
+        elif len(set(places.values())) < len(places):
+            yield Fault(f"several in {min(places.values())}", "places that differ", "move one", ONE_PLACE)
 
 
 class SameZones(Rule[tuple[str, ZoneAt]]):
@@ -98,8 +103,8 @@ class SameRoles(Rule[tuple[Centre, str]]):
             yield Fault("no machine of it", "one", GROUPS)
 
 
-class OwnServices(Rule[tuple[SiteNames, str]]):
-    """Each of these services has a name below the domain of the site, which leads to an address of the site."""
+class OwnServices(Rule[tuple[Site, str]]):
+    """Each of these services has a name below the domain of a centre, which leads to addresses of that site."""
 
     control = "C-DR-09"
     name = "own-services"
@@ -108,27 +113,21 @@ class OwnServices(Rule[tuple[SiteNames, str]]):
         super().__init__(plan, baseline)
         self.limits = Own.model_validate(baseline.thresholds(self.control))
 
-    def subjects(self, resource: Resource) -> Iterator[tuple[str, tuple[SiteNames, str]]]:
-        above = self.plan.by_urn.get(resource.parent or "")
-        if isinstance(resource, SiteNames) and isinstance(above, Site) and _own(above):
+    def subjects(self, resource: Resource) -> Iterator[tuple[str, tuple[Site, str]]]:
+        if isinstance(resource, Site) and _own(resource):
             for service in self.limits.services:
                 yield service, (resource, service)
 
-    def judge(self, resource: Resource, subject: tuple[SiteNames, str]) -> Iterator[Fault]:
-        names, service = subject
-        wanted = f"{service}.{known(names.site, 'site')}"
-        found = [one for one in self.plan.each(Record) if one.parent == names.urn and one.name == wanted]
+    def judge(self, resource: Resource, subject: tuple[Site, str]) -> Iterator[Fault]:
+        site, service = subject
+        name = f"{service}.{known(site.site, 'site')}"
+        own = {one.urn for one in self.plan.each(SiteNames) if one.parent == site.urn}
+        found = [one for one in self.plan.each(Record) if one.parent in own and one.name == name]
         if not found:
             yield Fault("no name of it", "one", GROUPS)
         for one in found:
-            if foreign := [address for address in known(one.addresses, "addresses") if not self._at(names, address)]:
+            if foreign := [address for address in known(one.addresses, "addresses") if not _within(site, address)]:
                 yield Fault(f"{', '.join(foreign)}", "addresses of the site", "have a machine there hold it")
-
-    def _at(self, names: SiteNames, address: str) -> bool:
-        site = known(names.site, "site")
-        prefixes = known(self.plan.sites[site], f"sites.{site}")
-        there = [known(prefixes.ipv4, "ipv4"), known(prefixes.ipv6, "ipv6")]
-        return any(one is not None and ip_address(address) in one for one in there)
 
 
 class OwnRoles(Rule[tuple[Centre, str]]):
@@ -165,6 +164,14 @@ def _others(resource: Resource) -> Iterator[tuple[str, Centre, Centre]]:
         for name, one in known(resource.centres, "centres").items():
             if name != resource.site:
                 yield name, known(one, f"centres.{name}"), own
+
+
+def _within(site: Site, address: str) -> bool:
+    """Whether a site has an address."""
+    name = known(site.site, "site")
+    prefixes = known(known(site.sites, "sites")[name], f"sites.{name}")
+    there = (known(prefixes.ipv4, "ipv4"), known(prefixes.ipv6, "ipv6"))
+    return any(one is not None and ip_address(address) in one for one in there)
 
 
 def _kept(kind: str, firewall: str, level: int | None) -> str:

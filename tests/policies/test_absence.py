@@ -67,7 +67,6 @@ NEEDED = {
         "tenants",
     ],
     "qhs:network:Segment": ["site", "zone", "kind", "firewall"],
-    "qhs:dns:ServiceNames": ["site"],
     "qhs:dns:Record": ["addresses"],
     "qhs:network:Enforcement": ["target"],
     "qhs:network:Ruleset": ["target", "site", "kind", "members", "guards", "flows"],
@@ -138,9 +137,9 @@ def test_a_site_without_rulesets_is_refused(twin: list[Raw], baseline: Baseline)
 
 def test_a_pair_of_another_site_does_not_count(twin: list[Raw], baseline: Baseline) -> None:
     other = Raw("urn:pulumi:s::p::qhs:network:Site::ndc-network", "qhs:network:Site", "ndc-network", None, {})
-    other.props.update(
-        next(raw.props for raw in twin if raw.type == "qhs:network:Site") | {"site": "ndc", "centres": {}}
-    )
+    shown = next(raw.props for raw in twin if raw.type == "qhs:network:Site")
+    centres = dict(zip(("one", "other"), shown["centres"].values(), strict=True))  # it is none itself
+    other.props.update(shown | {"site": "ndc", "centres": centres})
     plan = PlanFacts.of([*twin, other])
     found = run(REGISTRY, plan, baseline, plan.limits).of(Outcome.VIOLATION)
     assert [(one.control, one.urn) for one in found] == [("C-NET-02", other.urn)]
