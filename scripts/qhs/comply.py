@@ -1,4 +1,4 @@
-"""`qhs comply`: machines and clusters of the running twin say how they are, and the baseline's rules judge them."""
+"""`qhs comply`: the baseline's rules judge what machines and clusters of the running twin say, and drills on record."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ type Clusters = tuple[PlanFacts, ...]
 
 
 class Finding(BaseModel):
-    """What one control says about one subject of one machine, or of something in a cluster."""
+    """What one control says about one subject of one machine, of something in a cluster, or of what is on record."""
 
     outcome: Outcome
     control: str
