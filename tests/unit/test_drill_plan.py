@@ -44,6 +44,41 @@ def test_a_failover_fences_and_shows_that_nothing_is_written_before_it_promotes(
     assert steps.index("await-gone") < steps.index("may-promote") < steps.index("fence") < steps.index("choose")
 
 
+UNSAFE = {
+    "decide": "a step before it that shows that nothing can be written there",
+    "fence": "a step before it that takes its power",
+}
+
+
+@pytest.mark.parametrize("left_out", UNSAFE)
+def test_a_failover_that_leaves_a_safeguard_out_is_refused(left_out: str, estate: Estate) -> None:
+    text = without(plan.read("failover", ESTATE, estate.catalogue.tiers).text, left_out)
+    with pytest.raises(ModelError) as error:
+        plan.of("failover", text, ESTATE, estate.catalogue.tiers, Path("failover.yaml"))
+    assert f"found choose, which promotes where the old site may be lost; wanted {UNSAFE[left_out]}" in str(error.value)
+
+
+def test_a_fence_of_the_site_that_is_promoted_is_none_of_the_other(estate: Estate) -> None:
+    text = plan.read("failover", ESTATE, estate.catalogue.tiers).text
+    text = text.replace("    do: fence\n    site: old\n", "    do: fence\n    site: new\n")
+    with pytest.raises(ModelError, match="wanted a step before it that takes its power"):
+        plan.of("failover", text, ESTATE, estate.catalogue.tiers, Path("failover.yaml"))
+
+
+def test_one_that_loses_nothing_needs_none_as_the_old_site_is_asked(estate: Estate) -> None:
+    text = plan.read("failover", ESTATE, estate.catalogue.tiers).text
+    for name in ("disaster", "gone", "decide", "fence"):
+        text = without(text, name)
+    assert plan.of("failover", text, ESTATE, estate.catalogue.tiers, Path("failover.yaml"))
+
+
+def without(text: str, step: str) -> str:
+    """A plan's text, one step less."""
+    before, own, after = text.partition(f"  - name: {step}\n")
+    assert own
+    return before + after[after.index("  - name: ") :]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_plan_says_what_people_do_by_hand(name: str) -> None:
     said = CliRunner().invoke(app, ["drill", "plan", name])

@@ -13,6 +13,9 @@ from stacks.model.catalogue import Strict
 
 type Which = Literal["old", "new"]
 """The site that takes writes when a drill begins, and the one that is to take them when it ends."""
+type Part = Literal["loses", "decides", "fences", "promotes"]
+"""What an action is to the loss of a site: after `loses` the old site can no longer be asked to give writes up;
+`decides` shows that none can be written there; `fences` takes its power; `promotes` has the other site take them."""
 type Seconds = Annotated[float, Field(gt=0, le=900)]
 
 
@@ -54,6 +57,7 @@ class Action[C]:
     """The unit of its limit; empty: it has none."""
     at_rest: bool
     """Whether it compares what a writer would change meanwhile."""
+    part: Part | None = None
 
     @property
     def says(self) -> str:
@@ -68,12 +72,19 @@ class Actions[C]:
     known: dict[str, Action[C]] = field(default_factory=dict)
 
     def action(
-        self, name: str, *, changes: bool = False, of_site: bool = False, limit: str = "", at_rest: bool = False
+        self,
+        name: str,
+        *,
+        changes: bool = False,
+        of_site: bool = False,
+        limit: str = "",
+        at_rest: bool = False,
+        part: Part | None = None,
     ) -> Callable[[Callable[[C, Call], Evidence]], Callable[[C, Call], Evidence]]:
         """Have a function under a name."""
 
         def kept(run: Callable[[C, Call], Evidence]) -> Callable[[C, Call], Evidence]:
-            self.known[name] = Action(run, changes, of_site, limit, at_rest)
+            self.known[name] = Action(run, changes, of_site, limit, at_rest, part)
             return run
 
         return kept

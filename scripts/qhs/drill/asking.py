@@ -92,7 +92,7 @@ def room(ground: Ground, call: Call) -> Evidence:
     return Evidence.of(", ".join(f"{name}: {mib} MiB" for name, mib in free.items()), free_mib=free)
 
 
-@ASKING.action("await-gone", of_site=True)
+@ASKING.action("await-gone", of_site=True, part="loses")
 def await_gone(ground: Ground, call: Call) -> Evidence:
     """Neither the third site nor a client outside is answered by a site any more."""
     site = ground.site(call)
@@ -103,7 +103,7 @@ def await_gone(ground: Ground, call: Call) -> Evidence:
     return Evidence.of(f"{site} answers neither from {' nor from '.join(seen)}", seen=seen)
 
 
-@ASKING.action("may-promote")
+@ASKING.action("may-promote", part="decides")
 def may_promote(ground: Ground, call: Call) -> Evidence:
     """Writes to the old site are impossible from two vantage points, or its lease has run out, or several approve."""
     gone = {point: sites[ground.old] for point, sites in ground.seen([ground.old]).items()}

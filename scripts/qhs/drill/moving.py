@@ -11,7 +11,7 @@ from qhs.twin import outage
 MOVING: Actions[Ground] = Actions()
 
 
-@MOVING.action("power-off", changes=True, of_site=True)
+@MOVING.action("power-off", changes=True, of_site=True, part="loses")
 def power_off(ground: Ground, call: Call) -> Evidence:
     """All machines of a site lose their power."""
     site = ground.site(call)
@@ -31,7 +31,7 @@ def power_on(ground: Ground, call: Call) -> Evidence:
     )
 
 
-@MOVING.action("fence", changes=True, of_site=True)
+@MOVING.action("fence", changes=True, of_site=True, part="fences")
 def fence(ground: Ground, call: Call) -> Evidence:
     """The databases of a site have no power, by what switches it."""
     site = ground.site(call)
@@ -41,7 +41,7 @@ def fence(ground: Ground, call: Call) -> Evidence:
     return Evidence.of(f"{', '.join(powered)} have no power", changed=changed, powered=powered)
 
 
-@MOVING.action("choose", changes=True, of_site=True)
+@MOVING.action("choose", changes=True, of_site=True, part="promotes")
 def choose_(ground: Ground, call: Call) -> Evidence:
     """A site is to take writes instead of the other: which gives them up, or is shown to take none (T-B05)."""
     site = ground.site(call)

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from qhs.drill.actions import Actions, Call
+from qhs.drill.actions import Actions, Call, Part
 from qhs.errors import UserError
 from qhs.folders import CLONE
 from stacks.model import ModelError, lease
@@ -27,6 +27,12 @@ SITES = ("old", "new")
 PHASES = ("detect", "decide", "fence", "promote", "redirect", "first-write")
 """What the time without writes is made of, in this order. The last one ends with a client's first write, by its own
 record; no step has it."""
+
+SAFELY: dict[Part, str] = {
+    "decides": "shows that nothing can be written there",
+    "fences": "takes its power",
+}
+"""What comes before a promotion where the old site is lost (T-B05)."""
 
 type Phase = Literal["detect", "decide", "fence", "promote", "redirect"]
 type Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,39}$")]
@@ -120,7 +126,13 @@ def of[C](name: str, text: str, known: Actions[C], tiers: Mapping[int, Tier], pa
     """From text that stands in `path`. Raises ModelError."""
     source = Source(path, text)
     plan = source.parse(Plan)
-    faults = [*_calls(plan, known), *_steps(plan, known), *_words(plan), *_objectives(plan, tiers)]
+    faults = [
+        *_calls(plan, known),
+        *_steps(plan, known),
+        *_safely(plan, known),
+        *_words(plan),
+        *_objectives(plan, tiers),
+    ]
     if faults:
         raise ModelError(Finding(source.at(*at), found, wanted) for at, found, wanted in faults)
     return Script(name, plan, text)
@@ -164,6 +176,21 @@ def _steps[C](plan: Plan, known: Actions[C]) -> Iterator[_Fault]:
     phases = [PHASES.index(one.phase) for one in plan.steps if one.phase]
     if phases != sorted(phases):
         yield ("steps",), "phases that go back", f"this order: {', '.join(PHASES[:-1])}"
+
+
+def _safely[C](plan: Plan, known: Actions[C]) -> Iterator[_Fault]:
+    """Where the old site is lost, nobody promotes the other before none can be written there and it has no power.
+
+    Where it is not, whatever promotes asks the old site itself, which then has to give writes up.
+    """
+    before: list[Part] = []
+    for number, step in enumerate(plan.steps):
+        action = known.known.get(step.do)
+        part = action.part if action else None
+        if part == "promotes" and before and (missing := [one for one in SAFELY if one not in before]):
+            wanted = " and ".join(f"a step before it that {SAFELY[one]}" for one in missing)
+            yield ("steps", number), f"{step.name}, which promotes where the old site may be lost", wanted
+        before += [part] if part and step.site != "new" else []
 
 
 def _words(plan: Plan) -> Iterator[_Fault]:
