@@ -11,19 +11,18 @@ import typer
 from pydantic import BaseModel, Field
 from rich.table import Table
 
-from qhs import whole
 from qhs.console import complain, progress, show
 from qhs.containers.notary import notary
 from qhs.drill import held, plan, seal
-from qhs.drill.ground import Ground
-from qhs.drill.journal import Began, Journal, journals
+from qhs.drill.holding import PAGE, REPORT, hold, sealed_of
+from qhs.drill.journal import Journal, journals
 from qhs.drill.known import ESTATE
-from qhs.drill.outside import Outside
-from qhs.drill.page import page
 from qhs.drill.plan import Script
 from qhs.drill.report import DrillReport, report
-from qhs.drill.runner import Runner
 from qhs.drill.seal import ReportError, Sealed
+from qhs.drill.selftest.cli import selftest
+from qhs.drill.selftest.deeds import heal
+from qhs.drill.selftest.ways import TwinWays
 from qhs.environments import Environment
 from qhs.errors import UserError
 from qhs.twin.names import Twin
@@ -36,7 +35,6 @@ app = typer.Typer(help=__doc__, no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Back = Annotated[bool, typer.Option("--back", help="Undo the one that is half-way, instead of going on with it.")]
-REPORT, PAGE = "report.json", "report.html"
 
 
 class Half(BaseModel):
@@ -124,7 +122,7 @@ def report_(run: Annotated[str, typer.Argument(help="As `status` names it.")]) -
     journal = Journal.read(known[run])
     if not journal.over:
         raise UserError(f"the drill {run} is half-way", f"`qhs drill {journal.began.name}` goes on with it")
-    sealed = _sealed(estate, twin, journal)
+    sealed = sealed_of(estate, twin, journal)
     typer.echo(str(journal.folder / REPORT))
     raise typer.Exit(0 if sealed.seal else 2)
 
@@ -153,6 +151,9 @@ def verify(
     raise typer.Exit(2 if faults else 0)
 
 
+app.command("selftest")(selftest)
+
+
 @app.command()
 def schema() -> None:
     """The JSON schema of reports."""
@@ -167,32 +168,9 @@ def _read(name: str) -> tuple[Script, Estate, Twin]:
 def _held(name: str, back: bool, as_json: bool) -> None:
     script, estate, twin = _read(name)
     with held.alone(twin), alone(twin):
-        journal = held.opened(twin, script, back, lambda: _began(estate, twin, script))
-        began = journal.began
-        ground = Ground(estate, twin, began.old, began.new, lambda action: journal.shows(script.plan, action))
-        Runner(script.plan, ESTATE, ground, Outside(twin, estate, began.new), journal, progress).run()
-        sealed = _sealed(estate, twin, journal)
+        heal(held.folder(twin), TwinWays(estate, twin), progress)
+        journal, sealed = hold(estate, twin, script, back=back)
     _tell(journal, sealed, as_json)
-
-
-def _began(estate: Estate, twin: Twin, script: Script) -> Began:
-    active = Ground(estate, twin, "", "").lease().active
-    return held.began(estate, script, *held.direction(estate, script.plan, active, list(members(estate))))
-
-
-def _sealed(estate: Estate, twin: Twin, journal: Journal) -> Sealed:
-    """Signed where anybody signs: at the site that takes writes first. Unsigned it is kept all the same."""
-    made = report(journal)
-    sealed = Sealed(report=made, seal=None)
-    for site in sorted(signing_sites(estate), key=lambda one: one != made.primary):
-        try:
-            sealed = seal.seal(made, notary(estate, twin, site, REPORTS).sign)
-            break
-        except UserError as error:
-            complain(f"{error}")
-    whole.write(journal.folder / REPORT, sealed.text())
-    whole.write(journal.folder / PAGE, page(sealed))
-    return sealed
 
 
 def _tell(journal: Journal, sealed: Sealed, as_json: bool) -> None:

@@ -6,7 +6,7 @@ Every step may be done twice: a run that was killed does the step that it had be
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from qhs.drill.actions import Action, Actions, Call, Evidence, UnmetError
@@ -34,7 +34,7 @@ class Runner[C]:
     def run(self) -> None:
         """To its end; the journal says which. Raises UserError where it cannot be gone on with."""
         if not self._begun():
-            if not self._may_begin():
+            if not (self.holds() and self._starts()):
                 return
         elif not any(self.journal.events(Recorded)):
             self._start()
@@ -55,8 +55,18 @@ class Runner[C]:
         """Whether what was done is to be undone."""
         return any(self.journal.events(Failed)) or any(one.back for one in self.journal.events(Resumed))
 
-    def _may_begin(self) -> bool:
-        """Whether all conditions hold, and somebody writes; else it is refused."""
+    def rehearse(self, meanwhile: Callable[[], None]) -> None:
+        """All of it but the steps: what is asked before, a client that writes, and what must be so at the end."""
+        if not (self.holds() and self._starts()):
+            return
+        try:
+            meanwhile()
+        finally:
+            self._record()
+        self._end()
+
+    def holds(self) -> bool:
+        """Whether all conditions do; else it is refused."""
         for number, condition in enumerate(self.plan.conditions):
             self.progress(f"asks: {condition.title.en}")
             try:
@@ -64,6 +74,10 @@ class Runner[C]:
             except Exception as error:
                 self.journal.note(Refused(number=number, why=_why(error)))
                 return False
+        return True
+
+    def _starts(self) -> bool:
+        """Whether somebody writes; else it is refused."""
         try:
             self.client.start()
         except Exception as error:

@@ -97,7 +97,7 @@ class Ledger:
         Raises UserError while the rows cannot be read; then its clients have ended, and this may be said again.
         """
         now = time.monotonic()
-        self._end()
+        self.end()
         password = self._password()
         found = []
         for part in self.parts:
@@ -107,6 +107,10 @@ class Ledger:
             found.append(judged(part.run, *tries.read(self.file(part)), there, now if ended is None else ended))
         self._leave()
         return found
+
+    def end(self) -> None:
+        """Have its clients end at once. What they wrote stays, for `stop` to read."""
+        guests.end([self.twin.netns_path(self._stand(part).name) for part in self.parts])
 
     def file(self, part: Part) -> Path:
         """In which its client writes down what it tried."""
@@ -187,12 +191,9 @@ class Ledger:
     def _kept(self, own: Settings, site: str) -> dict[str, Any] | None:
         return store(own, site).secret(f"{PASSWORDS}/{ledger.database(self.estate)}")
 
-    def _end(self) -> None:
-        guests.end([self.twin.netns_path(self._stand(part).name) for part in self.parts])
-
     def _leave(self) -> None:
         """Nothing of it stands any more."""
-        self._end()
+        self.end()
         _, standing = wires.namespaces(self.twin)
         for part in self.parts:
             if (name := self._stand(part).name) in standing:
