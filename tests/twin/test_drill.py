@@ -107,6 +107,18 @@ def test_as_the_active_centre_loses_its_power_the_other_takes_its_place_and_it_c
     assert moved(qhs, "failback")["primary"] == HOME
 
 
+def test_three_faults_turn_drills_red_for_their_reasons_and_are_taken_out(qhs: Run, second_up: WatchedUp) -> None:
+    """All of them: tests/soak/test_drill_faults.py (T-B11)."""
+    before = active(qhs)
+    three = ("skipped-fence", "half-way", "stopped-replication")
+    done = qhs("drill", "selftest", "--json", *(word for name in three for word in ("--only", name)))
+    assert done.stdout, done.stderr[-3000:]
+    tried = json.loads(done.stdout)["faults"]
+    assert {one["fault"]: one["passed"] for one in tried} == dict.fromkeys(three, True), tried
+    MEASURED.extend(f"drill selftest: {one['fault']}: {one['seconds']:.1f} s" for one in tried)
+    assert (done.returncode, active(qhs)) == (0, before)
+
+
 def _until(twin: Twin, running: subprocess.Popen[bytes], step: str) -> Journal:
     """The journal of a drill that has begun with a step."""
     while running.poll() is None:

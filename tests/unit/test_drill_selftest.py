@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,7 +30,7 @@ from qhs.drill.selftest import faults
 from qhs.drill.selftest.deeds import FOLDER, MARK, Cut, Dark, Deed, Half, Mark, Ran, Writing
 from qhs.drill.selftest.faults import Client, Cuts, Fault, PowersOff, Runs
 from qhs.drill.selftest.trial import Bench, Outcome, Selftest
-from qhs.drill.selftest.ways import TwinWays
+from qhs.drill.selftest.ways import PROGRAM, TwinWays
 from qhs.drill.written import Gap, Written
 from qhs.errors import UserError
 from qhs.main import app
@@ -134,12 +136,17 @@ class Place:
         return {one.name for one in self.folder.iterdir()} - {"client", "chosen", "power-old", "power-new"}
 
 
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
+    return Office(tmp_path_factory.mktemp("office"), SUBJECT, "duty")
+
+
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(tmp_path: Path, office: Office, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     folder = tmp_path / "toy"
     folder.mkdir()
-    return Place(folder, Office(tmp_path / "office", SUBJECT, "duty"), ToyWays(folder))
+    return Place(folder, office, ToyWays(folder))
 
 
 def fault(by: str, says: str, *inject: dict[str, object], at: str = "", writing: bool = False) -> Fault:
@@ -243,6 +250,20 @@ def test_nothing_is_tried_on_an_estate_that_is_not_well(place: Place) -> None:
     assert "could not be tried: without any fault trial is refused, nothing was touched: found refuses" in outcome.left
 
 
+def test_no_report_is_tried_where_a_good_one_is_not_signed(place: Place) -> None:
+    (place.folder / "away").write_text("yes")
+    outcome = tried(place, FOUND["byte"][0])
+    assert not outcome.passed
+    assert "could not be tried: without any fault the report is wrong: found no signature" in outcome.left
+
+
+def test_after_a_fault_that_left_something_the_next_one_is_not_tried(place: Place) -> None:
+    stays = fault("condition", "found refuses", runs("refuses", undoes=""), at="ask")
+    first, second = Selftest(place.bench(), {"one": stays, "two": REFUSES}).run()
+    assert first.left
+    assert "without any fault trial is refused" in second.left
+
+
 def test_an_estate_that_is_not_well_again_is_told(place: Place) -> None:
     outcome = tried(place, fault("condition", "found refuses", runs("refuses", undoes=""), at="ask"))
     assert not outcome.passed
@@ -267,7 +288,7 @@ def test_a_fault_of_a_run_that_was_killed_is_taken_out_by_the_next_one(place: Pl
 
 def test_a_fault_that_cannot_be_taken_out_is_told_and_kept_in_mind(place: Place) -> None:
     place.ways.stays = True
-    with pytest.raises(UserError, match=r"the fault one of .* is still in .*: found it stuck\n.*then any `qhs drill`"):
+    with pytest.raises(UserError, match=r"the fault one of .* is still in .*: found it stuck\n.*then the next drill"):
         tried(place, REFUSES)
     place.ways.stays = False
     place.bench().heal()
@@ -350,6 +371,8 @@ def test_faults_are_put_into_the_machines_that_are_meant(
                 case Ran():
                     found.setdefault(name, []).append(deed.machines)
                     assert "{" not in deed.does + deed.undoes
+                    for text in (deed.does, deed.undoes):
+                        assert subprocess.run(["sh", "-n", "-c", text], check=False).returncode == 0, text
                 case Cut():
                     found.setdefault(name, []).append(deed.wires)
                 case Dark():
@@ -357,6 +380,12 @@ def test_faults_are_put_into_the_machines_that_are_meant(
                 case Writing():
                     found.setdefault(name, []).append(deed.site)
     assert found == MEANT
+
+
+def test_a_command_is_told_to_a_machine_as_it_is_written(tmp_path: Path) -> None:
+    text = f"""printf '%s' "it's" >{tmp_path}/said; false; printf never >{tmp_path}/said"""
+    done = subprocess.run([sys.executable, "-I", "-"], input=PROGRAM.format(text=text), text=True, check=False)
+    assert (done.returncode, (tmp_path / "said").read_text()) == (1, "it's")
 
 
 UNKNOWN = {

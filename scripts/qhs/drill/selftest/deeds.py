@@ -98,7 +98,7 @@ def heal(drills: Path, ways: Ways, progress: Progress) -> None:
         except UserError as error:
             raise UserError(
                 f"the fault {mark.fault} of `qhs drill selftest` is still in ({path}): {error.what}",
-                f"{error.way_out}; then any `qhs drill` takes it out",
+                f"{error.way_out}; then the next drill or selftest takes it out",
             ) from None
     path.unlink()
 

@@ -125,6 +125,8 @@ class Selftest[C]:
             self.bench.heal()
         if trial.mended and not trial.left:
             trial.left = trial.well_again()
+        if trial.left:
+            self._well.clear()
         return Outcome(
             fault=name,
             title=fault.title,
@@ -250,9 +252,8 @@ class _Trial[C]:
     def _judged(self, script: Script) -> None:
         good = self.bench.sign(self.of.control(self.fault.drill))
         trust = self.bench.trust()
-        before = set(seal.wrong(good, trust))
-        if good.seal is None:
-            raise UserError("found no signature of a report that nothing is wrong with; wanted one", "`qhs hsm list`")
+        if wrong := [*seal.wrong(good, trust)]:
+            raise UserError(f"without any fault the report is wrong: {'; '.join(wrong)}", "`qhs hsm list`")
         self._put_in(self.bench.begins(script))
         file = self.bench.drills / FOLDER / f"{_now()}-{self.name}.json"
         whole.write(file, self._changed(good))
@@ -260,7 +261,7 @@ class _Trial[C]:
             said = [*seal.wrong(Sealed.read(file), trust)]
         except ReportError as error:
             said = [str(error)]
-        self.found = [Red(by="report", says=one) for one in said if one not in before]
+        self.found = [Red(by="report", says=one) for one in said]
 
     def _carried_out(self, script: Script) -> None:
         self.of.well(self.fault.drill)
@@ -276,7 +277,8 @@ class _Trial[C]:
         script, end = self.bench.scripts[self.fault.drill], time.monotonic() + self.bench.patience
         while why := self._not_well(script):
             if time.monotonic() > end:
-                return f"{self.bench.patience:.0f} s after the fault was taken out: {why}"
+                stays = "; writes stay where they were moved to" if self.moved else ""
+                return f"{self.bench.patience:.0f} s after the fault was taken out: {why}{stays}"
         if not self.moved:
             return ""
         _, sealed = self.bench.move(script)
