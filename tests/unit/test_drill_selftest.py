@@ -282,7 +282,7 @@ def dies(place: Place) -> None:
 def test_a_fault_of_a_run_that_was_killed_is_taken_out_by_the_next_one(place: Place) -> None:
     dies(place)
     assert place.files() == {"refuses"}
-    assert tried(place, FOUND["plan"][0]).passed
+    assert tried(place, FOUND["client"][0]).passed
     assert place.files() == set()
 
 
@@ -296,8 +296,9 @@ def test_a_fault_that_cannot_be_taken_out_is_told_and_kept_in_mind(place: Place)
 
 
 def test_what_was_done_last_is_undone_first(place: Place) -> None:
-    tried(place, fault("client", "no record", runs("x"), {"kind": "client", "how": "ended"}, writing=True))
-    assert place.ways.log[-3:] == ["writing", "ran", "writing"]
+    """The client's record is read from databases, which a fault may keep it from."""
+    tried(place, fault("client", "no record", runs("x")))
+    assert place.ways.log[-2:] == ["ran", "writing"]
 
 
 def test_none_is_put_in_while_a_drill_is_half_way(place: Place) -> None:
