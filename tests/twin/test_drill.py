@@ -96,7 +96,7 @@ def test_a_second_drill_and_another_one_half_way_are_refused_and_a_killed_one_is
 
 
 def test_as_the_active_centre_loses_its_power_the_other_takes_its_place_and_it_comes_back_as_a_copy(
-    away: dict[str, Any], qhs: Run
+    qhs: Run, second_up: WatchedUp
 ) -> None:
     """And both change places again, without anybody's hand (T-B03, T-B07)."""
     report = moved(qhs, "failover")
