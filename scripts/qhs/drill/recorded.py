@@ -10,7 +10,7 @@ from policies.live.records import Drill, Drills, urn
 from qhs.containers.notary import notary
 from qhs.containers.signature import Trust
 from qhs.drill import held, seal
-from qhs.drill.cli import REPORT
+from qhs.drill.holding import REPORT
 from qhs.drill.journal import journals
 from qhs.drill.report import DrillReport
 from qhs.drill.seal import ReportError, Sealed
