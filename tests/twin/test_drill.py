@@ -108,7 +108,7 @@ def test_as_the_active_centre_loses_its_power_the_other_takes_its_place_and_it_c
 
 
 def test_three_faults_turn_drills_red_for_their_reasons_and_are_taken_out(qhs: Run, second_up: WatchedUp) -> None:
-    """All of them: tests/soak/test_drill_faults.py (T-B11)."""
+    """Of those that there are, three quick ones (T-B11)."""
     before = active(qhs)
     three = ("skipped-fence", "half-way", "stopped-replication")
     done = qhs("drill", "selftest", "--json", *(word for name in three for word in ("--only", name)))

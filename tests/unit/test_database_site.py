@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(qhs_database_site, "BEGIN", tmp_path / "begin")
     monkeypatch.setattr(qhs_database_site, "DATA", tmp_path / "main/PG_VERSION")
     monkeypatch.setattr(qhs_database_site, "tell", lambda _: None)
+    monkeypatch.setattr(qhs_database_site, "WAITS", 0)
     return tmp_path
 
 
@@ -137,3 +139,21 @@ def test_where_nobody_says_which_site_is_chosen_a_server_is_a_copy_and_nothing_b
     (machine / "begin").touch()
     with pytest.raises(AbsentError, match="nobody says which site is to take writes"):
         qhs_database_site.prepare()
+
+
+def test_databases_that_begin_wait_until_somebody_says_which_site_is_chosen(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = iter(("", "", "qhdc"))
+
+    def chosen() -> str:
+        if found := next(said):
+            return found
+        raise AbsentError
+
+    (machine / "begin").touch()
+    monkeypatch.setattr(qhs_database_site, "chosen", chosen)
+    monkeypatch.setattr(qhs_database_site, "WAITS", 60)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    qhs_database_site.prepare()
+    assert (machine / "config/begin.yml").exists()

@@ -18,6 +18,7 @@ import json
 import ssl
 import subprocess
 import sys
+import time
 from typing import Any
 
 sys.path.insert(0, "/usr/local/lib/qhs-etcd")
@@ -31,6 +32,8 @@ CLUSTER = "etcd"
 CONTROL = "/usr/lib/postgresql/17/bin/pg_controldata"
 DONE, NOT_YET = 0, 3
 PATIENCE = 5  # seconds for an answer
+WAITS = 60
+"""Seconds in which somebody can say which site is chosen, where all machines of an estate come up at once."""
 
 
 class Agreed:
@@ -161,6 +164,18 @@ def chosen() -> str:
     return done.stdout
 
 
+def chosen_by_now() -> str:
+    """The same, once somebody can say. Raises AbsentError."""
+    end = time.monotonic() + WAITS
+    while True:
+        try:
+            return chosen()
+        except AbsentError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(1)
+
+
 def prepare() -> None:
     """A server that took writes is none any more where they are another site's, or where nobody can say whose they are.
 
@@ -168,7 +183,7 @@ def prepare() -> None:
     """
     own = settings()["site"]
     try:
-        site = chosen()
+        site = chosen_by_now() if BEGIN.exists() else chosen()
     except AbsentError:
         if BEGIN.exists():
             raise
