@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from qhs.errors import UserError
-from qhs.pki import current, ensure, folder, revoke, trust_hosts
+from qhs.pki import cli, current, ensure, folder, revoke, trust_hosts
 from qhs.pki.users import VALID_FOR, serial_of
 from qhs.twin.names import Twin
 from qhs.twin.sshkey import make
+from stacks.model import Estate
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -81,3 +83,20 @@ def test_the_authority_of_a_site_vouches_for_its_own_hosts_alone(own: Path, tmp_
 
     assert "@cert-authority qhdc-*" in found("qhdc-app1")
     assert found("ndc-app1") == ""
+
+
+@pytest.mark.parametrize("failures", [0, 1, 2])
+def test_machines_are_told_of_a_revocation_once_more_where_one_did_not_answer(
+    monkeypatch: pytest.MonkeyPatch, estate: Estate, failures: int
+) -> None:
+    told: list[str] = []
+
+    def play(_twin: Twin, _estate: Estate, playbook: str, *_: object) -> None:
+        told.append(playbook)
+        if len(told) <= failures:
+            raise UserError("UNREACHABLE", "put it right")
+
+    monkeypatch.setattr(cli.ansible, "play", play)
+    with pytest.raises(UserError) if failures == 2 else contextlib.nullcontext():
+        cli._tell(Twin("one"), estate)
+    assert told == ["certificates.yml"] * min(2, failures + 1)

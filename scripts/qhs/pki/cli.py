@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -78,8 +79,17 @@ def revoke(
         own = files.ensure(twin)
         said = "revoked" if users.revoke(own, number) else "was revoked before"
         progress(f"serial {number} {said}; telling the machines")
-        estate = load(Environment.TWIN)
-        ansible.play(twin, estate, "certificates.yml", set(estate.machines), progress)
+        _tell(twin, load(Environment.TWIN))
+
+
+def _tell(twin: Twin, estate: Estate) -> None:
+    """All machines; once more where one did not answer in time, as it would go on to let in who is not to come in."""
+    play = partial(ansible.play, twin, estate, "certificates.yml", set(estate.machines), progress)
+    try:
+        play()
+    except UserError as error:
+        progress(f"{error}\nonce more")
+        play()
 
 
 @app.command("revoke-signing")
