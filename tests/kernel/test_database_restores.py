@@ -114,6 +114,17 @@ def test_a_point_that_is_asked_for_is_given_back_as_it_was_then(site: Site) -> N
     assert told(site)["contents"]["changed"] == 1
 
 
+def test_a_table_that_somebody_was_changing_as_the_point_came_keeps_nobody_waiting(site: Site) -> None:
+    site.sql("create table moving (n int)")
+    change = "begin; lock table moving; select pg_sleep(4); commit"
+    with subprocess.Popen(site.command("psql", "-h", "/run/qhs-database", "-d", "postgres", "-Xqc", change)):
+        time.sleep(2)
+        site.sql("create table beside ()")
+        point = now()
+    assert restored(site, point) == ""
+    assert told(site)["contents"]["held"] == 1
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -11,7 +11,7 @@ import pytest
 import qhs_backup
 import qhs_backup_restore
 from qhs_backup import FailedError
-from qhs_backup_compare import BELOW, BLUR, Comparing, Server, ServerError, strangers
+from qhs_backup_compare import BELOW, BLUR, Comparing, HeldError, Server, ServerError, strangers
 from qhs_backup_restore import AFTER, chosen, own_config, told
 
 STORES = [{"number": 1, "site": "qhdc", "name": "a"}, {"number": 2, "site": "ndc", "name": "b"}]
@@ -129,7 +129,7 @@ class Held(Server):
 
     def __init__(self, old: dict[str, list[int]], marks: list[float], new: dict[str, list[int]] | None = None) -> None:
         super().__init__(Path("held"))
-        self.__dict__.update(old=old, new=new or {}, kept=marks, made={})
+        self.__dict__.update(old=old, new=new or {}, kept=marks, made={}, held=set())
 
     def rows(self, database: str, question: str) -> Iterator[list[str]]:
         hold: dict[str, Any] = self.__dict__
@@ -144,6 +144,8 @@ class Held(Server):
                 yield [name, hold["made"].get(name, "n int"), "t" if name in hold["old"] else "f"]
         else:
             name = question.split(" from ")[1].split(maxsplit=1)[0]
+            if name in hold["held"]:
+                raise HeldError(name)
             found = sorted(hold["old"].get(name, []) + (hold["new"].get(name, []) if "true" in question else []))
             yield from ([str(one)] for one in found) if "order by" in question else [[str(len(found)), str(sum(found))]]
 
@@ -155,7 +157,8 @@ def compare(copy: Held, live: Held) -> dict[str, Any]:
 def test_what_is_the_same_or_has_grown_is_the_same() -> None:
     found = compare(Held({"a": [1, 2], "b": []}, [900.0]), Held({"a": [1, 2], "b": []}, [900.0, 1_001.0], {"c": [9]}))
     assert found == {
-        "databases": 1, "tables": 2, "rows": 2, "same": 2, "changed": 0, "marks": 1, "newest": 900.0, "faults": [],
+        "databases": 1, "tables": 2, "rows": 2, "same": 2, "changed": 0, "held": 0, "marks": 1, "newest": 900.0,
+        "faults": [],
     }  # fmt: skip
 
 
@@ -183,6 +186,13 @@ def test_rows_that_are_gone_since_and_tables_that_are_made_otherwise_are_counted
     assert (found["faults"], found["changed"], found["same"]) == ([], 3, 0)
 
 
+def test_a_table_that_somebody_is_changing_is_counted_and_the_others_are_compared() -> None:
+    copy = Held({"a": [1], "b": [2]}, [900.0])
+    copy.held.add("a")
+    found = compare(copy, Held({"a": [1], "b": [2]}, [900.0]))
+    assert (found["faults"], found["held"], found["same"], found["tables"]) == ([], 1, 1, 2)
+
+
 def test_a_mark_that_was_written_as_the_point_came_may_be_in_or_not() -> None:
     for marks in ([900.0], [900.0, AT - BLUR]):
         assert compare(Held({}, marks), Held({}, [900.0, AT - BLUR]))["faults"] == []
@@ -202,4 +212,7 @@ def test_a_server_that_does_not_answer_is_no_match(tmp_path: Path, monkeypatch: 
     psql.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     with pytest.raises(ServerError, match="laws: psql ended with 2: FATAL: it starts up"):
+        [*Server(tmp_path).rows("laws", "select 1")]
+    psql.write_text("#!/bin/sh\necho 'ERROR:  canceling statement due to lock timeout'\nexit 1\n")
+    with pytest.raises(HeldError):
         [*Server(tmp_path).rows("laws", "select 1")]

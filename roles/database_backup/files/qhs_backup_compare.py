@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SAME_WORDS = """set client_min_messages = error; set datestyle = iso; set intervalstyle = iso_8601; set timezone = utc;
-set extra_float_digits = 1; set bytea_output = hex; set search_path = pg_catalog"""
-"""A row has the same text on both servers, whatever a role or a database has set."""
+SAME_WORDS = """set lock_timeout = '5s'; set client_min_messages = error; set search_path = pg_catalog;
+set datestyle = iso; set intervalstyle = iso_8601; set timezone = utc; set extra_float_digits = 1;
+set bytea_output = hex"""
+"""A row has the same text on both servers, whatever a role or a database has set. Nobody is waited for: whoever was
+changing a table as the point came never ends in a copy that stays there."""
+TIMED_OUT = "due to lock timeout"
 BETWEEN_FIELDS = "\x1f"
 OLD = "(age({0}.xmin) > age('{1}'::xid) or age({0}.xmin) < 0)"
 """Written before all transactions from a number on. An age below 0 is that of a row so old that numbers began anew."""
@@ -37,6 +40,10 @@ NAMED = 5
 
 class ServerError(Exception):
     """A server does not answer, and why."""
+
+
+class HeldError(ServerError):
+    """Somebody is changing the table."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,8 @@ class Server:
                 last = line.rstrip("\n")
                 yield last.split(BETWEEN_FIELDS)
         if process.returncode:
-            raise ServerError(f"{self.socket}, {database}: psql ended with {process.returncode}: {last}")
+            kind = HeldError if TIMED_OUT in last else ServerError
+            raise kind(f"{self.socket}, {database}: psql ended with {process.returncode}: {last}")
 
     def row(self, database: str, question: str) -> list[str]:
         """The first one. Raises ServerError."""
@@ -86,6 +94,8 @@ class Compared:
     """Tables to which nothing has happened but that rows have been added."""
     changed: int = 0
     """Tables of which rows have changed since, or that are made otherwise now, or are gone."""
+    held: int = 0
+    """Tables that somebody was changing as the point came, or is now: nobody could read them."""
     marks: int = 0
     """Times that were written before the point, and are in the copy."""
     newest: float = 0
@@ -139,9 +149,15 @@ class Comparing:
         for name, made in sorted(here.items()):
             self.found.tables += 1
             if there.get(name, [""])[0] == made:
-                self.table(database, name, OLD.format("qhs_row", below))
+                self._try(database, name, OLD.format("qhs_row", below))
             else:
                 self.found.changed += 1
+
+    def _try(self, database: str, name: str, old: str) -> None:
+        try:
+            self.table(database, name, old)
+        except HeldError:
+            self.found.held += 1
 
     def table(self, database: str, name: str, old: str) -> None:
         """Every row of now that has not changed since must be in the copy."""

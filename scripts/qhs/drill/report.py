@@ -78,8 +78,12 @@ class PhaseReport(Strict):
 class Measured(Objective):
     """An objective, and what was measured."""
 
-    rto_measured: Annotated[float | None, Field(description="seconds without writes; null: nobody measured")]
-    rpo_measured: Annotated[float | None, Field(description="seconds of acknowledged writes that are lost")]
+    rto_measured: Annotated[
+        float | None, Field(description="seconds without writes, or of a restore; null: nobody measured")
+    ]
+    rpo_measured: Annotated[
+        float | None, Field(description="seconds of acknowledged writes that are lost, or before the point asked for")
+    ]
     met: bool
 
 
