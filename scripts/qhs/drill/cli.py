@@ -16,7 +16,7 @@ from rich.table import Table
 
 from qhs.console import complain, progress, show
 from qhs.containers.notary import notary
-from qhs.drill import held, plan, seal
+from qhs.drill import held, plan, restoring, seal
 from qhs.drill.holding import PAGE, REPORT, hold, sealed_of
 from qhs.drill.journal import Journal, journals
 from qhs.drill.known import ESTATE
