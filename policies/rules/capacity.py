@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from policies.baseline import Baseline
 from policies.cluster import CloudSite, CloudTenant, ResourceQuota, Room
 from policies.facts import PlanFacts
-from policies.known import Resource, known
+from policies.known import Resource, Undecided, known
 from policies.rules.base import Rule
 from policies.verdicts import Fault
 from stacks.model.catalogue import Strict
@@ -66,5 +66,8 @@ def _quantity(quota: ResourceQuota, measure: str) -> float:
     """As the API writes it; what a quota does not name, its applications get none of (C-K8S-05 has those two named)."""
     hard = known(known(quota.spec, "spec").hard, "hard")
     (name,) = MEASURES[measure]
-    number, unit = re.fullmatch(r"([\d.]+)(\D*)", str(known(hard.get(name, "0"), name))).groups()  # type: ignore[union-attr]
-    return float(number) * UNITS[unit]
+    said = str(known(hard.get(name, "0"), name))
+    found = re.fullmatch(r"([\d.]+)(\D*)", said)
+    if found is None or found[2] not in UNITS:
+        raise Undecided(f"{name}, as {said} is no quantity that is known here")
+    return float(found[1]) * UNITS[found[2]]
