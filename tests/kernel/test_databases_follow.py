@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from stacks.model.lease import READ_ONLY_AFTER, SECONDS
-from tests.kernel.certified import new_root
 from tests.kernel.clusters import Member, Wires, wired
 from tests.kernel.database_hosts import AGAIN, SITE, WRITE, Host, Writer, hosted, told
 from tests.kernel.leases import ADDRESSES, HOLDERS, choose, leased
@@ -24,12 +23,6 @@ BIN, DATA = "/usr/lib/postgresql/17/bin", "/var/lib/qhs-database/main"
 def wires() -> Iterator[Wires]:
     with wired(ADDRESSES) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The root of the estate."""
-    return new_root(tmp_path_factory.mktemp("estate") / "pki")
 
 
 @pytest.fixture(scope="module")

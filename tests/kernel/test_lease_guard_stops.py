@@ -9,19 +9,12 @@ from pathlib import Path
 import pytest
 
 from stacks.model.lease import READ_ONLY_AFTER, SECONDS
-from tests.kernel.certified import new_root
 from tests.kernel.clusters import Member, Wires, wired
 from tests.kernel.database_hosts import AGAIN, WRITE, Writer, hosted, told
 from tests.kernel.leases import ADDRESSES, leased, stands
 from tests.twin.waiting import await_
 
 HOST = "qhdc-db1"
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The root of the estate."""
-    return new_root(tmp_path_factory.mktemp("estate") / "pki")
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from qhs_object_sync import DRAINS, EARLIER, HOLDS
 from qhs.objects import alike
 from qhs.twin import inside
 from stacks.provider.storage.client import Objects, Version
-from tests.kernel.certified import certify, new_root
+from tests.kernel.certified import certify
 from tests.kernel.clusters import Wires, wired
 from tests.kernel.stores import ADDRESSES, ARCHIVE, BUCKETS, OWN, WHO, Site, two_sites
 from tests.twin.waiting import await_
@@ -31,11 +31,6 @@ COMES = 20
 def wires() -> Iterator[Wires]:
     with wired(ADDRESSES) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return new_root(tmp_path_factory.mktemp("estate") / "pki")
 
 
 @pytest.fixture(scope="module")

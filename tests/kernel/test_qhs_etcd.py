@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from qhs.twin import inside
-from tests.kernel.certified import certify, new_root
+from tests.kernel.certified import certify
 from tests.kernel.clusters import Cluster, Member, wired
 from tests.kernel.over_image import over_image
 from tests.twin.waiting import await_
@@ -28,12 +28,6 @@ def networks() -> Iterator[dict[str, Path]]:
     """By member its own, all of them on one bridge."""
     with wired(MEMBERS) as wires:
         yield wires.networks
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The root of the estate."""
-    return new_root(tmp_path_factory.mktemp("estate") / "pki")
 
 
 @pytest.fixture(scope="module")

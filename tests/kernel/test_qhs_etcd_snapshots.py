@@ -14,10 +14,10 @@ import pytest
 from qhs_etcd_snapshots import BUMP, KEPT
 
 from tests.kernel.clusters import Member
-from tests.kernel.test_qhs_etcd import MEMBERS, cluster, networks, own
+from tests.kernel.test_qhs_etcd import MEMBERS, cluster, networks
 from tests.twin.waiting import await_
 
-__all__ = ["cluster", "networks", "own"]
+__all__ = ["cluster", "networks"]
 
 ROLE = Path(__file__).parents[2] / "roles/etcd_snapshots"
 PROGRAM, KEEPS = "usr/local/lib/qhs-etcd-snapshots/qhs_etcd_snapshots.py", "var/lib/qhs-etcd-snapshots"

@@ -13,7 +13,7 @@ import qhs_lease_guard
 import qhs_object_sync
 
 from qhs.twin import inside
-from tests.kernel.certified import certify, new_root
+from tests.kernel.certified import certify
 from tests.kernel.clusters import Member, Wires, wired
 from tests.kernel.leases import ADDRESSES, DOOR, HOLDERS, MEMBERS, choose, leased, stands
 from tests.twin.waiting import await_
@@ -29,12 +29,6 @@ type Release = Callable[[str, str], qhs_lease_guard.Told]
 def wires() -> Iterator[Wires]:
     with wired(ADDRESSES) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The root of the estate."""
-    return new_root(tmp_path_factory.mktemp("estate") / "pki")
 
 
 @pytest.fixture(scope="module")
