@@ -1,4 +1,4 @@
-"""Copies of the databases, at the object stores of both centres (C-BAK-01, C-BAK-02, C-BAK-03, C-BAK-05)."""
+"""Copies of the databases, at the object stores of both centres (C-BAK-01 to C-BAK-05)."""
 
 from __future__ import annotations
 
@@ -77,6 +77,36 @@ def test_what_is_read_back_from_the_other_centre_is_what_was_written(hosts: Host
     finally:
         hosts.say(f"{SERVER} -D {SCRATCH}/data -m immediate stop || true; rm -rf {SCRATCH}", [first])
         told(hosts, [first], "drop table public.rehearsed")
+
+
+RESTORED, PLACE = "/var/lib/qhs-backup/restored.json", "/var/lib/qhs-backup/restore"
+UNIT = "qhs-database-restore@random.service"
+
+
+def test_a_copy_is_restored_each_day_compared_and_taken_away_even_where_it_is_killed(hosts: Hosts) -> None:
+    first = leader(hosts, SITE)
+    timers = hosts.say("systemctl is-active qhs-database-restore.timer", MEMBERS[SITE])
+    assert {one.strip() for one in timers.values()} == {"active"}
+    hosts.say(f"systemctl start --no-block {UNIT}", [first])
+    await_(lambda: hosts.say(f"ls {PLACE}/data 2>/dev/null || true", [first])[first] != "", 200)
+    hosts.say(f"systemctl kill --signal=KILL {UNIT}", [first])
+    await_(lambda: hosts.say(f"ls -d {PLACE} 2>/dev/null || true", [first])[first] == "", 30)
+    assert restored(hosts, first)["faults"] == ["it has not ended"]
+    hosts.say(f"systemctl start {UNIT}", [first])
+    found = restored(hosts, first)
+    assert (found["faults"], found["ended"] > found["began"]) == ([], True)
+    assert found["contents"]["marks"] and found["contents"]["same"]
+    assert "Bad checksums: 0" in found["pages"]
+    assert hosts.say(f"ls -d {PLACE} /run/qhs-backup/restore.conf 2>/dev/null || true", [first])[first] == ""
+    hosts.say("systemctl start qhs-database-backup.service", [first])
+    told_of = hosts.say("cat /var/lib/prometheus/node-exporter/qhs_backup.prom", [first])[first]
+    assert "qhs_backup_restore_failed 0\n" in told_of
+
+
+def restored(hosts: Hosts, member: str) -> dict[str, Any]:
+    """What its last restore says of itself."""
+    found: dict[str, Any] = json.loads(hosts.say(f"cat {RESTORED}", [member])[member])
+    return found
 
 
 @pytest.mark.parametrize("store", SITES)

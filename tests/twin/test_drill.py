@@ -1,4 +1,4 @@
-"""The estate moves from one centre to the other and back, each time with a signed report (T-B02, T-B18, T-B21)."""
+"""The estate moves from one centre to the other and back, or comes back from copies (T-B02, T-B10, T-B18, T-B21)."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ RTO = 120
 """Seconds for which clients may not write as a site is lost."""
 
 
-def moved(qhs: Run, drill: str) -> dict[str, Any]:
+def moved(qhs: Run, drill: str, *words: str) -> dict[str, Any]:
     """The report of a drill that passed."""
-    done = qhs("drill", drill, "--json")
+    done = qhs("drill", drill, *words, "--json")
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     report: dict[str, Any] = json.loads(done.stdout)["report"]
     parts = ", ".join(f"{one['name']} {one['seconds']:.1f} s" for one in report["phases"])
@@ -117,6 +117,24 @@ def test_three_faults_turn_drills_red_for_their_reasons_and_are_taken_out(qhs: R
     assert {one["fault"]: one["passed"] for one in tried} == dict.fromkeys(three, True), tried
     MEASURED.extend(f"drill selftest: {one['fault']}: {one['seconds']:.1f} s" for one in tried)
     assert (done.returncode, active(qhs)) == (0, before)
+
+
+def test_a_copy_is_restored_to_a_point_at_random_and_to_the_same_one_again_while_people_write(
+    away: dict[str, Any], qhs: Run, hosts: Hosts
+) -> None:
+    """Writes have moved: what they came from has its first copy since then made now."""
+    first = leader(hosts, active(qhs))
+    hosts.say("systemctl start qhs-database-backup-keys.service qhs-database-backup.service", [first])
+    report = moved(qhs, "restore")
+    assert report["objectives"] and all(one["met"] for one in report["objectives"])
+    assert (report["primary"], report["written"]["lost"]) == (report["old"], {})
+    facts = {one["name"]: one["evidence"][0]["facts"] for one in report["steps"]}
+    assert facts["point"]["random"] and facts["contents"]["marks"] and facts["contents"]["faults"] == []
+    assert facts["restore"]["bytes"] > 0
+    again = moved(qhs, "restore", "--at", facts["point"]["at"])
+    point = again["steps"][0]["evidence"][0]["facts"]
+    assert (point["at"], point["random"]) == (facts["point"]["at"], False)
+    MEASURED.append(f"drill restore: {facts['restore']['bytes'] >> 20} MiB, seconds {facts['restore']['seconds']}")
 
 
 def _until(twin: Twin, running: subprocess.Popen[bytes], step: str) -> Journal:

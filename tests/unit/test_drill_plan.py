@@ -16,7 +16,7 @@ from stacks.model import Estate, ModelError
 from stacks.model.catalogue import Tier
 from tests.unit.toy_drill import PLAN, TIERS, TOY
 
-NAMES = ["failback", "failover", "switchover"]
+MOVES = ["failback", "failover", "switchover"]
 
 
 def refused(text: str, tiers: dict[int, Tier] = TIERS) -> str:
@@ -26,14 +26,14 @@ def refused(text: str, tiers: dict[int, Tier] = TIERS) -> str:
 
 
 def test_an_unknown_plan_is_refused_with_those_that_there_are(estate: Estate) -> None:
-    with pytest.raises(UserError, match=r"no plan 'move'.*\n.*failback, failover, switchover"):
+    with pytest.raises(UserError, match=r"no plan 'move'.*\n.*failback, failover, restore, switchover"):
         plan.read("move", ESTATE, estate.catalogue.tiers)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MOVES)
 def test_every_plan_can_be_carried_out_and_undone(name: str, estate: Estate) -> None:
     script = plan.read(name, ESTATE, estate.catalogue.tiers)
-    assert plan.names() == NAMES
+    assert plan.names() == sorted([*MOVES, "restore"])
     asks = {one.do for one in script.plan.conditions}
     assert {"both-sites-answer", "replica-streams", "lag-within", "clocks-agree", "room"} <= asks
     assert [one.do for one in script.plan.ends] == ["one-primary"]
@@ -79,11 +79,20 @@ def without(text: str, step: str) -> str:
     return before + after[after.index("  - name: ") :]
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_a_restore_moves_nothing_and_leaves_nothing(estate: Estate) -> None:
+    script = plan.read("restore", ESTATE, estate.catalogue.tiers)
+    assert (script.plan.begins, script.plan.seconds()) == ("stays", 0)
+    assert [one.do for one in script.plan.steps] == ["choose-point", "restore", "restored-agrees", "nothing-left"]
+    assert [one.do for one in script.plan.ends] == ["one-primary", "nothing-left"]
+
+
+@pytest.mark.parametrize("name", [*MOVES, "restore"])
 def test_a_plan_says_what_people_do_by_hand(name: str) -> None:
     said = CliRunner().invoke(app, ["drill", "plan", name])
     assert said.exit_code == 0
-    assert "by hand: qhs lease choose" in said.stdout
+    does = "ssh qhdc-db1 sudo systemctl start qhs-database-restore" if name == "restore" else "qhs lease choose"
+    assert f"by hand: {does}" in said.stdout
+    assert ("may have taken writes" in said.stdout) == (name != "restore")
     assert "way back" in said.stdout
     assert not re.search(r"\{(old|new)\}", said.stdout)
 

@@ -390,7 +390,7 @@ def test_a_command_is_told_to_a_machine_as_it_is_written(tmp_path: Path) -> None
 
 
 UNKNOWN = {
-    "drill": ("drill: failover", "drill: fallover", "found fallover; wanted one of failback, failover, switchover"),
+    "drill": ("drill: failover", "drill: fallover", "found fallover; wanted one of failback, failover, restore"),
     "step": ("step: fence", "step: fences", "found fences; wanted a step: disaster, gone"),
     "back": ("way-back, step: choose", "way-back, step: active", "found active; wanted a step with a way back: choose"),
     "condition": ("condition: room", "condition: rooms", "found rooms; wanted a condition with a limit: clocks-agree"),

@@ -2,11 +2,13 @@
 """The backups of a site's databases: what pgBackRest needs to make them, and when it does.
 
     configure  have it know where copies go, by keys of the site's secret store; what no node tells stays as it was
-    run        where this member takes writes, make the copies that are due; write down for metrics how all stand
+    run        where this member takes writes, mark the time in the databases and make the copies that are due; write
+               down for metrics how all stand
 
 What fails is a line on standard error, with exit code 1; what does not fail is done all the same.
 """
 
+import fcntl
 import json
 import os
 import ssl
@@ -14,6 +16,8 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from socket import create_connection
 from typing import Any
@@ -38,6 +42,18 @@ FULL, BETWEEN = 7 * 86400, 86400
 STANZA = "main"
 WHOLE, NO_COPY = 0, 2
 """What pgBackRest calls a store that is as it should be, and one that is, but for its first copy."""
+RESTORED = STATE / "restored.json"
+"""The last restore that was rehearsed: the point that it was asked for, what each part of it took, what was found."""
+STUCK = """select coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false)
+from pg_stat_archiver"""
+BEGIN_MARKS = """create schema if not exists qhs_backup;
+create table if not exists qhs_backup.marks (at timestamptz primary key)"""
+MARK = """insert into qhs_backup.marks values (clock_timestamp()) returning extract(epoch from at)"""
+FORGET = "delete from qhs_backup.marks where at < now() - interval '{} days'"
+MARKS_FOR = 2
+"""Times as long as copies are kept: a copy of everything stays until the next one is so old."""
+LOCAL = "set synchronous_commit = local"
+"""A mark waits for no other member: it is there to be found in copies."""
 
 
 class FailedError(Exception):
@@ -142,7 +158,11 @@ def run() -> None:
     if not CONFIG.exists():
         raise FailedError("nobody has told where copies go")
     said, text = [], CONFIG.read_text()
-    lines = [f"qhs_backup_archive_failing {int(failing())}"]
+    lines = [f"qhs_backup_archive_failing {int(failing())}", *rehearsed(found["timeline"])]
+    try:
+        mark()
+    except FailedError as error:
+        said.append(f"the time is not marked: {error}")
     for store in settings()["stores"]:
         if f"repo{store['number']}-type=" in text:
             try:
@@ -154,6 +174,70 @@ def run() -> None:
     write(REPORT, "".join(f"{line}\n" for line in lines), 0o644)
     if said:
         raise FailedError("; ".join(said))
+
+
+def mark() -> float:
+    """Write the time into the databases, in seconds since 1970: what a copy has of these says which point it is of.
+
+    Raises FailedError.
+    """
+    if sql("select to_regclass('qhs_backup.marks') is null") == "t":
+        sql(BEGIN_MARKS)
+    return float(sql(LOCAL, FORGET.format(MARKS_FOR * settings()["days"]), MARK))
+
+
+def rehearsed(timeline: int) -> Iterator[str]:
+    """For metrics when the databases were last shown to come back from a copy made since writes came here.
+
+    Before the first time it is since when they could be.
+    """
+    yield f"qhs_backup_restored_seconds {max(shown(one, timeline) for one in settings()['stores'])}"
+    last: dict[str, Any] = json.loads(RESTORED.read_text()) if RESTORED.exists() else {"timeline": 0}
+    if last["timeline"] == timeline:
+        yield f"qhs_backup_restore_failed {int(bool(last['faults']) and not busy())}"
+        yield from (
+            f'qhs_backup_restore_took_seconds{{part="{part}"}} {took}' for part, took in last["seconds"].items()
+        )
+
+
+def shown(store: dict[str, Any], timeline: int) -> int:
+    """When a store last gave back what was right, of a timeline."""
+    path = showed(store)
+    known, since = path.read_text().split() if path.exists() else (0, 0)
+    if int(known) != timeline:
+        since = int(time.time())
+        show(store, timeline, since)
+    return int(since)
+
+
+def show(store: dict[str, Any], timeline: int, at: int) -> None:
+    """Note it."""
+    write(showed(store), f"{timeline} {at}")
+
+
+def showed(store: dict[str, Any]) -> Path:
+    """Where that is noted."""
+    return STATE / f"restored-{store['site']}"
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One restore at a time. Raises FailedError."""
+    with (STATE / "restore.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FailedError("another restore runs on this machine") from None
+        yield
+
+
+def busy() -> bool:
+    """Whether one runs."""
+    try:
+        with alone():
+            return False
+    except FailedError:
+        return True
 
 
 def copy(store: dict[str, Any], timeline: int) -> None:
@@ -210,10 +294,18 @@ def newest(store: dict[str, Any]) -> Path:
 
 def failing() -> bool:
     """Whether the log of this member does not get away. Raises FailedError."""
-    question = (
-        "select coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) from pg_stat_archiver"
+    return (
+        sql(
+            "select coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) from pg_stat_archiver"
+        )
+        == "t"
     )
-    return called("psql", "-h", str(SOCKET), "-AtX", "-d", "postgres", "-c", question).strip() == "t"
+
+
+def sql(*statements: str) -> str:
+    """What the databases answer to the last of them. Raises FailedError."""
+    asked = [word for one in statements for word in ("-c", one)]
+    return called("psql", "-h", str(SOCKET), "-AtXq", "-v", "ON_ERROR_STOP=1", "-d", "postgres", *asked).strip()
 
 
 def pg_backrest(verb: str, *more: str) -> str:

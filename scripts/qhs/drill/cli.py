@@ -1,4 +1,7 @@
-"""`qhs drill`: the estate moves from one site to the other and back by plans, and each move leaves a signed report."""
+"""`qhs drill`: the estate moves from one site to the other and back, or its databases are restored, by plans.
+
+Each leaves a signed report.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from rich.table import Table
 
 from qhs.console import complain, progress, show
 from qhs.containers.notary import notary
-from qhs.drill import held, plan, seal
+from qhs.drill import held, plan, restoring, seal
 from qhs.drill.holding import PAGE, REPORT, hold, sealed_of
 from qhs.drill.journal import Journal, journals
 from qhs.drill.known import ESTATE
@@ -33,6 +36,7 @@ from stacks.model.signing import REPORTS, signing_sites
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
+At = Annotated[str, typer.Option("--at", metavar="TIME", help="To which point; else one at random.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Back = Annotated[bool, typer.Option("--back", help="Undo the one that is half-way, instead of going on with it.")]
 
@@ -59,7 +63,7 @@ class StatusReport(BaseModel):
 
 @app.callback()
 def drill() -> None:
-    """The estate moves from one site to the other and back, and every move leaves a report."""
+    """The estate moves from one site to the other and back, or is restored for trial, and each time leaves a report."""
 
 
 @app.command("plan")
@@ -95,6 +99,12 @@ def failover(back: Back = False, as_json: AsJson = False) -> None:
 def failback(back: Back = False, as_json: AsJson = False) -> None:
     """Writes come back to the site that they belong to. Exit codes as above."""
     _held("failback", back, as_json)
+
+
+@app.command()
+def restore(at: At = "", back: Back = False, as_json: AsJson = False) -> None:
+    """A copy of the databases is restored beside them, to a point in time, and compared. Exit codes as above."""
+    _held("restore", back, as_json, restoring.point(at) if at else "")
 
 
 @app.command()
@@ -165,11 +175,11 @@ def _read(name: str) -> tuple[Script, Estate, Twin]:
     return plan.read(name, ESTATE, estate.catalogue.tiers), estate, Twin.here()
 
 
-def _held(name: str, back: bool, as_json: bool) -> None:
+def _held(name: str, back: bool, as_json: bool, at: str = "") -> None:
     script, estate, twin = _read(name)
     with held.alone(twin), alone(twin):
         heal(held.folder(twin), TwinWays(estate, twin), progress)
-        journal, sealed = hold(estate, twin, script, back=back)
+        journal, sealed = hold(estate, twin, script, back=back, at=at)
     _tell(journal, sealed, as_json)
 
 
@@ -196,7 +206,7 @@ def _half(journal: Journal) -> Half:
 
 def _table(made: DrillReport) -> Table:
     """A line a step, then the phases of the time without writes."""
-    rows = Table("step", "what", "state", "seconds", "found", title=f"{made.title.en}: {made.old} -> {made.new}")
+    rows = Table("step", "what", "state", "seconds", "found", title=f"{made.title.en}: {_where(made)}")
     for one in made.steps:
         seconds = f"{(one.ended - one.began).total_seconds():.1f}" if one.began and one.ended else ""
         found = "\n".join([*(it.found for it in one.evidence), *one.faults])
@@ -206,9 +216,14 @@ def _table(made: DrillReport) -> Table:
     return rows
 
 
+def _where(made: DrillReport) -> str:
+    return made.old if made.stays else f"{made.old} -> {made.new}"
+
+
 def _plan(script: Script, sites: dict[str, str]) -> Iterator[str]:
     """What is asked, done and undone, each with what a person types instead."""
-    yield f"{script.plan.title.vi} / {script.plan.title.en}: {sites['old']} -> {sites['new']}"
+    where = sites["old"] if script.plan.begins == "stays" else f"{sites['old']} -> {sites['new']}"
+    yield f"{script.plan.title.vi} / {script.plan.title.en}: {where}"
     yield "\nbefore anything is touched:"
     for condition in script.plan.conditions:
         yield from _lines(f"{condition.title.vi} / {condition.title.en}", condition, sites)
@@ -217,7 +232,7 @@ def _plan(script: Script, sites: dict[str, str]) -> Iterator[str]:
         yield from _lines(f"{step.title.vi} / {step.title.en}", step, sites)
         for way in step.back:
             yield from _lines("way back", way, sites)
-        if step.name == script.plan.keeps:
+        if step.name == script.plan.keeps and script.plan.begins != "stays":
             yield f"\nfrom here on {sites['new']} may have taken writes, and what fails is not undone"
     yield "\nat the end, whichever way it went:"
     for end in script.plan.ends:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -63,6 +63,10 @@ class Ground:
     new: str
     shown: Callable[[str], bool] = lambda _: False
     """Whether a step of this drill that did an action is done."""
+    found: Callable[[str], Mapping[str, Any]] = lambda _: {}
+    """What such a step found."""
+    at: str = ""
+    """The point to which databases are restored; empty: one at random."""
 
     def site(self, call: Call) -> str:
         """The site that an action is for."""

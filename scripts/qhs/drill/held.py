@@ -74,15 +74,15 @@ def began(estate: Estate, script: Script, old: str, new: str) -> Began:
         new=new,
         commit=_commit(),
         versions={"python": platform.python_version(), **{one: metadata.version(one) for one in VERSIONS}},
-        objectives=[*objectives(estate)],
+        objectives=[*objectives(estate, replica=script.plan.begins != "stays")],
     )
 
 
-def objectives(estate: Estate) -> Iterator[Objective]:
-    """Of every application whose tier has a replica."""
+def objectives(estate: Estate, *, replica: bool) -> Iterator[Objective]:
+    """Of every application whose tier has a replica; or of the others, which come back from copies alone."""
     for name, tenant in sorted(estate.catalogue.tenants.items(), key=lambda one: (one[1].tier, one[0])):
         tier = estate.catalogue.tiers[tenant.tier]
-        if tier.replica:
+        if tier.replica == replica:
             yield Objective(
                 tenant=name, title=tenant.title, tier=tenant.tier, rto=tier.rto_minutes * 60, rpo=tier.rpo_minutes * 60
             )

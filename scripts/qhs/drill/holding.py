@@ -7,7 +7,7 @@ from functools import partial
 from qhs import whole
 from qhs.console import complain, progress
 from qhs.containers.notary import notary
-from qhs.drill import held, plan, seal
+from qhs.drill import held, plan, restoring, seal
 from qhs.drill.ground import Ground
 from qhs.drill.journal import Began, Journal
 from qhs.drill.known import ESTATE
@@ -28,10 +28,16 @@ from stacks.model.signing import REPORTS, signing_sites
 REPORT, PAGE = "report.json", "report.html"
 
 
-def hold(estate: Estate, twin: Twin, script: Script, *, back: bool = False) -> tuple[Journal, Sealed]:
-    """Carry it out, or go on with it, to its end; for whoever is alone. Raises UserError."""
+def hold(estate: Estate, twin: Twin, script: Script, *, back: bool = False, at: str = "") -> tuple[Journal, Sealed]:
+    """Carry it out, or go on with it, to its end; for whoever is alone. `at`: of a restore, its point; else at random.
+
+    Raises UserError.
+    """
     journal = held.opened(twin, script, back, lambda: begins(estate, twin, script))
-    runner(estate, twin, script, journal).run()
+    chosen = journal.found(script.plan, restoring.POINT).get("at", at)
+    if at not in ("", chosen):
+        raise UserError(f"{journal.folder.name} is half-way to {chosen}", f"`qhs drill {script.name}` goes on with it")
+    runner(estate, twin, script, journal, at).run()
     return journal, sealed_of(estate, twin, journal)
 
 
@@ -52,10 +58,11 @@ def bench(estate: Estate, twin: Twin) -> Bench[Ground]:
     )
 
 
-def runner(estate: Estate, twin: Twin, script: Script, journal: Journal) -> Runner[Ground]:
+def runner(estate: Estate, twin: Twin, script: Script, journal: Journal, at: str = "") -> Runner[Ground]:
     """Of a drill that has a journal."""
     began = journal.began
-    ground = Ground(estate, twin, began.old, began.new, lambda action: journal.shows(script.plan, action))
+    shows, found = partial(journal.shows, script.plan), partial(journal.found, script.plan)
+    ground = Ground(estate, twin, began.old, began.new, shows, found, at)
     return Runner(script.plan, ESTATE, ground, Outside(twin, estate, began.new), journal, progress)
 
 

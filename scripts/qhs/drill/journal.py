@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from qhs.chain import Link, bound, broken
 from qhs.drill.actions import Evidence
@@ -196,6 +196,11 @@ class Journal:
         """Whether a step that does this is done."""
         done = {one.step for one in self.events(Done)}
         return any(one.do == action and one.name in done for one in plan.steps)
+
+    def found(self, plan: Plan, action: str) -> dict[str, JsonValue]:
+        """What the last step that did this has found itself; empty: none is done."""
+        named = {one.name for one in plan.steps if one.do == action}
+        return next((one.evidence[0].facts for one in [*self.events(Done)][::-1] if one.step in named), {})
 
     @property
     def over(self) -> bool:

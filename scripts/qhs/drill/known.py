@@ -6,5 +6,6 @@ from qhs.drill.actions import Actions
 from qhs.drill.asking import ASKING
 from qhs.drill.ground import Ground
 from qhs.drill.moving import MOVING
+from qhs.drill.restoring import RESTORING
 
-ESTATE: Actions[Ground] = Actions({**ASKING.known, **MOVING.known})
+ESTATE: Actions[Ground] = Actions({**ASKING.known, **MOVING.known, **RESTORING.known})

@@ -69,12 +69,14 @@ class Plan(Strict):
 
     title: Title
     serves: Annotated[list[str], Field(min_length=1)]
-    begins: Literal["active", "elsewhere"]
-    """Where writes are taken when it begins: at whichever site is active, or at another than the one they belong to."""
+    begins: Literal["active", "elsewhere", "stays"]
+    """Where writes are taken when it begins: at whichever site is active, or at another than the one they belong to.
+    Where they stay, `old` is the site that is active, and objectives are measured by what the plan restores."""
     conditions: Annotated[list[Condition], Field(min_length=1)]
     steps: Annotated[list[Step], Field(min_length=1)]
     keeps: Name
-    """The step after which the new site has taken writes: what fails later does not undo it, or those would be lost."""
+    """The step after which the new site has taken writes: what fails later does not undo it, or those would be lost.
+    Where they stay, it is the one after which there is nothing to undo."""
     ends: Annotated[list[Manual], Field(min_length=1)]
     """What must be so at the end, whichever way it went."""
 

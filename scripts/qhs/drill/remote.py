@@ -3,6 +3,10 @@
 
 database              how the database of this machine stands, by Patroni and by itself, and what room it has
 contents              a digest of each table of every database, whatever the order of its rows
+point                 from when to when a copy can be restored, and a point in between at random
+restore AT SINCE      what became of the restore of a point that began since a time here; starts it where none has
+left                  what there is of restores
+stop                  end restores, and take away what is left of them
 reach ADDRESS PORT    whether anybody answers there
 clock                 the time
 """
@@ -21,6 +25,9 @@ from typing import Any
 SETTINGS = Path("/etc/qhs/database/member.json")
 DATA = "/var/lib/qhs-database"
 TLS = Path("/etc/qhs/tls")
+RESTORE = "/usr/local/lib/qhs-database-backup/qhs_backup_restore.py"
+RESTORED, PLACE = Path("/var/lib/qhs-backup/restored.json"), Path("/var/lib/qhs-backup/restore")
+AS_POSTGRES = ["runuser", "-u", "postgres", "-g", "postgres", "-G", "qhs-tls", "--"]
 PATIENCE = 3  # seconds for an answer
 PSQL = ["runuser", "-u", "postgres", "--", "psql", "-h", "/run/qhs-database", "-AtXq", "-v", "ON_ERROR_STOP=1"]
 DATABASES = "select datname from pg_database where datallowconn and datname not like 'template%' order by 1"
@@ -85,6 +92,43 @@ def contents() -> dict[str, str]:
     return found
 
 
+def point() -> dict[str, Any]:
+    """What `wrong` says is why there is none; empty: there is."""
+    done = subprocess.run([*AS_POSTGRES, RESTORE, "point"], capture_output=True, text=True, check=False)
+    return {"wrong": done.stderr.strip()} if done.returncode else {"wrong": "", **json.loads(done.stdout)}
+
+
+def restore(at: str, since: float) -> dict[str, Any]:
+    """Where it has not ended, `ended` is None. One that was killed begins anew."""
+    told = json.loads(RESTORED.read_text()) if RESTORED.exists() else {"began": 0}
+    if told["began"] >= since and told["asked"] == at and told["ended"]:
+        return dict(told)
+    unit = f"qhs-database-restore@{at}.service"
+    if unit not in restoring():
+        subprocess.run(["systemctl", "start", "--no-block", unit], check=True)
+    return {"ended": None}
+
+
+def restoring() -> list[str]:
+    """Units of restores that run."""
+    states = "--state=active,activating,deactivating,reloading"
+    command = ["systemctl", "list-units", "--plain", "--no-legend", states, "qhs-database-restore@*.service"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [line.split()[0] for line in done.stdout.splitlines()]
+
+
+def left() -> list[str]:
+    """Units and folders."""
+    return restoring() + [str(path) for path in (PLACE,) if path.exists()]
+
+
+def stop() -> list[str]:
+    """What is left all the same."""
+    subprocess.run(["systemctl", "stop", "qhs-database-restore@*.service"], check=True)
+    subprocess.run([*AS_POSTGRES, RESTORE, "clear"], check=True)
+    return left()
+
+
 def reach(address: str, port: int) -> bool:
     """Whether anybody answers there."""
     try:
@@ -101,6 +145,14 @@ def main() -> None:
             answer: Any = database()
         case ["contents"]:
             answer = contents()
+        case ["point"]:
+            answer = point()
+        case ["restore", at, since]:
+            answer = restore(at, float(since))
+        case ["left"]:
+            answer = left()
+        case ["stop"]:
+            answer = stop()
         case ["reach", address, port]:
             answer = reach(address, int(port))
         case ["clock"]:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, JsonValue
 
 from qhs.chain import Digest, broken
 from qhs.drill.actions import Evidence
 from qhs.drill.journal import (
+    Began,
     Begun,
     Done,
     Ended,
@@ -31,6 +32,7 @@ from qhs.drill.journal import (
     Undone,
 )
 from qhs.drill.plan import PHASES, Condition, Phase, Plan, Step
+from qhs.drill.restored import RESTORE, Restored
 from qhs.drill.written import Written
 from stacks.model.catalogue import Strict, Title
 from stacks.model.source import Source
@@ -76,8 +78,12 @@ class PhaseReport(Strict):
 class Measured(Objective):
     """An objective, and what was measured."""
 
-    rto_measured: Annotated[float | None, Field(description="seconds without writes; null: nobody measured")]
-    rpo_measured: Annotated[float | None, Field(description="seconds of acknowledged writes that are lost")]
+    rto_measured: Annotated[
+        float | None, Field(description="seconds without writes, or of a restore; null: nobody measured")
+    ]
+    rpo_measured: Annotated[
+        float | None, Field(description="seconds of acknowledged writes that are lost, or before the point asked for")
+    ]
     met: bool
 
 
@@ -112,6 +118,11 @@ class DrillReport(Strict):
         """The one way in which it is written, and what is signed."""
         return json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
+    @property
+    def stays(self) -> bool:
+        """Whether writes are taken where they were, and it is a restore that is measured."""
+        return _plan(Journal(Path(self.run), self.journal).began).begins == "stays"
+
     def broken(self) -> Iterator[str]:
         """Where it does not follow from its own journal, or that is not whole."""
         journal = Journal(Path(self.run), self.journal)
@@ -123,11 +134,14 @@ class DrillReport(Strict):
 def report(journal: Journal) -> DrillReport:
     """Of a drill that is over, or not yet."""
     began = journal.began
-    plan = Source(Path(f"{began.name}.yaml"), began.plan).parse(Plan)
+    plan = _plan(began)
     written = next((one.written for one in journal.events(Recorded)), Written.none("the drill is not over"))
     steps = [_step(journal, one) for one in plan.steps]
     conditions = [_condition(journal, number, one) for number, one in enumerate(plan.conditions)]
-    objectives = [_measured(one, written) for one in began.objectives]
+    if plan.begins == "stays":
+        objectives = [_restored(one, journal.found(plan, RESTORE)) for one in began.objectives]
+    else:
+        objectives = [_measured(one, written) for one in began.objectives]
     ended = next(journal.events(Ended), None)
     faults = [
         *_refusals(journal),
@@ -135,7 +149,7 @@ def report(journal: Journal) -> DrillReport:
         *(fault for fault in (ended.faults if ended else [])),
         *_missing(conditions, steps, written, ended),
         *_rows(written),
-        *_unmet(objectives, written),
+        *_unmet(objectives, "until it was restored" if plan.begins == "stays" else "without writes"),
         *(["told to go back"] if any(one.back for one in journal.events(Resumed)) else []),
     ]
     return DrillReport(
@@ -162,6 +176,10 @@ def report(journal: Journal) -> DrillReport:
         head=journal.entries[-1].hash,
         journal=journal.entries,
     )
+
+
+def _plan(began: Began) -> Plan:
+    return Source(Path(f"{began.name}.yaml"), began.plan).parse(Plan)
 
 
 def _condition(journal: Journal, number: int, condition: Condition) -> ConditionReport:
@@ -223,6 +241,16 @@ def _measured(objective: Objective, written: Written) -> Measured:
     return Measured(**dict(objective), rto_measured=rto, rpo_measured=rpo, met=met)
 
 
+def _restored(objective: Objective, found: Mapping[str, JsonValue]) -> Measured:
+    """By what a restore found; nobody measured where there was none."""
+    if not found:
+        return Measured(**dict(objective), rto_measured=None, rpo_measured=None, met=False)
+    restored = Restored.model_validate({name: found.get(name) for name in Restored.model_fields})
+    rto, rpo = restored.restored_seconds, restored.short_seconds
+    met = rto <= objective.rto and rpo <= objective.rpo
+    return Measured(**dict(objective), rto_measured=rto, rpo_measured=rpo, met=met)
+
+
 def _refusals(journal: Journal) -> Iterator[str]:
     for one in journal.events(Refused):
         yield f"refused, nothing was touched: {one.why}"
@@ -253,11 +281,12 @@ def _rows(written: Written) -> Iterator[str]:
         yield "nothing was written any more"
 
 
-def _unmet(objectives: list[Measured], written: Written) -> Iterator[str]:
-    for tier in sorted({one.tier for one in objectives if not one.met}) if not written.missing else ():
+def _unmet(objectives: list[Measured], what: str) -> Iterator[str]:
+    """Of those that anybody measured: what nobody did is missing, and said as that."""
+    for tier in sorted({one.tier for one in objectives if not one.met and one.rto_measured is not None}):
         one = next(it for it in objectives if it.tier == tier)
         yield (
-            f"tier {tier}: found {one.rto_measured} s without writes and {one.rpo_measured} s of writes lost; "
+            f"tier {tier}: found {one.rto_measured} s {what} and {one.rpo_measured} s of writes lost; "
             f"wanted {one.rto:.0f} s and {one.rpo:.0f} s at most"
         )
 
