@@ -15,7 +15,7 @@ from policies.rules.clock import InternalTime
 from policies.rules.control_planes import Audited, KeepsSecrets, KnownClients, NobodyUnknown, OwnDoors, OwnGroups
 from policies.rules.copies import KeyElsewhere
 from policies.rules.devices import NoStandIn
-from policies.rules.drilled import Drilled
+from policies.rules.drilled import Drilled, Rehearsed
 from policies.rules.ends import ByBastion, ByProxy, DatabasesApart, StateBodies, WirelessApart
 from policies.rules.flows import NoAny
 from policies.rules.hardened import Audit, Confined, Drops, Kernel, NothingOld, Updates
@@ -134,7 +134,7 @@ LIVE: Final[tuple[type[Rule[Any]], ...]] = (
 CLUSTER: Final[tuple[type[Rule[Any]], ...]] = (Restricted, Fenced, Unprivileged, Pinned, OfClusters)
 """Rules for a cluster that runs, and for what it holds: most are those for its plan."""
 
-RECORDS: Final[tuple[type[Rule[Any]], ...]] = (Drilled,)
+RECORDS: Final[tuple[type[Rule[Any]], ...]] = (Drilled, Rehearsed)
 """Rules for what is on record of an estate."""
 
 __all__ = ["CLUSTER", "LIVE", "RECORDS", "REGISTRY", "Rule", "idle", "run"]

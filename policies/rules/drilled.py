@@ -1,4 +1,4 @@
-"""C-DR-06: the estate was moved to the other site and back of late, and both are on record."""
+"""C-DR-06 and C-BAK-04: the estate was moved to the other site and back, and restored, of late, all on record."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from stacks.model.catalogue import Strict
 
 
 class Limits(Strict):
-    """For how many days a drill counts, and by which plans the estate goes away and comes back."""
+    """For how many days a drill counts, and the plans that each show what is wanted."""
 
     days: int
-    away: list[str]
-    back: list[str]
+    plans: dict[str, list[str]]
 
 
 class Drilled(Rule[tuple[Drills, list[str]]]):
@@ -34,8 +33,8 @@ class Drilled(Rule[tuple[Drills, list[str]]]):
 
     def subjects(self, resource: Resource) -> Iterator[tuple[str, tuple[Drills, list[str]]]]:
         if isinstance(resource, Drills):
-            yield "away", (resource, self.limits.away)
-            yield "back", (resource, self.limits.back)
+            for what, plans in self.limits.plans.items():
+                yield what, (resource, plans)
 
     def judge(self, resource: Resource, subject: tuple[Drills, list[str]]) -> Iterator[Fault]:
         drills, plans = subject
@@ -48,3 +47,10 @@ class Drilled(Rule[tuple[Drills, list[str]]]):
             yield Fault("none that counts", wanted, fix)
         elif (age := drills.at - max(ended)) > timedelta(days=self.limits.days):
             yield Fault(f"the last one {age.days} days ago", wanted, fix)
+
+
+class Rehearsed(Drilled):
+    """Likewise of a restore, whose report has what it took against what is promised."""
+
+    control = "C-BAK-04"
+    name = "rehearsed"

@@ -20,6 +20,7 @@ NOW = datetime(2026, 11, 30, tzinfo=UTC)
 AWAY = "fix: `qhs drill switchover` or `qhs drill failover`"
 BACK = "fix: `qhs drill failback`"
 WANTED = "wanted one within 365 days that counts"
+RESTORE = "wanted one within 31 days that counts; fix: `qhs drill restore`"
 
 
 def drill(plan: str, days: float = 1, *faults: str) -> Drill:
@@ -33,31 +34,40 @@ def of(*held: Drill) -> Drills:
 
 def violations(baseline: Baseline, *held: Drill) -> list[str]:
     report = run(RECORDS, PlanFacts((of(*held),)), baseline)
-    assert report.crashes == () and len(report.verdicts) == 2
+    assert report.crashes == () and len(report.verdicts) == 3
     return said(report.of(Outcome.VIOLATION))
 
 
 NONE = [
     f"C-DR-06 drills: away: found none that counts; {WANTED}; {AWAY}",
     f"C-DR-06 drills: back: found none that counts; {WANTED}; {BACK}",
+    f"C-BAK-04 drills: restore: found none that counts; {RESTORE}",
 ]
 CASES = [
-    ((drill("switchover", 365), drill("failback", 365)), []),
-    ((drill("failover"), drill("failback")), []),
-    ((drill("failover", 400), drill("switchover", 2), drill("failback", 1)), []),
+    ((drill("switchover", 365), drill("failback", 365), drill("restore", 31)), []),
+    ((drill("failover"), drill("failback"), drill("restore")), []),
+    ((drill("failover", 400), drill("switchover", 2), drill("failback", 1), drill("restore")), []),
     ((), NONE),
-    ((drill("switchover", 1, "no evidence"), drill("failback", 1, "found no signature")), NONE),
-    ((drill("switchover"),), NONE[1:]),
-    ((drill("failback"),), NONE[:1]),
     (
-        (drill("switchover", 365.5), drill("failback", 366)),
+        (drill("switchover", 1, "no evidence"), drill("failback", 1, "found no signature"), drill("restore", 1, "")),
+        NONE,
+    ),
+    ((drill("switchover"), drill("restore")), NONE[1:2]),
+    ((drill("failback"), drill("restore")), NONE[:1]),
+    ((drill("switchover"), drill("failback")), NONE[2:]),
+    (
+        (drill("failover"), drill("failback"), drill("restore", 31.5)),
+        [f"C-BAK-04 drills: restore: found the last one 31 days ago; {RESTORE}"],
+    ),
+    (
+        (drill("switchover", 365.5), drill("failback", 366), drill("restore")),
         [
             f"C-DR-06 drills: away: found the last one 365 days ago; {WANTED}; {AWAY}",
             f"C-DR-06 drills: back: found the last one 366 days ago; {WANTED}; {BACK}",
         ],
     ),
     (
-        (drill("switchover"), drill("failback", 400), drill("failback", 1, "it failed")),
+        (drill("switchover"), drill("failback", 400), drill("failback", 1, "it failed"), drill("restore")),
         [
             f"C-DR-06 drills: back: found the last one 400 days ago; {WANTED}; {BACK}",
         ],
@@ -73,11 +83,14 @@ def test_what_counts_is_a_young_drill_that_passed_each_way(
 
 
 def test_the_same_drills_count_no_more_by_the_date_alone(baseline: Baseline) -> None:
-    drills = of(drill("switchover", 2), drill("failback", 1))
+    drills = of(drill("switchover", 2), drill("failback", 1), drill("restore"))
     assert run(RECORDS, PlanFacts((drills,)), baseline).clean
     later = drills.model_copy(update={"at": NOW + timedelta(days=364)})
     late = run(RECORDS, PlanFacts((later,)), baseline).of(Outcome.VIOLATION)
-    assert [(one.subject, one.found) for one in late] == [("away", "the last one 366 days ago")]
+    assert [(one.subject, one.found) for one in late] == [
+        ("away", "the last one 366 days ago"),
+        ("restore", "the last one 365 days ago"),
+    ]
 
 
 @pytest.mark.parametrize("by", [-1, 1])
@@ -95,5 +108,6 @@ def test_an_estate_that_was_never_moved_does_not_comply(baseline: Baseline) -> N
     assert [(one.machine, one.control, one.subject) for one in report.findings] == [
         ("drills", "C-DR-06", "away"),
         ("drills", "C-DR-06", "back"),
+        ("drills", "C-BAK-04", "restore"),
     ]
     assert report.code == 2

@@ -115,6 +115,7 @@ FOUND = {
     ("qhdc-storage1", "C-NET-10", "scanned", "qhs-malware-access.service not active"),
     ("ndc-storage1", "C-DR-04", "objects", "a copy that follows nobody"),
     ("drills", "C-DR-06", "back", "none that counts"),
+    ("drills", "C-BAK-04", "restore", "none that counts"),
     ("hall-fw1", "C-NET-11", "watched", "prometheus-node-exporter.service not active"),
     ("ndc-hsm1", "C-NET-13", "root", "sudo told not to log in /etc/sudoers.d/15-qhs-base"),
     ("ndc-app1", "C-LOG-02", "tls", ", ".join(nearest(ESTATE, "ndc", "logs"))),
@@ -176,9 +177,9 @@ def seed_cluster(kubectl: Kubectl) -> None:
 
 @pytest.fixture(scope="module")
 def drilled(qhs: Run) -> None:
-    """The estate was moved away and back, by the tests of drills or now (C-DR-06)."""
+    """The estate was moved away and back, and restored, by the tests of drills or now (C-DR-06, C-BAK-04)."""
     drills = json.loads(qhs("drill", "status", "--json").stdout)["drills"]
-    for plan in ("switchover", "failback"):
+    for plan in ("switchover", "failback", "restore"):
         if not any(one["drill"] == plan and one["passed"] for one in drills):
             done = qhs("drill", plan)
             assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
@@ -234,7 +235,7 @@ def broken(qhs: Run, hosts: Hosts, twin: Twin, kubectl: Kubectl, leads: str) -> 
     await_(lambda: stamps(twin, "qhdc") and stamps(twin, "ndc"))
     qhs("twin", "pause", SILENT)
     try:
-        with unsigned(twin, "failback"), unconfirmed(hosts, leads):
+        with unsigned(twin, "failback"), unsigned(twin, "restore"), unconfirmed(hosts, leads):
             return comply(qhs)
     finally:
         qhs("twin", "resume", SILENT)

@@ -294,12 +294,7 @@ def newest(store: dict[str, Any]) -> Path:
 
 def failing() -> bool:
     """Whether the log of this member does not get away. Raises FailedError."""
-    return (
-        sql(
-            "select coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) from pg_stat_archiver"
-        )
-        == "t"
-    )
+    return sql(STUCK) == "t"
 
 
 def sql(*statements: str) -> str:

@@ -1,4 +1,4 @@
-"""The drills of a twin as they are on record, for the rules of the baseline (C-DR-06)."""
+"""The drills of a twin as they are on record, for the rules of the baseline (C-DR-06, C-BAK-04)."""
 
 from __future__ import annotations
 
