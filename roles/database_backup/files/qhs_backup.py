@@ -142,6 +142,8 @@ def config(wanted: dict[str, Any], stores: list[dict[str, Any]], system: int, pa
             "storage-ca-file": AUTHORITY,
             "cipher-type": "aes-256-cbc",
             "cipher-pass": pass_phrase,
+            # Small files go together: an application's empty database is three hundred of them, each a question else.
+            "bundle": "y",
             "retention-full-type": "time",
             "retention-full": wanted["days"],
         }
