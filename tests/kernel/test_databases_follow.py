@@ -113,29 +113,54 @@ def timeline(root: Path) -> str:
     return told(root, "select timeline_id from pg_control_checkpoint()")
 
 
+FORGET = f"""
+keep=$({BIN}/pg_controldata {DATA} | sed -n "s/.*REDO WAL file: *//p")
+cd {DATA}/pg_wal; for one in ????????????????????????; do [ "$one" = "$keep" ] || rm $one; done
+"""
+"""Only what its own start needs is left of a server's log: it cannot be taken back to where it was like another one."""
+
+
+@pytest.mark.parametrize(
+    ("apart", "chosen", "rewinds"),
+    [pytest.param("ndc", "qhdc", True, id="rewound"), pytest.param("qhdc", "ndc", False, id="copied anew")],
+)
 def test_what_two_sites_wrote_apart_is_not_mixed(
-    hosts: dict[str, Host], roots: dict[str, Path], members: dict[str, Member], wires: Wires
-) -> None:
-    """Both went on from the same place by a timeline of their own: what the one wrote that is not chosen goes."""
-    first, second = roots["ndc"], roots["qhdc"]
-    alone = hosts["ndc"]
-    wires.cut(SECOND)
+    *, apart: str, chosen: str, rewinds: bool,
+    hosts: dict[str, Host], roots: dict[str, Path], members: dict[str, Member], wires: Wires,
+) -> None:  # fmt: skip
+    """Both went on from the same place by a timeline of their own: what the one wrote that is not chosen goes (T-B08).
+
+    Where it cannot be taken back, all of it goes, and it is copied anew.
+    """
+    first, second = roots[apart], roots[chosen]
+    alone = hosts[apart]
+    wires.cut(name := next(one for one, site in HOLDERS.items() if site == apart))
     try:
         alone.stop()
         start = f"{BIN}/pg_ctl -D {DATA} -w -l /var/lib/qhs-database/by_hand.log start -o '-c listen_addresses='"
         # As it goes where its second member takes over just then.
         alone.by_hand(f"touch {DATA}/standby.signal; {start}; /{SITE} number; {BIN}/pg_ctl -D {DATA} -w promote")
         assert told(first, f"{WRITE} returning 1") == "1"
+        if not rewinds:
+            told(first, "select pg_switch_wal()")
         told(first, "checkpoint")
         number = int(timeline(first))
-        alone.by_hand(f"{BIN}/pg_ctl -D {DATA} -w -m immediate stop")
-        choose(members["hall-infra1"], "qhdc", "ndc")
+        alone.by_hand(f"{BIN}/pg_ctl -D {DATA} -w -m {'immediate' if rewinds else 'fast'} stop")
+        if not rewinds:
+            alone.by_hand(FORGET)
+        choose(members["hall-infra1"], chosen, apart)
         with Writer(second) as writer:
             writer.goes_on()
         told(second, "checkpoint")
         assert int(timeline(second)) % 2 != number % 2, "no site gives the number of another"
     finally:
-        wires.heal(SECOND)
+        wires.heal(name)
     alone.start()
-    await_(lambda: follows(first, "qhdc"), 2 * AGAIN)
+    await_(lambda: follows(first, chosen), 2 * AGAIN)
     await_same(roots)
+    assert ("remove_data_directory_on_rewind_failure" in patroni(first)) is not rewinds
+
+
+def patroni(root: Path) -> str:
+    """What it has said."""
+    return (root / "var/log/patroni.log").read_text()

@@ -19,7 +19,7 @@ COPIES = {
         "host": "10.20.0.11",
         "port": 5432,
         "primary_slot_name": "site_qhdc",
-        "create_replica_methods": ["basebackup"],
+        "create_replica_methods": ["other_site"],
     }
 }
 WRITES = {"slots": {"site_ndc": {"type": "physical"}}}

@@ -6,6 +6,7 @@ begun                    exit with 0 where this member has data, else 2
 begin                    have the next start of one without data begin the site's databases
 prepare                  have Patroni find what it needs to start, or to read anew
 renew                    have a server start anew that only then knows what it is told now, and say so
+copy --NAME=VALUE...     for Patroni: have a copy of another member's or another site's data
 report                   write down for metrics how this member stands
 on_... ROLE CLUSTER      Patroni has another role for it: whoever takes writes has the address of the service
 """
@@ -25,6 +26,7 @@ DATA = Path("/var/lib/qhs-database/main/PG_VERSION")
 RUNTIME = Path("/run/qhs-database")
 BEGIN = Path("/run/qhs-database-begin")
 TLS = Path("/etc/qhs/tls")
+BASEBACKUP = "/usr/lib/postgresql/17/bin/pg_basebackup"
 PATIENCE = 5  # seconds for an answer
 READS, FOLLOWS = 7, 90
 """Seconds in which Patroni has read what it is told, and in which a member that starts anew has the data again."""
@@ -98,6 +100,14 @@ def renew() -> str:
     return "started anew"
 
 
+def copy(given: list[str]) -> int:
+    """Copy a server's data as it is; `given`: `--datadir=`, `--connstring=`, and others. The program's exit code."""
+    words = dict(one.removeprefix("--").split("=", 1) for one in given)
+    how = ["--no-password", "--wal-method=stream", "--checkpoint=fast"]
+    to, whence = f"--pgdata={words['datadir']}", f"--dbname={words['connstring']}"
+    return subprocess.run([BASEBACKUP, *how, to, whence], check=False).returncode
+
+
 def link(path: Path, target: Path) -> None:
     """Have one there, whatever was."""
     path.unlink(missing_ok=True)
@@ -137,6 +147,8 @@ def main() -> int:
             prepare()
         case ["renew"]:
             print(renew(), end="")
+        case ["copy", *given]:
+            return copy(given)
         case ["report"]:
             report()
         case ["on_start" | "on_stop" | "on_restart" | "on_role_change" as action, role, _]:

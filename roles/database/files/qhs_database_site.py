@@ -86,7 +86,8 @@ def wanted(site: str) -> dict[str, Any]:
         "host": ",".join(sites[site]),
         "port": 5432,
         "primary_slot_name": slot(own),
-        "create_replica_methods": ["basebackup"],
+        # By this one a site without any data has it anew from the other: Patroni's own one waits for a leader.
+        "create_replica_methods": ["other_site"],
     }
     return {"standby_cluster": copies, "slots": None}
 
