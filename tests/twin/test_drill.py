@@ -14,6 +14,7 @@ import pytest
 
 from qhs.drill import held
 from qhs.drill.journal import Begun, Journal, journals
+from qhs.net.probe.report import ProbeReport
 from qhs.twin.names import Twin
 from stacks.model.data import databases
 from tests.twin.conftest import MEASURED, NAME, QHS, Run, WatchedUp
@@ -76,6 +77,14 @@ def test_what_is_declared_once_for_the_estate_is_put_right_where_writes_are_take
     assert (done.returncode, f"{name}-role" in done.stdout) == (0, True), done.stdout + done.stderr
     done = qhs(*pulumi, "preview", "--refresh", "--expect-no-changes", *stack)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_packets_have_the_fates_that_they_had_before_writes_moved(away: dict[str, Any], qhs: Run) -> None:
+    """No flow leads to whichever site is active: those of both are there, and no others (T-F15)."""
+    done = qhs("net", "probe", "--json")
+    found = ProbeReport.model_validate_json(done.stdout)
+    assert (done.returncode, found.wrong, found.disagreements, found.missing) == (0, [], [], [])
+    assert found.probed
 
 
 def test_a_second_drill_and_another_one_half_way_are_refused_and_a_killed_one_is_gone_on_with(
