@@ -265,6 +265,16 @@ def _following(asked: _Asked) -> Following | None:
     return Following(holder=said["holder"], lag_s=lag)
 
 
+def _backups(asked: _Asked) -> dict[str, float]:
+    """A copy that never was has ended in 1970."""
+    text = asked.text("backups")
+    if not text:
+        return {}
+    said = json.loads(text)
+    taken = re.findall(r'^qhs_backup_taken_seconds\{at="([^"]+)"\} (\d+)$', said["told"], re.MULTILINE)
+    return {site: (said["asked"] - int(at)) / 3600 for site, at in taken}
+
+
 def _cluster(asked: _Asked) -> dict[str, dict[str, str]]:
     """Of an option that is given twice the last one holds; those of a node's agent and proxy are in files.
 
@@ -330,6 +340,7 @@ PARSERS: Final[Mapping[str, Callable[[_Asked], Any]]] = {
     "esp_in_kernel": _esp_in_kernel,
     "replication": _replication,
     "following": _following,
+    "backups": _backups,
     "cluster": _cluster,
     "files": _files,
     "audit": _audit,

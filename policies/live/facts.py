@@ -205,6 +205,8 @@ class Host(Resource):
     """None: it has no database."""
     following: Maybe[Following | None] = UNKNOWN
     """None: it has nothing that follows other sites' objects."""
+    backups: Maybe[dict[str, float]] = UNKNOWN
+    """By site of an object store how many hours ago the newest copy there ended; empty: it tells of none."""
     cluster: Maybe[dict[str, dict[str, str]]] = UNKNOWN
     """Each program of a cluster that runs, with its options."""
     files: Maybe[dict[str, str]] = UNKNOWN

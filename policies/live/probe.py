@@ -89,6 +89,7 @@ LONGEST = 20  # seconds
 TLS = Path("/etc/qhs/tls")
 DATABASE = Path("/etc/qhs/database/member.json")
 OBJECT_SYNC = Path("/run/qhs-object-sync/status.json")
+BACKUPS = Path("/var/lib/prometheus/node-exporter/qhs_backup.prom")
 PSQL = "runuser -u postgres -- psql -h /run/qhs-database -d postgres -AtXq -v ON_ERROR_STOP=1"
 # A copy lacks nothing where it has all that whom it follows had, when that last said how much it has.
 STANDS = """select json_build_object(
@@ -150,6 +151,11 @@ def object_sync() -> str:
     return json.dumps(json.loads(OBJECT_SYNC.read_text()) | {"asked": time.time()})
 
 
+def backups() -> str:
+    """What this machine last told of the copies of its database, and the time; nothing where it tells of none."""
+    return json.dumps({"told": BACKUPS.read_text(), "asked": time.time()}) if BACKUPS.exists() else ""
+
+
 def stamped(service: str, anchor: str) -> str:
     """What a service gives for a random digest, as OpenSSL reads and judges it, between two looks at the clock."""
     digest = os.urandom(32).hex()
@@ -196,6 +202,7 @@ def main() -> None:
     answers["etcd"] = answered(partial(environment, "etcd"))
     answers["database"] = answered(database)
     answers["object-sync"] = answered(object_sync)
+    answers["backups"] = answered(backups)
     answers["files"] = answered(partial(states, STATES))
     # Nothing where it is to ask no time-stamp service.
     answers["time-stamp"] = answered(partial(stamped, *sys.argv[1:])) if sys.argv[1:] else ""

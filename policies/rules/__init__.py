@@ -40,6 +40,7 @@ from policies.rules.signing import (
 )
 from policies.rules.ssh import Ssh
 from policies.rules.stamps import Stamped, ToTheSecond
+from policies.rules.taken import Taken, TakenElsewhere
 from policies.rules.tenants import Fenced, Restricted
 from policies.rules.trace import Trace
 from policies.rules.tunnels import Encrypted
@@ -128,6 +129,8 @@ LIVE: Final[tuple[type[Rule[Any]], ...]] = (
     Young,
     Confirmed,
     Independent,
+    Taken,
+    TakenElsewhere,
 )
 """Rules for machines that run."""
 

@@ -1,4 +1,4 @@
-"""C-BAK-01, C-BAK-02, C-BAK-03 and C-BAK-05: how many backups there are, where, and who can spoil or read them."""
+"""C-BAK-01, C-BAK-02, C-BAK-03 and C-BAK-05 on plans: how many backups, where, and who can spoil or read them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ STORES = "have an object store at another site"
 
 
 class Limits(Strict):
-    """How many copies there are with the data itself, and for how many days nobody can change or delete one."""
+    """How many copies there are with the data itself, how old each may be, and how long nobody can change one."""
 
     copies: int
+    hours: int
     locked_days: int
 
 

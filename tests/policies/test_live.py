@@ -38,7 +38,7 @@ from tests.policies.messages import messages
 from tests.policies.plans import said
 from tests.policies.thresholds import changed, thresholds
 
-ASKED = ("time-stamp", "etcd", "files", "database", "object-sync")
+ASKED = ("time-stamp", "etcd", "files", "database", "object-sync", "backups")
 """Of functions of the probe's."""
 NONE_ON_THE_TWIN = [
     {"at": ["units"], "swap": ["Id=auditd.service\nActiveState=active", "Id=auditd.service\nActiveState=inactive"]},

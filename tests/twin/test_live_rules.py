@@ -138,11 +138,13 @@ def comply(qhs: Run) -> tuple[int, dict[str, Any]]:
 
 
 def settled(qhs: Run) -> tuple[int, dict[str, Any]]:
-    """The report once signers sign and clocks are right: after a restart or a standstill chronyd needs a minute."""
+    """The report once signers sign, clocks are right and copies are made: a restart or a standstill takes a minute."""
     end = time.monotonic() + CLOCKS_WITHIN
     while True:
         code, report = comply(qhs)
-        late = {"C-TIME-01", "C-TSA-01", "C-DR-04", "C-DR-05"} & {control for _, control, _, _ in violations(report)}
+        late = {"C-TIME-01", "C-TSA-01", "C-DR-04", "C-DR-05", "C-BAK-01", "C-BAK-05"} & {
+            control for _, control, _, _ in violations(report)
+        }
         if not late or time.monotonic() > end:
             return code, report
         time.sleep(5)
@@ -215,6 +217,18 @@ def unconfirmed(hosts: Hosts, name: str) -> Iterator[None]:
         await_(lambda: _confirms(hosts, name) != "0")
 
 
+@contextmanager
+def uncopied(hosts: Hosts, name: str) -> Iterator[None]:
+    """While this lasts a database has no copy at the other centre that anybody tells of."""
+    told_of = "/var/lib/prometheus/node-exporter/qhs_backup.prom"
+    never = f"sed -i 's/\\(at=\"ndc\"}}\\) .*/\\1 0/' {told_of}"
+    hosts.say(f"systemctl stop qhs-database-backup.timer && {never}", [name])
+    try:
+        yield
+    finally:
+        hosts.say("systemctl start qhs-database-backup.timer qhs-database-backup.service", [name])
+
+
 def _confirms(hosts: Hosts, name: str) -> str:
     (found,) = told(hosts, [name], "select count(*) from pg_stat_replication where sync_state = 'sync'").values()
     return found
@@ -235,7 +249,7 @@ def broken(qhs: Run, hosts: Hosts, twin: Twin, kubectl: Kubectl, leads: str) -> 
     await_(lambda: stamps(twin, "qhdc") and stamps(twin, "ndc"))
     qhs("twin", "pause", SILENT)
     try:
-        with unsigned(twin, "failback"), unsigned(twin, "restore"), unconfirmed(hosts, leads):
+        with unsigned(twin, "failback"), unsigned(twin, "restore"), unconfirmed(hosts, leads), uncopied(hosts, leads):
             return comply(qhs)
     finally:
         qhs("twin", "resume", SILENT)
@@ -282,7 +296,11 @@ def test_each_control_names_the_machine_that_breaks_it(
     broken: tuple[int, dict[str, Any]], before: tuple[int, dict[str, Any]], leads: str
 ) -> None:
     code, report = broken
-    found = FOUND | {(leads, "C-DR-05", "confirmed", "1 machine with what counts as written")}
+    found = FOUND | {
+        (leads, "C-DR-05", "confirmed", "1 machine with what counts as written"),
+        (leads, "C-BAK-01", "copies", "2 of the last 36 hours with the data itself"),
+        (leads, "C-BAK-05", "elsewhere", "none of the last 36 hours at another site"),
+    }
     assert violations(report) - violations(before[1]) - RESTARTED == found
     assert {control for _, control, _, _ in found} | OF_THE_ESTATE == report["judged"].keys()
     assert code == 2
