@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from qhs import etcd
-from stacks.model import Estate, backups
+from stacks.model import Estate, backups, bubble
 from stacks.model.certificates import service_name
-from stacks.model.data import CONNECTIONS, databases, members
+from stacks.model.data import CONNECTIONS, SERVICE, databases, members
 from stacks.model.estate import DATABASE, QUORUM, Machine
 from stacks.model.signing import nearest_stores
 
@@ -66,4 +66,15 @@ def backup(estate: Estate, machine: Machine) -> dict[str, Any]:
         ],
         "database_backup_days": backups.DAYS,
         "database_backup_queue_mib": group.disk_gib * 1024 // 4,
+    }
+
+
+def bubbled(estate: Estate, machine: Machine) -> dict[str, Any]:
+    """Of a machine with the data: what it has in a bubble, and whom nothing there must reach."""
+    return {
+        "bubble_network": bubble.NETWORK,
+        "bubble_address": machine.addresses[0],
+        "bubble_databases_at": service_name(estate, SERVICE, machine.site),
+        "bubble_tenants": bubble.tenants(estate, machine.site),
+        "bubble_production": [[address, port] for address, port in bubble.production(estate, machine)],
     }

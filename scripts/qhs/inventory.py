@@ -141,6 +141,7 @@ def variables(estate: Estate, machine: Machine) -> dict[str, Any]:
         common |= clusters.variables(estate, machine)
     if DATABASE in machine.roles:
         common |= database.member(estate, machine) | database.backup(estate, machine)
+        common |= database.bubbled(estate, machine)
     if STORE in held:
         common |= object_store.variables(estate, machine) | object_sync.variables(estate, machine)
     if BASTION in machine.roles:

@@ -16,6 +16,7 @@ from qhs.drill import held
 from qhs.drill.journal import Begun, Journal, journals
 from qhs.net.probe.report import ProbeReport
 from qhs.twin.names import Twin
+from stacks.model import bubble
 from stacks.model.data import databases
 from tests.twin.conftest import MEASURED, NAME, QHS, Run, WatchedUp
 from tests.twin.databases import ESTATE, leader, told
@@ -144,6 +145,26 @@ def test_a_copy_is_restored_to_a_point_at_random_and_to_the_same_one_again_while
     point = again["steps"][0]["evidence"][0]["facts"]
     assert (point["at"], point["random"]) == (facts["point"]["at"], False)
     MEASURED.append(f"drill restore: {facts['restore']['bytes'] >> 20} MiB, seconds {facts['restore']['seconds']}")
+
+
+def test_the_copy_of_the_other_centre_serves_in_a_bubble_that_reaches_nothing_while_people_write(
+    away: dict[str, Any], qhs: Run, hosts: Hosts
+) -> None:
+    """T-B01."""
+    report = moved(qhs, "test")
+    facts = {one["name"]: one["evidence"][0]["facts"] for one in report["steps"]}
+    machine = facts["raise"]["machine"]
+    assert (report["primary"], ESTATE.machines[machine].site) == (report["old"], report["new"])
+    assert facts["raise"]["counted"] >= 1 and facts["serve"]["contents"]["faults"] == []
+    assert facts["work"]["databases"] == bubble.tenants(ESTATE, report["new"])
+    assert (facts["isolated"]["counted"], facts["isolated"]["refused"] > 0) == (0, True)
+    assert (report["written"]["failed"], report["written"]["lost"]) == ({}, {})
+    assert facts["lag"]["age"] <= 60
+    left = hosts.say("ip -o link; sudo ls /var/lib/qhs-backup; sudo nft list tables", [machine])[machine]
+    assert "bubble" not in left
+    MEASURED.append(
+        f"drill test: served after {facts['serve']['restored_seconds']} s, {facts['isolated']['refused']} kept back"
+    )
 
 
 def _until(twin: Twin, running: subprocess.Popen[bytes], step: str) -> Journal:

@@ -36,6 +36,7 @@ def test_time_is_that_of_the_databases_and_rows_are_those_of_all() -> None:
     assert (found.gap.after, found.gap.until) == (AT + timedelta(seconds=3.5), AT + timedelta(seconds=8.5))
     assert (found.gap.over, found.gap.seconds) == (True, 5.0)
     assert (found.lost, found.reordered, found.duplicate) == ({"a": [3]}, {"a-web": [5]}, {})
+    assert found.failed == {"a": 4}
     assert set(found.told) == {"a", "a-web"}
 
 

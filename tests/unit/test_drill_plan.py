@@ -26,14 +26,14 @@ def refused(text: str, tiers: dict[int, Tier] = TIERS) -> str:
 
 
 def test_an_unknown_plan_is_refused_with_those_that_there_are(estate: Estate) -> None:
-    with pytest.raises(UserError, match=r"no plan 'move'.*\n.*failback, failover, restore, switchover"):
+    with pytest.raises(UserError, match=r"no plan 'move'.*\n.*failback, failover, restore, switchover, test"):
         plan.read("move", ESTATE, estate.catalogue.tiers)
 
 
 @pytest.mark.parametrize("name", MOVES)
 def test_every_plan_can_be_carried_out_and_undone(name: str, estate: Estate) -> None:
     script = plan.read(name, ESTATE, estate.catalogue.tiers)
-    assert plan.names() == sorted([*MOVES, "restore"])
+    assert plan.names() == sorted([*MOVES, "restore", "test"])
     asks = {one.do for one in script.plan.conditions}
     assert {"both-sites-answer", "replica-streams", "lag-within", "clocks-agree", "room"} <= asks
     assert [one.do for one in script.plan.ends] == ["one-primary"]

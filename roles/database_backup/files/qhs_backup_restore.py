@@ -272,12 +272,15 @@ def target(at: float) -> str:
 
 
 @contextmanager
-def server() -> Iterator["subprocess.Popen[bytes]"]:
-    """One that reads the log up to the point, and answers this program alone. It is ended in order, for `pages`."""
-    given = SET | limits()
+def server(data: Path = DATA, says: Path = LOG, **otherwise: object) -> Iterator["subprocess.Popen[bytes]"]:
+    """One that reads the log up to the point, and answers this program alone. It is ended in order, for `pages`.
+
+    `otherwise`: what is set otherwise for one that others come to.
+    """
+    given = SET | limits(data) | otherwise
     words = [word for name, value in given.items() for word in ("-c", f"{name}={value}")]
-    with LOG.open("wb") as log:
-        process = subprocess.Popen([*DIES_WITH_US, BIN / "postgres", "-D", DATA, *words], stdout=log, stderr=log)
+    with says.open("wb") as log:
+        process = subprocess.Popen([*DIES_WITH_US, BIN / "postgres", "-D", data, *words], stdout=log, stderr=log)
     try:
         yield process
     finally:
@@ -285,9 +288,9 @@ def server() -> Iterator["subprocess.Popen[bytes]"]:
         process.wait()
 
 
-def limits() -> dict[str, int]:
+def limits(data: Path) -> dict[str, int]:
     """What it needs at least: as the databases have it now, and as they had it at the copy. Raises FailedError."""
-    control = called(str(BIN / "pg_controldata"), str(DATA))
+    control = called(str(BIN / "pg_controldata"), str(data))
     then = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in control.splitlines())}
     return {setting: max(int(then[f"{name} setting"]), int(sql(f"show {setting}"))) for name, setting in LIMITS.items()}
 
@@ -312,20 +315,25 @@ def pages() -> str:
 
 def clear() -> None:
     """Whatever runs there, then the place."""
-    while there := [*running()]:
-        for one in there:
-            os.kill(one, signal.SIGKILL)
-        time.sleep(0.1)
-    if PLACE.exists():
-        shutil.rmtree(PLACE)
+    empty(PLACE)
     OWN_CONFIG.unlink(missing_ok=True)
 
 
-def running() -> Iterator[int]:
-    """Processes that stand in the place: what a server is made of."""
+def empty(place: Path) -> None:
+    """End whatever runs in a place, and take that away."""
+    while there := [*running(place)]:
+        for one in there:
+            os.kill(one, signal.SIGKILL)
+        time.sleep(0.1)
+    if place.exists():
+        shutil.rmtree(place)
+
+
+def running(place: Path) -> Iterator[int]:
+    """Processes that stand in a place: what a server is made of."""
     for one in Path("/proc").glob("[0-9]*"):
         try:
-            if (one / "cwd").readlink().is_relative_to(PLACE):
+            if (one / "cwd").readlink().is_relative_to(place):
                 yield int(one.name)
         except OSError:
             continue  # it is gone, or another one's

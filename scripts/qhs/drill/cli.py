@@ -107,6 +107,12 @@ def restore(at: At = "", back: Back = False, as_json: AsJson = False) -> None:
     _held("restore", back, as_json, restoring.point(at) if at else "")
 
 
+@app.command("test")
+def test_(back: Back = False, as_json: AsJson = False) -> None:
+    """The other site's copy serves in a bubble that reaches nothing, while writes go on. Exit codes as above."""
+    _held("test", back, as_json)
+
+
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """Drills so far, and whether one is half-way. Exit codes: 2 the last one failed, 3 one is half-way."""
@@ -217,12 +223,12 @@ def _table(made: DrillReport) -> Table:
 
 
 def _where(made: DrillReport) -> str:
-    return made.old if made.stays else f"{made.old} -> {made.new}"
+    return made.place if made.stays else f"{made.old} -> {made.new}"
 
 
 def _plan(script: Script, sites: dict[str, str]) -> Iterator[str]:
     """What is asked, done and undone, each with what a person types instead."""
-    where = sites["old"] if script.plan.begins == "stays" else f"{sites['old']} -> {sites['new']}"
+    where = sites[script.plan.place] if script.plan.begins == "stays" else f"{sites['old']} -> {sites['new']}"
     yield f"{script.plan.title.vi} / {script.plan.title.en}: {where}"
     yield "\nbefore anything is touched:"
     for condition in script.plan.conditions:

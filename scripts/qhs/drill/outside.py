@@ -48,5 +48,6 @@ def written(reports: list[LedgerReport]) -> Written:
         duplicate={one.run: one.duplicate for one in reports if one.duplicate},
         reordered={one.run: one.reordered for one in reports if one.reordered},
         unknown={one.run: one.unknown for one in reports if one.unknown},
+        failed={one.run: failed for one in reports if (failed := sum(sum(each.wrong.values()) for each in one.lanes))},
         told=told,
     )

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from qhs.drill.actions import Actions, Call, Part
+from qhs.drill.actions import Actions, Call, Part, Which
 from qhs.errors import UserError
 from qhs.folders import CLONE
 from stacks.model import ModelError, lease
@@ -79,6 +79,13 @@ class Plan(Strict):
     Where they stay, it is the one after which there is nothing to undo."""
     ends: Annotated[list[Manual], Field(min_length=1)]
     """What must be so at the end, whichever way it went."""
+    undisturbed: Annotated[float | None, Field(gt=0)] = None
+    """Where writes stay: the most seconds between two rows of the client outside, none of whose tries may then fail."""
+
+    @property
+    def place(self) -> Which:
+        """The site where all of it is done, where writes stay."""
+        return "new" if any(step.site == "new" for step in self.steps) else "old"
 
     def calls(self) -> Iterator[tuple[tuple[str | int, ...], Call]]:
         """Every action of it, and where it stands."""
@@ -133,6 +140,7 @@ def of[C](name: str, text: str, known: Actions[C], tiers: Mapping[int, Tier], pa
         *_steps(plan, known),
         *_safely(plan, known),
         *_words(plan),
+        *_quiet(plan),
         *_objectives(plan, tiers),
     ]
     if faults:
@@ -201,6 +209,12 @@ def _words(plan: Plan) -> Iterator[_Fault]:
             fields = {field for line in call.by_hand for _, field, _, _ in Formatter().parse(line) if field is not None}
             for strange in sorted(fields - set(SITES)):
                 yield (*at, "by_hand"), f"{{{strange}}}", "{old} or {new}"
+
+
+def _quiet(plan: Plan) -> Iterator[_Fault]:
+    """Whoever moves writes keeps people from writing for a while."""
+    if plan.undisturbed and plan.begins != "stays":
+        yield ("undisturbed",), f"clients undisturbed by a plan that begins {plan.begins}", "none, or `begins: stays`"
 
 
 def _objectives(plan: Plan, tiers: Mapping[int, Tier]) -> Iterator[_Fault]:

@@ -7,6 +7,11 @@ point                 from when to when a copy can be restored, and a point in b
 restore AT SINCE      what became of the restore of a point that began since a time here; starts it where none has
 left                  what there is of restores
 stop                  end restores, and take away what is left of them
+bubble                whether the bubble of a drill is kept here, and how it says that it stands
+bubble-begin          have one made and kept; the same answer
+bubble-counted        packets that have come from it to this machine
+bubble-left           what there is of one
+bubble-end            end it, and take away what is left of it
 reach ADDRESS PORT    whether anybody answers there
 clock                 the time
 """
@@ -19,6 +24,7 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +33,9 @@ DATA = "/var/lib/qhs-database"
 TLS = Path("/etc/qhs/tls")
 RESTORE = "/usr/local/lib/qhs-database-backup/qhs_backup_restore.py"
 RESTORED, PLACE = Path("/var/lib/qhs-backup/restored.json"), Path("/var/lib/qhs-backup/restore")
+BUBBLE, BUBBLED = "qhs-bubble.service", Path("/run/qhs-bubble/state.json")
+BUBBLE_PROGRAM, BUBBLE_PLACE = "/usr/local/lib/qhs-bubble/qhs_bubble.py", Path("/var/lib/qhs-backup/bubble")
+BUBBLE_WIRE, BUBBLE_COUNTER = Path("/sys/class/net/qhs-bubble"), ["inet", "qhs_bubble", "from_bubble"]
 AS_POSTGRES = ["runuser", "-u", "postgres", "-g", "postgres", "-G", "qhs-tls", "--"]
 PATIENCE = 3  # seconds for an answer
 PSQL = ["runuser", "-u", "postgres", "--", "psql", "-h", "/run/qhs-database", "-AtXq", "-v", "ON_ERROR_STOP=1"]
@@ -129,6 +138,41 @@ def stop() -> list[str]:
     return left()
 
 
+def bubble() -> dict[str, Any]:
+    """`state` is None before it has said anything."""
+    kept = subprocess.run(["systemctl", "is-active", "--quiet", BUBBLE], check=False).returncode == 0
+    return {"kept": kept, "state": json.loads(BUBBLED.read_text()) if kept and BUBBLED.exists() else None}
+
+
+def bubble_begin() -> dict[str, Any]:
+    """One that is kept already stays as it is."""
+    subprocess.run(["systemctl", "start", BUBBLE], check=True)
+    return bubble()
+
+
+def bubble_counted() -> int:
+    """By the machine's own counter, not by what keeps the bubble. Raises CalledProcessError where there is none."""
+    command = ["nft", "-j", "list", "counter", *BUBBLE_COUNTER]
+    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    (found,) = [one["counter"]["packets"] for one in told["nftables"] if "counter" in one]
+    return int(found)
+
+
+def bubble_left() -> list[str]:
+    """The unit, its wire, its table and its folder."""
+    listed = ["systemctl", "is-active", "--quiet", BUBBLE], ["nft", "list", "table", *BUBBLE_COUNTER[:2]]
+    stand = [subprocess.run(one, capture_output=True, check=False).returncode == 0 for one in listed]
+    names = [name for name, there in zip((BUBBLE, "inet qhs_bubble"), stand, strict=True) if there]
+    return names + [str(path) for path in (BUBBLE_WIRE, BUBBLE_PLACE) if path.exists()]
+
+
+def bubble_end() -> list[str]:
+    """What is left all the same."""
+    subprocess.run(["systemctl", "stop", BUBBLE], check=True)
+    subprocess.run([BUBBLE_PROGRAM, "clear"], check=True)
+    return bubble_left()
+
+
 def reach(address: str, port: int) -> bool:
     """Whether anybody answers there."""
     try:
@@ -138,28 +182,30 @@ def reach(address: str, port: int) -> bool:
     return True
 
 
+VERBS: dict[str, Callable[..., Any]] = {
+    "database": database,
+    "contents": contents,
+    "point": point,
+    "restore": lambda at, since: restore(at, float(since)),
+    "left": left,
+    "stop": stop,
+    "bubble": bubble,
+    "bubble-begin": bubble_begin,
+    "bubble-counted": bubble_counted,
+    "bubble-left": bubble_left,
+    "bubble-end": bubble_end,
+    "reach": lambda address, port: reach(address, int(port)),
+    "clock": time.time,
+}
+
+
 def main() -> None:
     """Runs one verb; prints JSON."""
     match sys.argv[1:]:
-        case ["database"]:
-            answer: Any = database()
-        case ["contents"]:
-            answer = contents()
-        case ["point"]:
-            answer = point()
-        case ["restore", at, since]:
-            answer = restore(at, float(since))
-        case ["left"]:
-            answer = left()
-        case ["stop"]:
-            answer = stop()
-        case ["reach", address, port]:
-            answer = reach(address, int(port))
-        case ["clock"]:
-            answer = time.time()
+        case [verb, *words] if verb in VERBS:
+            print(json.dumps(VERBS[verb](*words)))
         case _:
             sys.exit(__doc__)
-    print(json.dumps(answer))
 
 
 if __name__ == "__main__":

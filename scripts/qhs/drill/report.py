@@ -32,7 +32,7 @@ from qhs.drill.journal import (
     Undone,
 )
 from qhs.drill.plan import PHASES, Condition, Phase, Plan, Step
-from qhs.drill.restored import RESTORE, Restored
+from qhs.drill.restored import RESTORE, SERVE_COPY, Restored
 from qhs.drill.written import Written
 from stacks.model.catalogue import Strict, Title
 from stacks.model.source import Source
@@ -121,7 +121,16 @@ class DrillReport(Strict):
     @property
     def stays(self) -> bool:
         """Whether writes are taken where they were, and it is a restore that is measured."""
-        return _plan(Journal(Path(self.run), self.journal).began).begins == "stays"
+        return self._carried_out.begins == "stays"
+
+    @property
+    def place(self) -> str:
+        """The site where all of it was done, where writes stay."""
+        return self.old if self._carried_out.place == "old" else self.new
+
+    @property
+    def _carried_out(self) -> Plan:
+        return _plan(Journal(Path(self.run), self.journal).began)
 
     def broken(self) -> Iterator[str]:
         """Where it does not follow from its own journal, or that is not whole."""
@@ -139,7 +148,8 @@ def report(journal: Journal) -> DrillReport:
     steps = [_step(journal, one) for one in plan.steps]
     conditions = [_condition(journal, number, one) for number, one in enumerate(plan.conditions)]
     if plan.begins == "stays":
-        objectives = [_restored(one, journal.found(plan, RESTORE)) for one in began.objectives]
+        found = journal.found(plan, RESTORE) or journal.found(plan, SERVE_COPY)
+        objectives = [_restored(one, found) for one in began.objectives]
     else:
         objectives = [_measured(one, written) for one in began.objectives]
     ended = next(journal.events(Ended), None)
@@ -149,6 +159,7 @@ def report(journal: Journal) -> DrillReport:
         *(fault for fault in (ended.faults if ended else [])),
         *_missing(conditions, steps, written, ended),
         *_rows(written),
+        *(_disturbed(written, plan.undisturbed) if plan.undisturbed else []),
         *_unmet(objectives, "until it was restored" if plan.begins == "stays" else "without writes"),
         *(["told to go back"] if any(one.back for one in journal.events(Resumed)) else []),
     ]
@@ -279,6 +290,16 @@ def _rows(written: Written) -> Iterator[str]:
             yield f"{len(numbers)} rows of {client} are there {what}: {', '.join(map(str, numbers[:SHOWN]))}"
     if written.gap and not written.gap.over:
         yield "nothing was written any more"
+
+
+def _disturbed(written: Written, most: float) -> Iterator[str]:
+    """Of clients who should have noticed nothing."""
+    for client, count in written.failed.items():
+        yield f"{client}: found {count} tries that failed; wanted none: writes stay where they are"
+    for client, numbers in written.lost.items():
+        yield f"{client}: found {len(numbers)} rows lost: {', '.join(map(str, numbers[:SHOWN]))}; wanted none"
+    if written.gap and written.gap.seconds > most:
+        yield f"found {written.gap.seconds:.3f} s between two rows of the client outside; wanted {most:g} s at most"
 
 
 def _unmet(objectives: list[Measured], what: str) -> Iterator[str]:

@@ -36,6 +36,9 @@ class Written(Strict):
     duplicate: Rows = {}
     reordered: Rows = {}
     unknown: Annotated[Rows, Field(description="rows that are there and nobody wrote")] = {}
+    failed: Annotated[
+        dict[str, int], Field(description="tries that came to nothing, by client; of those with any")
+    ] = {}
     told: Annotated[dict[str, JsonValue], Field(description="all that each client says of itself")] = {}
     missing: Annotated[str, Field(description="why there is no such record; empty: there is")] = ""
 
