@@ -67,7 +67,7 @@ def follows(root: Path, whom: str) -> bool:
 def test_the_second_site_is_a_copy_and_takes_no_writes(roots: dict[str, Path]) -> None:
     told(roots["qhdc"], WRITE)
     await_same(roots)
-    assert follows(roots["ndc"], "qhdc")
+    await_(lambda: follows(roots["ndc"], "qhdc"), AGAIN)
     assert "read-only transaction" in told(roots["ndc"], WRITE)
 
 
