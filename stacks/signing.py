@@ -14,7 +14,7 @@ from stacks.components.site_backups import SiteBackups
 from stacks.components.site_clients import SiteClients
 from stacks.components.site_objects import SiteObjects
 from stacks.components.site_secrets import SiteSecrets
-from stacks.model import Estate
+from stacks.model import Estate, bubble
 from stacks.model.certificates import came, own
 from stacks.model.kubernetes import clusters
 from stacks.model.objects import object_stores, users
@@ -30,7 +30,7 @@ def declare(estate: Estate, site: str, certificates: Path | None) -> None:
     authority = SiteAuthority(estate, site, came(certificates, own(site)), after)
     pulumi.export("authority", authority.request)
     if store := object_stores(estate).get(site):
-        objects = SiteObjects(site, store, users(estate, site), after)
+        objects = SiteObjects(site, store, users(estate, site), bubble.buckets(estate, site), after)
         SiteBackups(estate, site, store, pulumi.ResourceOptions(parent=signing, depends_on=[secrets, objects]))
     if site in clusters(estate):
         handed.CLIENTS.give(SiteClients(estate, site, after).certificate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from qhs import etcd
@@ -9,6 +10,7 @@ from stacks.model import Estate, backups, bubble
 from stacks.model.certificates import service_name
 from stacks.model.data import CONNECTIONS, SERVICE, databases, members
 from stacks.model.estate import DATABASE, QUORUM, Machine
+from stacks.model.objects import STORE
 from stacks.model.signing import nearest_stores
 
 GUARD = "/usr/local/lib/qhs-lease-guard/qhs_lease_guard.py"
@@ -75,6 +77,10 @@ def bubbled(estate: Estate, machine: Machine) -> dict[str, Any]:
         "bubble_network": bubble.NETWORK,
         "bubble_address": machine.addresses[0],
         "bubble_databases_at": service_name(estate, SERVICE, machine.site),
-        "bubble_tenants": bubble.tenants(estate, machine.site),
+        "bubble_objects_at": service_name(estate, STORE, machine.site),
+        "bubble_secrets": nearest_stores(estate, machine),
+        "bubble_way_in": backups.way_in(machine.name),
+        "bubble_identity": bubble.IDENTITY,
+        "bubble_tenants": {name: asdict(one) for name, one in bubble.tenants(estate, machine.site).items()},
         "bubble_production": [[address, port] for address, port in bubble.production(estate, machine)],
     }

@@ -8,6 +8,7 @@ from stacks.components.declared import Declarations, Declared
 from stacks.components.site_secrets import LET_IN
 from stacks.model import Estate
 from stacks.model.backups import BACKUPS, LOCKED, clusters, way_in
+from stacks.model.bubble import IDENTITY
 from stacks.model.objects import ObjectStore
 from stacks.provider.secret.client import SECRETS
 from stacks.provider.secret.resources import Auth, Policy
@@ -17,7 +18,8 @@ from stacks.provider.storage.resources import Bucket
 class SiteBackups(Declared):
     """A bucket for each site's databases, from which nothing goes before its time (C-BAK-01).
 
-    A machine reads what the copies of its own databases are encrypted by, at its own site, and nothing of others'.
+    A machine reads what the copies of its own databases are encrypted by, at its own site, and nothing of others'; and
+    what a bubble of it reads buckets by.
     """
 
     def __init__(
@@ -48,7 +50,8 @@ class SiteBackups(Declared):
         own = clusters(estate).get(site)
         for machine in own.machines if own else ():
             name = way_in(machine)
-            rules = {f"{SECRETS}/data/{path}": ["read"] for path in (own.encrypts, own.identity)} if own else {}
+            paths = (own.encrypts, own.identity, IDENTITY) if own else ()
+            rules = {f"{SECRETS}/data/{path}": ["read"] for path in paths}
             policy = Policy(name, inside, site=site, name=name, rules=rules, **declared)
             admits = pulumi.ResourceOptions(parent=self, depends_on=[policy])
             Auth(name, admits, site=site, name=name, machine=machine, policies=[name], seconds=LET_IN, **declared)

@@ -9,6 +9,7 @@ import pulumi
 from stacks.components.declared import Declarations, Declared
 from stacks.components.site_secrets import LET_IN
 from stacks.model.objects import (
+    BUBBLE,
     COPIES,
     IDENTITIES,
     PROVISIONER,
@@ -32,8 +33,14 @@ class SiteObjects(Declared):
     """
 
     def __init__(
-        self, site: str, store: ObjectStore, tenants: Iterable[TenantUser], opts: pulumi.ResourceOptions | None = None
+        self,
+        site: str,
+        store: ObjectStore,
+        tenants: Iterable[TenantUser],
+        reads: list[str],
+        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
+        """`reads`: the buckets that a drill copies into a bubble."""
         declared: Declarations = {"owner": "vpqh-du-lieu", "level": 4, "serves": ["S-066", "C-BAK-03", "C-DR-09"]}
         props = {"site": site, "machine": store.machine}
         super().__init__("qhs:storage:Site", f"{site}-objects", **declared, props=props, opts=opts)
@@ -63,6 +70,9 @@ class SiteObjects(Declared):
             )
             for one in tenants
         ]
+        if reads:
+            rights = [f"{right}:{bucket}" for bucket in reads for right in ("Read", "List")]
+            uses.append(Identity(f"{site}-{BUBBLE}", inside, site=site, name=BUBBLE, rights=rights, **declared))
         # Last: the store fetches all keys as soon as it is let in, and starts anew once.
         admits = Auth(
             name,

@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from stacks.model.data import SERVICE
 from stacks.model.estate import Estate, Machine
-from stacks.model.objects import STORE
+from stacks.model.objects import BUBBLE, IDENTITIES, STORE
 
 NETWORK = "192.0.2.0/24"
 """Of its networks: a prefix for documentation, which nobody is routed to (RFC 5737); a design choice."""
 TIER = 1
 """The least important one whose applications run in it; a design choice."""
+IDENTITY = f"{IDENTITIES}/{BUBBLE}"
+"""Where secret stores have the key by which buckets are read."""
 SERVICES = (SERVICE, STORE)
 """What those of each site hold, and a bubble must not reach."""
 
 
-def tenants(estate: Estate, site: str) -> dict[str, list[str]]:
-    """The databases of each application that runs in the bubble of a site; one without any does not."""
+@dataclass(frozen=True)
+class Own:
+    """What an application has in a bubble."""
+
+    databases: list[str]
+    buckets: list[str]
+
+
+def tenants(estate: Estate, site: str) -> dict[str, Own]:
+    """Those that run in the bubble of a site, as they do there; one without databases does not."""
     return {
-        name: list(one.databases)
+        name: Own(list(one.databases), list(one.buckets))
         for name, one in estate.catalogue.tenants.items()
         if one.tier <= TIER and one.databases and site in one.sites
     }
+
+
+def buckets(estate: Estate, site: str) -> list[str]:
+    """Those that are copied into the bubble of a site."""
+    return [name for one in tenants(estate, site).values() for name in one.buckets]
 
 
 def production(estate: Estate, machine: Machine) -> Iterator[tuple[str, int]]:

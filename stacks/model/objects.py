@@ -19,9 +19,11 @@ STATE_USER = "pulumi"
 """Who reads and writes both."""
 PROVISIONER = "provisioner"
 """Who makes buckets."""
+BUBBLE = "bubble"
+"""Who reads applications' buckets, and changes nothing, for a drill in a bubble."""
 IDENTITIES = "objects"
 """Below which path the secret store of a site has who may come in."""
-RESERVED = frozenset({STATES, COPIES, SNAPSHOTS, STATE_USER, PROVISIONER})
+RESERVED = frozenset({STATES, COPIES, SNAPSHOTS, STATE_USER, PROVISIONER, BUBBLE})
 """Buckets, and who comes in, of the estate itself: no application has their names."""
 
 

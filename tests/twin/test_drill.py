@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,8 @@ def test_the_copy_of_the_other_centre_serves_in_a_bubble_that_reaches_nothing_wh
     machine = facts["raise"]["machine"]
     assert (report["primary"], ESTATE.machines[machine].site) == (report["old"], report["new"])
     assert facts["raise"]["counted"] >= 1 and facts["serve"]["contents"]["faults"] == []
-    assert facts["work"]["databases"] == bubble.tenants(ESTATE, report["new"])
+    assert facts["work"]["done"] == {name: asdict(one) for name, one in bubble.tenants(ESTATE, report["new"]).items()}
+    assert facts["work"]["copied"].keys() == {*bubble.buckets(ESTATE, report["new"])}
     assert (facts["isolated"]["counted"], facts["isolated"]["refused"] > 0) == (0, True)
     assert (report["written"]["failed"], report["written"]["lost"]) == ({}, {})
     assert facts["lag"]["age"] <= 60

@@ -40,15 +40,16 @@ def state(estate: Estate, **otherwise: Any) -> dict[str, Any]:
     """Of a bubble that is all right."""
     tenants = {
         name: {
-            "databases": {one: {"said": "", "tables": 2} for one in own},
+            "databases": {one: {"said": "", "tables": 2} for one in own.databases},
+            "buckets": {one: {"said": "", "objects": 2} for one in own.buckets},
             "done": BEGAN + 30,
             "tries": {"10.20.80.9:5432": "nothing"},
         }
         for name, own in bubble.tenants(estate, "ndc").items()
     }
     return {
-        "began": BEGAN, "made": {"counted": 1, "segments": SEGMENTS}, "copied": COPIED, "served": {"seconds": 41.5},
-        "rounds": 3, "refused": 90, "tenants": tenants, "faults": [],
+        "began": BEGAN, "made": {"counted": 1, "segments": SEGMENTS}, "copied": COPIED, "objects": {},
+        "served": {"seconds": 41.5}, "rounds": 3, "refused": 90, "tenants": tenants, "faults": [],
     } | otherwise  # fmt: skip
 
 
@@ -139,6 +140,10 @@ def test_a_copy_is_measured_from_the_beginning_and_by_the_last_change_in_it(esta
 def test_an_application_that_could_not_write_or_tried_nobody_is_named(estate: Estate) -> None:
     on = state(estate)
     on["tenants"]["bau-cu"]["databases"]["bau-cu"]["said"] = "permission denied"
+    with pytest.raises(UnmetError, match="found bau-cu without what is theirs"):
+        asked(ground(estate, state=on), "tenants-work")
+    on = state(estate)
+    on["tenants"]["bau-cu"]["buckets"]["ho-so-bau-cu"]["said"] = "403"
     with pytest.raises(UnmetError, match="found bau-cu without what is theirs"):
         asked(ground(estate, state=on), "tenants-work")
     on = state(estate)

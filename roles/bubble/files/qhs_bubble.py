@@ -17,10 +17,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
+from http.client import HTTPException
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Any
 
 sys.path.insert(0, "/usr/local/lib/qhs-database-backup")
@@ -30,15 +33,21 @@ import qhs_bubble_copy
 import qhs_bubble_net
 import qhs_database
 from qhs_backup import FailedError, write
-from qhs_backup_restore import empty
+from qhs_backup_restore import MIB, empty, room
 from qhs_bubble_net import Bubble, NetworkError, Segment
+from qhs_bubble_objects import Object, Store, StoreError, identity
+from secret_store import TLS, AbsentError, of_any
 
 SETTINGS = Path("/etc/qhs/bubble/bubble.json")
 STATE, ROOT = Path("/run/qhs-bubble/state.json"), Path("/run/qhs-bubble/root.crt")
-COPY, TENANT = (Path(__file__).with_name(f"qhs_bubble_{name}.py") for name in ("copy", "tenant"))
+COPY, OBJECTS, TENANT = (Path(__file__).with_name(f"qhs_bubble_{name}.py") for name in ("copy", "objects", "tenant"))
+READER, KEEPER = "bubble", "keeper"
+"""As whom buckets are read at the site, and written to in the bubble."""
 EVERY = 5
 """Seconds between two rounds of the applications."""
 AT_ONCE = 4
+BEGINS = 90
+"""Seconds for an object store that has just begun."""
 ANSWERS = 60
 """Seconds for one of them."""
 FAULTS = 20
@@ -55,11 +64,12 @@ class Keeping:
         self._settings = settings
         self._began = time.time()
         self._told: dict[str, Any] = {
-            "began": self._began, "made": None, "copied": None, "served": None, "rounds": 0, "refused": 0,
-            "tenants": {}, "faults": [],
+            "began": self._began, "made": None, "copied": None, "objects": None, "served": None, "rounds": 0,
+            "refused": 0, "tenants": {}, "faults": [],
         }  # fmt: skip
-        names = [name for one in settings["tenants"].values() for name in one]
+        names = [name for one in settings["tenants"].values() for name in one["databases"]]
         self._passwords = {name: secrets.token_hex(24) for name in names}
+        self._keys = {name: secrets.token_hex(24) for name in [*settings["tenants"], KEEPER]}
         self._say()
 
     def run(self) -> None:
@@ -68,10 +78,11 @@ class Keeping:
             raise FailedError(f"this member is {role}; wanted one that follows: a bubble disturbs nobody who writes")
         bubble = self.made()
         copy = self.copied(bubble)
-        while copy.poll() is None:
+        store = self.stored(bubble)
+        while copy.poll() is None and store.poll() is None:
             self.round(bubble)
             time.sleep(EVERY)
-        raise FailedError(f"the databases have ended: {copy.communicate()[0].strip()}")
+        raise FailedError(f"found the databases ended: {copy.poll()}, the object store: {store.poll()}; wanted neither")
 
     def made(self) -> Bubble:
         """Networks, closed, and proof that the machine would count what comes out of them."""
@@ -83,7 +94,8 @@ class Keeping:
 
     def copied(self, bubble: Bubble) -> subprocess.Popen[str]:
         """Databases that serve, and what keeps them."""
-        wanted = {name: self._settings[name] for name in ("network", "databases_at")}
+        names = [self._settings["databases_at"], self._settings["objects_at"]]
+        wanted = {"network": self._settings["network"], "names": names}
         wanted |= {"address": bubble.data.address, "passwords": self._passwords}
         command = bubble.data.command(*AS_POSTGRES, str(COPY))
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -102,6 +114,42 @@ class Keeping:
         if root := told.pop("root", ""):
             write(ROOT, root, 0o644)
         self._say(copied=(self._told["copied"] or {}) | told)
+
+    def stored(self, bubble: Bubble) -> subprocess.Popen[str]:
+        """An object store with what applications have at the site's; what keeps it."""
+        own = {name: one["buckets"] for name, one in self._settings["tenants"].items()}
+        identities = [identity(name, self._keys[name], all_of(buckets)) for name, buckets in own.items()]
+        identities.append(identity(KEEPER, self._keys[KEEPER], ["Admin"]))
+        process = subprocess.Popen(
+            bubble.data.command(*AS_POSTGRES, str(OBJECTS), "serve"),
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        if process.stdin:
+            process.stdin.write(json.dumps({"identities": identities, "address": bubble.data.address}))
+            process.stdin.close()
+        names = [bucket for buckets in own.values() for bucket in buckets]
+        qhs_bubble_net.apart(bubble.data.handle, lambda: make(self._kept(bubble), names, process))
+        there = Store(self._settings["objects_at"], str(TLS / "ca.crt"), READER, key(self._settings))
+        self._say(objects={name: self._objects(there, name, bubble) for name in names})
+        return process
+
+    def _kept(self, bubble: Bubble) -> Store:
+        return Store(self._settings["objects_at"], str(ROOT), KEEPER, self._keys[KEEPER], bubble.data.address)
+
+    def _objects(self, there: Store, bucket: str, bubble: Bubble) -> dict[str, int]:
+        """Copied, of a bucket. Raises FailedError where not all have come."""
+        kept, copied, listed = self._kept(bubble), set(), [*there.objects(bucket)]
+        room(sum(one.size for one in listed) // MIB)
+        for one in listed:
+            where, content = f"{bucket}/{one.key}", there.content(f"{bucket}/{one.key}")
+            # It may be another version by now.
+            size = int(content.headers["content-length"])
+            qhs_bubble_net.apart(bubble.data.handle, partial(kept.take, where, content, size))
+            copied.add(Object(one.key, size))
+        found = qhs_bubble_net.apart(bubble.data.handle, lambda: {*kept.objects(bucket)})
+        if lacking := copied - found:
+            raise FailedError(f"{bucket}: found {len(lacking)} objects not copied, {min(lacking).key}; wanted all")
+        return {"objects": len(found), "bytes": sum(one.size for one in found)}
 
     def round(self, bubble: Bubble) -> None:
         """Each application does once what it does."""
@@ -127,7 +175,11 @@ class Keeping:
             "databases_at": self._settings["databases_at"],
             "address": bubble.data.address,
             "root": str(ROOT),
-            "passwords": {one: self._passwords[one] for one in self._settings["tenants"][name]},
+            "tenant": name,
+            "key": self._keys[name],
+            "passwords": {one: self._passwords[one] for one in self._settings["tenants"][name]["databases"]},
+            "objects_at": self._settings["objects_at"],
+            "buckets": self._settings["tenants"][name]["buckets"],
             "tries": [*tries(self._settings["production"], own, others)],
         }
         done = subprocess.run(
@@ -148,6 +200,39 @@ class Keeping:
         write(STATE, json.dumps(self._told, indent=1, ensure_ascii=False) + "\n", 0o644)
 
 
+def make(kept: Store, buckets: list[str], process: subprocess.Popen[str]) -> None:
+    """Buckets that take objects, as soon as the store does. Raises FailedError where it does not."""
+    for name in buckets:
+        probe = f"{name}/begun"
+        for step in (partial(kept.make, name), partial(kept.put, probe, b"begun"), partial(kept.delete, probe)):
+            patiently(step, process)
+
+
+def patiently(step: Callable[[], None], process: subprocess.Popen[str]) -> None:
+    """What a store that has just begun may not do yet. Raises FailedError."""
+    end = time.monotonic() + BEGINS
+    while True:
+        try:
+            step()
+        except (StoreError, OSError, HTTPException) as error:
+            if time.monotonic() > end or process.poll() is not None:
+                raise FailedError(f"the object store has not begun: {error}") from None
+            time.sleep(0.5)
+        else:
+            return
+
+
+def key(settings: dict[str, Any]) -> str:
+    """To what the site's store has. Raises AbsentError."""
+    told = of_any(settings["nodes"], settings["way_in"], lambda asking: asking.secret(settings["identity"]))
+    return str(told["key"])
+
+
+def all_of(buckets: list[str]) -> list[str]:
+    """The rights of whoever uses these buckets."""
+    return [f"{right}:{bucket}" for bucket in buckets for right in ("Read", "Write", "List")]
+
+
 def tries(production: list[list[Any]], own: Segment, others: list[Segment]) -> Iterator[tuple[str, int]]:
     """Whom an application must not reach: production, other applications, and the router beside it."""
     yield from ((address, port) for address, port in production)
@@ -160,6 +245,9 @@ def wrong(name: str, found: dict[str, Any]) -> Iterator[str]:
     for database, one in found["databases"].items():
         if one["said"]:
             yield f"{name}: found its database {database} so: {one['said']}; wanted it read and written"
+    for bucket, one in found["buckets"].items():
+        if one["said"]:
+            yield f"{name}: found its bucket {bucket} so: {one['said']}; wanted it read and written"
     for address, said in found["tries"].items():
         if said != "nothing":
             yield f"{name}: found {address} answering: {said}; wanted nothing of it to be reached"
@@ -176,7 +264,7 @@ def run() -> None:
     keeping = Keeping(json.loads(SETTINGS.read_text()))
     try:
         keeping.run()
-    except (FailedError, NetworkError, OSError, subprocess.SubprocessError) as error:
+    except (FailedError, NetworkError, StoreError, AbsentError, HTTPException, OSError, SubprocessError) as error:
         print(error, file=sys.stderr, flush=True)
         keeping.fail(str(error))
     while True:

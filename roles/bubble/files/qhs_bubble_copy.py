@@ -52,10 +52,10 @@ def end() -> str:
     return found
 
 
-def certify(name: str) -> str:
-    """A key and a certificate for a name, of its own authority: no key of the estate comes into a bubble."""
+def certify(names: list[str]) -> str:
+    """A key and a certificate for names, of its own authority: no key of the estate comes into a bubble."""
     words = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-batch"]
-    words += ["-subj", "/CN=bubble", "-addext", f"subjectAltName=DNS:{name}"]
+    words += ["-subj", "/CN=bubble", "-addext", f"subjectAltName={','.join(f'DNS:{one}' for one in names)}"]
     called("openssl", "req", *words, "-keyout", str(KEY), "-out", str(CERTIFICATE))
     KEY.chmod(0o600)
     return CERTIFICATE.read_text()
@@ -96,7 +96,7 @@ def passwords(given: dict[str, str]) -> None:
 
 def serve(wanted: dict[str, Any]) -> None:
     """Until it is told to end. Raises FailedError or ServerError."""
-    tell(**fetch(), root=certify(wanted["databases_at"]))
+    tell(**fetch(), root=certify(wanted["names"]))
     ACCESS.write_text(ADMITS.format(wanted["network"]))
     own = {"listen_addresses": wanted["address"], "hba_file": ACCESS, "unix_socket_directories": PLACE}
     secured = {"ssl": "on", "ssl_cert_file": CERTIFICATE, "ssl_key_file": KEY, "ssl_min_protocol_version": "TLSv1.3"}

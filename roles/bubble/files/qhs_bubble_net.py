@@ -24,7 +24,7 @@ TABLE, COUNTER = "inet qhs_bubble", "from_bubble"
 """On the machine: how many packets have come from the bubble."""
 INNER, REFUSED = "inet bubble", "refused"
 """On the router: how many it has not passed on, or were for itself."""
-DATABASES = 5432
+DATABASES, OBJECTS = 5432, 443
 DISCARD = 9
 """The port of the one packet that shows that the machine counts."""
 COUNTED = 5
@@ -100,13 +100,15 @@ def made(network: str, tenants: list[str]) -> Bubble:
     ranges = IPv4Network(network).subnets(new_prefix=30)
     here, beyond = (str(one) for one in next(ranges).hosts())
     router = _alone()
-    _apart(router, lambda: Path("/proc/sys/net/ipv4/ip_forward").write_text("1"))
+    apart(router, lambda: Path("/proc/sys/net/ipv4/ip_forward").write_text("1"))
     _wire(router, OUTSIDE, beyond, f"/proc/{os.getpid()}/ns/net", WIRE)
     _ip("address", "add", f"{here}/30", "dev", WIRE)
     _nft(None, BORDER.format(count=COUNT))
     _ip("link", "set", WIRE, "up")
     _ip("route", "add", "default", "via", here, inside=router)
     data = _segment(router, DATA, DATA, *next(ranges).hosts())
+    # Nobody there is root.
+    apart(data.handle, lambda: Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text(str(OBJECTS)))
     found = {
         name: _segment(router, name, f"tenant{number}", *next(ranges).hosts()) for number, name in enumerate(tenants, 1)
     }
@@ -117,7 +119,7 @@ def made(network: str, tenants: list[str]) -> Bubble:
 def ruleset(data: Segment, tenants: list[Segment]) -> str:
     """Of the router: tenants come to the data, each from its own segment by its own address; nobody to anybody else."""
     sources = ", ".join(f'"tenant{number}" . {one.address}' for number, one in enumerate(tenants, 1))
-    return ROUTER.format(flow=FLOW.format(sources=sources, data=data.address, ports=DATABASES))
+    return ROUTER.format(flow=FLOW.format(sources=sources, data=data.address, ports=f"{DATABASES}, {OBJECTS}"))
 
 
 def prove(bubble: Bubble, address: str) -> int:
@@ -130,7 +132,7 @@ def prove(bubble: Bubble, address: str) -> int:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
             one.sendto(b"", (address, DISCARD))
 
-    _apart(bubble.router, send)
+    apart(bubble.router, send)
     end = time.monotonic() + COUNTED
     while not (found := counted()):
         if time.monotonic() > end:
@@ -166,7 +168,7 @@ def path(handle: int) -> str:
     return f"/proc/{os.getpid()}/fd/{handle}"
 
 
-def _apart[T](network: int | None, do: Callable[[], T]) -> T:
+def apart[T](network: int | None, do: Callable[[], T]) -> T:
     """In a thread that is in a network, or in a new one; this thread stays where it is."""
 
     def there() -> T:
@@ -188,7 +190,7 @@ def _alone() -> int:
             Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6").write_text("1")
         return os.open("/proc/thread-self/ns/net", os.O_RDONLY)
 
-    found = _apart(None, there)
+    found = apart(None, there)
     _ip("link", "set", "lo", "up", inside=found)
     return found
 

@@ -12,9 +12,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
+from http.client import HTTPException
 from typing import Any
 
 import psycopg2
+from qhs_bubble_objects import Store, StoreError
 
 PATIENCE, SILENCE = 5, 2
 """Seconds for the databases to let it in, and in which somebody who must not be reached has answered."""
@@ -45,6 +47,20 @@ def database(asked: dict[str, Any], name: str, password: str) -> dict[str, Any]:
     return {"said": "" if rows == [(now,)] else f"wrote {now}, read {rows}", "tables": tables}
 
 
+def bucket(asked: dict[str, Any], name: str) -> dict[str, Any]:
+    """How many objects it sees, and whether one that it writes is there; that goes again."""
+    store = Store(asked["objects_at"], asked["root"], asked["tenant"], asked["key"], asked["address"])
+    where, now = f"{name}/canary", datetime.now(UTC).isoformat().encode()
+    try:
+        objects = len([*store.objects(name)])
+        store.put(where, now)
+        read = store.get(where)
+        store.delete(where)
+    except (StoreError, OSError, HTTPException) as error:
+        return {"said": " ".join(str(error).split())[:300]}
+    return {"said": "" if read == now else f"wrote {now!r}, read {read!r}", "objects": objects}
+
+
 def tried(host: str, port: int) -> str:
     """`open`, `refused`, or `nothing` where nobody says anything."""
     try:
@@ -57,13 +73,14 @@ def tried(host: str, port: int) -> str:
 
 
 def found(asked: dict[str, Any]) -> dict[str, Any]:
-    """By database how it went, and by address what whoever is there said."""
+    """By database and bucket how it went, and by address what whoever is there said."""
     databases = {name: database(asked, name, password) for name, password in asked["passwords"].items()}
+    buckets = {name: bucket(asked, name) for name in asked["buckets"]}
     done = time.time()
     with ThreadPoolExecutor(32) as pool:
         answers = [*pool.map(lambda one: tried(*one), asked["tries"])]
     tries = {f"{host}:{port}": said for (host, port), said in zip(asked["tries"], answers, strict=True)}
-    return {"databases": databases, "done": done, "tries": tries}
+    return {"databases": databases, "buckets": buckets, "done": done, "tries": tries}
 
 
 def main() -> None:

@@ -64,14 +64,14 @@ def tenants_work(ground: Ground, call: Call) -> Evidence:
     """Each application of the first tier reads and writes in the bubble, and reaches nobody else there or outside."""
     machine, state = _standing(ground)
     wanted, found = bubble.tenants(ground.estate, ground.site(call)), state["tenants"]
-    done = {name: [key for key, one in said["databases"].items() if not one["said"]] for name, said in found.items()}
+    done = {name: bubble.Own(_whole(said["databases"]), _whole(said["buckets"])) for name, said in found.items()}
     if lacking := sorted(name for name, own in wanted.items() if done.get(name) != own):
         raise UnmetError(f"found {', '.join(lacking)} without what is theirs at {machine}; wanted it read and written")
     tries = {name: sorted(said["tries"]) for name, said in found.items()}
     if untried := sorted(name for name in wanted if not tries[name]):
         raise UserError(f"found {', '.join(untried)} trying nobody; wanted production tried", _look(machine))
     told = f"{len(wanted)} applications read and write; none of {sum(map(len, tries.values()))} tries was answered"
-    return Evidence.of(told, databases=done, tries=tries)
+    return Evidence.of(told, done=done, tries=tries, copied=state["objects"])
 
 
 @BUBBLING.action("bubble-isolated")
@@ -95,6 +95,11 @@ def take_bubble_away(ground: Ground, call: Call) -> Evidence:
     """Bubbles at the databases of a site end, and what they have there is taken away."""
     ground.told(ground.machines(ground.site(call)), "bubble-end")
     return no_bubble(ground, call)
+
+
+def _whole(found: dict[str, dict[str, Any]]) -> list[str]:
+    """What is read and written."""
+    return [name for name, one in found.items() if not one["said"]]
 
 
 def _chosen(ground: Ground, site: str) -> str:

@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.kernel.backed_up import BIN, ROLES, STATE, Site, network, served
+from stacks.provider.storage.client import Objects, ObjectsError
+from tests.kernel import backed_up
+from tests.kernel.backed_up import ADDRESSES, BIN, NAMES, ROLES, STATE, Site, network, served
+from tests.kernel.certified import certify, new_root
 from tests.kernel.over_image import over_image
 from tests.twin.waiting import await_
 
@@ -21,11 +25,18 @@ PROGRAMS = {
     "pki": ["secret_store"],
     "database": ["qhs_database"],
     "database_backup": ["qhs_backup", "qhs_backup_compare", "qhs_backup_restore"],
-    "bubble": ["qhs_bubble", "qhs_bubble_copy", "qhs_bubble_net", "qhs_bubble_tenant"],
+    "bubble": ["qhs_bubble", *(f"qhs_bubble_{name}" for name in ("copy", "net", "objects", "tenant"))],
 }
-TENANTS = {"bau-cu": ["bau-cu"], "q-cabinet": ["q-cabinet"]}
+TENANTS = {
+    "bau-cu": {"databases": ["bau-cu"], "buckets": ["ho-so-bau-cu"]},
+    "q-cabinet": {"databases": ["q-cabinet"], "buckets": []},
+}
+BUCKETS = [bucket for one in TENANTS.values() for bucket in one["buckets"]]
+READS = [f"{right}:{bucket}" for bucket in BUCKETS for right in ("Read", "List")]
+CONTENT = {"hồ sơ/1 & 2+3.txt": b"x" * 100_000, "empty": b""}
 SETTINGS = {
-    "network": "192.0.2.0/24", "address": "10.16.81.1", "databases_at": "postgres.ndc.qhs.internal",
+    "network": "192.0.2.0/24", "address": ADDRESSES["own"], "databases_at": "postgres.ndc.qhs.internal",
+    "objects_at": NAMES["own"], "nodes": [], "way_in": "", "identity": "",
     "production": [["10.16.81.1", 5432], ["10.20.81.9", 443]], "tenants": TENANTS,
 }  # fmt: skip
 MARKS = "create schema qhs_backup create table marks (at timestamptz primary key)"
@@ -36,6 +47,7 @@ sys.path[:0] = ["/usr/local/lib/qhs-bubble"]
 import qhs_bubble, qhs_bubble_net, qhs_database
 *sys.argv, role, change = sys.argv
 qhs_database.status = lambda: {"role": role}
+qhs_bubble.key = lambda _: "key-of-reader"
 exec(change)
 sys.exit(qhs_bubble.main())
 """
@@ -49,7 +61,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         root = stack.enter_context(over_image(folder / "site"))
         own = stack.enter_context(network())
         here = Site(root, {"own": own}, {}, lambda _: subprocess.Popen(["true"]))
-        prepare(root)
+        prepare(root, new_root(folder / "pki"))
+        stack.enter_context(stored(here))
         here.said(f"{BIN}/initdb", "-D", "/var/lib/primary", "--auth=trust", "--locale=C.UTF-8", "--data-checksums")
         stack.enter_context(served(here, "var/lib/primary", PRIMARY.lstrip("/")))
         for statement in (
@@ -67,8 +80,48 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield here
 
 
-def prepare(root: Path) -> None:
+@contextmanager
+def stored(here: Site) -> Iterator[None]:
+    """The object store of the site, at an address that the machine has itself here."""
+    address = ["ip", "address", "add", f"{ADDRESSES['own']}/32", "dev", "lo"]
+    subprocess.run(["nsenter", f"--net={here.networks['own']}", *address], check=True)
+    process = backed_up.store(here.root, here.networks, "own")
+    try:
+        await_(lambda: filled(here), 60)
+        yield
+    finally:
+        process.kill()
+
+
+def filled(here: Site) -> bool:
+    """With what applications have, in every kind of name."""
+
+    def fill(s3: Any) -> None:
+        there = Objects("ndc", s3)
+        for bucket in BUCKETS:
+            if bucket not in there.buckets():
+                there.make(bucket, locked=False)
+            for key, content in CONTENT.items():
+                s3.put_object(Bucket=bucket, Key=key, Body=content)
+
+    try:
+        here.s3("own", fill)
+    except (ObjectsError, BotoCoreError, ClientError) as error:
+        print(error)
+        return False
+    return True
+
+
+def prepare(root: Path, certificates: Path) -> None:
     """What the roles bring."""
+    certify(root / "etc/qhs/tls", certificates, NAMES["own"], ADDRESSES["own"])
+    (root / "etc/hosts").write_text(f"127.0.0.1 localhost\n{ADDRESSES['own']} {NAMES['own']}\n")
+    admitted = {"provisioner": ("made-here", ["Admin"]), "bubble": ("key-of-reader", READS)}
+    identities = [
+        {"name": name, "credentials": [{"accessKey": name, "secretKey": key}], "actions": rights}
+        for name, (key, rights) in admitted.items()
+    ]
+    (root / "etc/qhs/admitted.json").write_text(json.dumps({"identities": identities}))
     for role, names in PROGRAMS.items():
         at = root / "usr/local/lib" / f"qhs-{role.replace('_', '-')}"
         at.mkdir(parents=True, exist_ok=True)
@@ -130,9 +183,13 @@ def counted(site: Site) -> int:
 
 
 def left(site: Site) -> str:
-    """Files, the wire, the table and processes of a bubble."""
-    look = f"ls -d /{STATE}/bubble; ip link show qhs-bubble; nft list table inet qhs_bubble; pgrep -f qhs_bubble_[ct]"
-    return said(site, look)
+    """Files, the wire and the table of a bubble."""
+    return said(site, f"ls -d /{STATE}/bubble; ip link show qhs-bubble; nft list table inet qhs_bubble")
+
+
+def runs(site: Site) -> str:
+    """Its processes, and the wire to its networks, which ends with the last of them."""
+    return said(site, "ip link show qhs-bubble; pgrep -f 'qhs_bubble_[cot]|qhs-backup/bubbl[e]'")
 
 
 def said(site: Site, script: str) -> str:
@@ -149,15 +206,19 @@ def test_a_copy_and_its_applications_serve_and_no_packet_of_theirs_comes_out(sit
         contents = found["copied"]["contents"]
         assert (contents["faults"], contents["databases"], contents["marks"]) == ([], 3, 1)
         assert found["copied"]["bytes"] > 1_000_000 and found["served"]["seconds"] > 0
-        assert {name: one["databases"] for name, one in found["tenants"].items()} == {
-            name: {name: {"said": "", "tables": 1}} for name in TENANTS
-        }
+        copied = {"objects": len(CONTENT), "bytes": sum(map(len, CONTENT.values()))}
+        assert found["objects"] == dict.fromkeys(BUCKETS, copied)
+        for name, one in TENANTS.items():
+            did = found["tenants"][name]
+            assert did["databases"] == {name: {"said": "", "tables": 1}}
+            assert did["buckets"] == {bucket: {"said": "", "objects": len(CONTENT)} for bucket in one["buckets"]}
         assert {len(one["tries"]) for one in found["tenants"].values()} == {4}
         assert {said for one in found["tenants"].values() for said in one["tries"].values()} == {"nothing"}
         assert (found["refused"] > 0, counted(site)) == (True, 0)
         site.sql("create table meanwhile ()", PRIMARY)
         await_(lambda: site.sql("select to_regclass('meanwhile') is not null") == "t", 10)
         assert site.sql("select pg_is_in_recovery()") == "t"
+    await_(lambda: not runs(site), 20)
     assert left(site) == ""
 
 
@@ -194,8 +255,6 @@ def test_of_one_that_is_killed_nothing_outlives_what_its_unit_takes_away(site: S
         await_(lambda: told(site).get("served") or told(site)["faults"], 120)
         running.send_signal(signal.SIGKILL)
         running.wait()
-        await_(
-            lambda: not said(site, "ip link show qhs-bubble; pgrep -f qhs_bubble_[ct]; pgrep -f qhs-backup/bubble"), 20
-        )
+        await_(lambda: not runs(site), 20)
         assert "inet qhs_bubble" in left(site)
     assert left(site) == ""
