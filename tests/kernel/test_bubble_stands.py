@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -41,6 +42,18 @@ SETTINGS = {
 }  # fmt: skip
 MARKS = "create schema qhs_backup create table marks (at timestamptz primary key)"
 AS_ROOT = 'mount --bind /dev "$0/dev"; mount -t proc proc "$0/proc"; exec /usr/sbin/chroot "$0" "$@"'
+(MAY,) = re.findall(
+    r"^CapabilityBoundingSet=(.+)$",
+    (ROLES / "bubble/templates/etc/systemd/system/qhs-bubble.service.j2").read_text(),
+    re.MULTILINE,
+)
+AS_UNIT = [
+    "setpriv",
+    f"--bounding-set=-all,{MAY.replace('CAP_', '+').replace(' ', ',').lower()}",
+    "--no-new-privs",
+    "--",
+]
+"""With what its unit lets it, and no more."""
 RUN = """
 import sys
 sys.path[:0] = ["/usr/local/lib/qhs-bubble"]
@@ -155,13 +168,13 @@ def told(site: Site) -> dict[str, Any]:
 def kept(site: Site, role: str = "replica", change: str = "") -> Iterator[subprocess.Popen[bytes]]:
     """A bubble, until the block ends; as its unit does, what it leaves is taken away then."""
     (site.root / "run/qhs-bubble/state.json").unlink(missing_ok=True)
-    running = subprocess.Popen(command(site, "python3", "-B", "-c", RUN, "run", role, change))
+    running = subprocess.Popen(command(site, *AS_UNIT, "python3", "-B", "-c", RUN, "run", role, change))
     try:
         yield running
     finally:
         running.send_signal(signal.SIGTERM)
         running.wait()
-        subprocess.run(command(site, "python3", "-B", "-c", RUN, "clear", role, ""), check=True)
+        subprocess.run(command(site, *AS_UNIT, "python3", "-B", "-c", RUN, "clear", role, ""), check=True)
 
 
 def counted(site: Site) -> int:
