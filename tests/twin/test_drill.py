@@ -165,7 +165,7 @@ def test_the_copy_of_the_other_centre_serves_in_a_bubble_that_reaches_nothing_wh
     left = hosts.say("ip -o link; sudo ls /var/lib/qhs-backup; sudo nft list tables", [machine])[machine]
     assert "bubble" not in left
     MEASURED.append(
-        f"drill test: served after {facts['serve']['restored_seconds']} s, {facts['isolated']['refused']} kept back"
+        f"drill test: served after {facts['serve']['served_seconds']} s, {facts['isolated']['refused']} kept back"
     )
 
 

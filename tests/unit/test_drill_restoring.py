@@ -152,7 +152,7 @@ def test_a_restore_is_measured_against_the_objectives_of_what_comes_back_from_co
     assert {one.tier for one in made.objectives} == {3, 4} & {one.tier for one in estate.catalogue.tenants.values()}
     assert {(one.rto_measured, one.rpo_measured, one.met) for one in made.objectives} == {(27.25, 12.5, True)}
     shown = page(Sealed(report=made, seal=None))
-    assert "Nơi khôi phục / Restored at" in shown and "qhdc → ndc" not in shown
+    assert "Nơi diễn tập / Held at" in shown and "qhdc → ndc" not in shown
     assert [*made.broken()] == []
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from qhs.drill.actions import Actions, Call, Evidence, UnmetError
 from qhs.drill.ground import Ground
-from qhs.drill.restored import SERVE_COPY, Restored
 from qhs.errors import UserError
 from stacks.model import bubble
 
@@ -39,7 +38,7 @@ def raise_bubble(ground: Ground, call: Call) -> Evidence:
     return Evidence.of(found, machine=machine, began=state["began"], **made)
 
 
-@BUBBLING.action(SERVE_COPY)
+@BUBBLING.action("serve-copy")
 def serve_copy(ground: Ground, call: Call) -> Evidence:
     """A copy of the databases takes writes in the bubble, and has all that those it is of had, to the row."""
     machine, state = _standing(ground)
@@ -49,14 +48,12 @@ def serve_copy(ground: Ground, call: Call) -> Evidence:
     contents = copied["contents"]
     if not contents["tables"] or not contents["same"] or not contents["marks"]:
         raise UserError(f"found nothing to compare: {contents}; wanted tables, and marks of the time", _look(machine))
-    measured = Restored(
-        restored_seconds=served["seconds"], short_seconds=max(0.0, round(copied["at"] - copied["reached"], 3))
-    )
+    age = max(0.0, round(copied["at"] - copied["reached"], 3))
     found = (
-        f"{copied['bytes'] >> 20} MiB serve {measured.restored_seconds} s after it began, with all of "
-        f"{measured.short_seconds} s before; {contents['rows']} rows in {contents['tables']} tables compared"
+        f"{copied['bytes'] >> 20} MiB serve {served['seconds']} s after it began; the last change in them was {age} s "
+        f"old; {contents['rows']} rows in {contents['tables']} tables compared"
     )
-    return Evidence.of(found, machine=machine, **copied, **dict(measured))
+    return Evidence.of(found, machine=machine, **copied, served_seconds=served["seconds"], age=age)
 
 
 @BUBBLING.action("tenants-work", of_site=True)

@@ -74,7 +74,7 @@ def began(estate: Estate, script: Script, old: str, new: str) -> Began:
         new=new,
         commit=_commit(),
         versions={"python": platform.python_version(), **{one: metadata.version(one) for one in VERSIONS}},
-        objectives=[*objectives(estate, replica=script.plan.begins != "stays")],
+        objectives=[*objectives(estate, replica=not script.plan.restores)] if script.plan.measured else [],
     )
 
 

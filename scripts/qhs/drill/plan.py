@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from qhs.drill.actions import Actions, Call, Part, Which
+from qhs.drill.restored import RESTORE
 from qhs.errors import UserError
 from qhs.folders import CLONE
 from stacks.model import ModelError, lease
@@ -81,6 +82,16 @@ class Plan(Strict):
     """What must be so at the end, whichever way it went."""
     undisturbed: Annotated[float | None, Field(gt=0)] = None
     """Where writes stay: the most seconds between two rows of the client outside, none of whose tries may then fail."""
+
+    @property
+    def restores(self) -> bool:
+        """Whether databases come back from copies by it."""
+        return any(step.do == RESTORE for step in self.steps)
+
+    @property
+    def measured(self) -> bool:
+        """Whether it shows how long applications are without databases: what is done aside shows nothing of it."""
+        return self.restores or self.begins != "stays"
 
     @property
     def place(self) -> Which:

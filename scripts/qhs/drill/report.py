@@ -32,7 +32,7 @@ from qhs.drill.journal import (
     Undone,
 )
 from qhs.drill.plan import PHASES, Condition, Phase, Plan, Step
-from qhs.drill.restored import RESTORE, SERVE_COPY, Restored
+from qhs.drill.restored import RESTORE, Restored
 from qhs.drill.written import Written
 from stacks.model.catalogue import Strict, Title
 from stacks.model.source import Source
@@ -148,8 +148,7 @@ def report(journal: Journal) -> DrillReport:
     steps = [_step(journal, one) for one in plan.steps]
     conditions = [_condition(journal, number, one) for number, one in enumerate(plan.conditions)]
     if plan.begins == "stays":
-        found = journal.found(plan, RESTORE) or journal.found(plan, SERVE_COPY)
-        objectives = [_restored(one, found) for one in began.objectives]
+        objectives = [_restored(one, journal.found(plan, RESTORE)) for one in began.objectives]
     else:
         objectives = [_measured(one, written) for one in began.objectives]
     ended = next(journal.events(Ended), None)

@@ -8,12 +8,12 @@ from pydantic import Field
 
 from stacks.model.catalogue import Strict
 
-RESTORE, SERVE_COPY = "restore", "serve-copy"
-"""The actions."""
+RESTORE = "restore"
+"""The action."""
 
 
 class Restored(Strict):
     """Seconds, each."""
 
-    restored_seconds: Annotated[float, Field(ge=0, description="from the first byte until they serve")]
-    short_seconds: Annotated[float, Field(ge=0, description="from the last change in them to the point")]
+    restored_seconds: Annotated[float, Field(ge=0, description="from the first byte until the databases answer")]
+    short_seconds: Annotated[float, Field(ge=0, description="from the last change in them to the point asked for")]
