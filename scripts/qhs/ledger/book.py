@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -110,7 +111,14 @@ class Ledger:
 
     def end(self) -> None:
         """Have its clients end at once. What they wrote stays, for `stop` to read."""
-        guests.end([self.twin.netns_path(self._stand(part).name) for part in self.parts])
+        guests.end(self._stands())
+
+    def die(self) -> None:
+        """Have its clients die as they are: none notes that it was told to."""
+        guests.end(self._stands(), by=[signal.SIGKILL])
+
+    def _stands(self) -> list[Path]:
+        return [self.twin.netns_path(self._stand(part).name) for part in self.parts]
 
     def file(self, part: Part) -> Path:
         """In which its client writes down what it tried."""

@@ -15,10 +15,14 @@ _PATIENCE = 3.0
 type Which = Callable[[int], bool]
 
 
-def end(namespaces: Iterable[Path], which: Which = lambda _: True) -> None:
+def end(
+    namespaces: Iterable[Path],
+    which: Which = lambda _: True,
+    by: Iterable[signal.Signals] = (signal.SIGTERM, signal.SIGKILL),
+) -> None:
     """End those that `which` (a pid) picks: they would keep the namespaces alive. Raises UserError if one stays."""
     inodes = {path.stat().st_ino for path in namespaces if path.exists()}
-    for sign in (signal.SIGTERM, signal.SIGKILL):
+    for sign in by:
         deadline = time.monotonic() + _PATIENCE
         while found := _inside(inodes, which):
             for pid in found:

@@ -61,7 +61,7 @@ class TwinWays:
             case Writing(how="ended"):
                 Ledger.found(self.twin, self.estate, deed.site).stop()
             case Writing(how="dies"):
-                Ledger.found(self.twin, self.estate, deed.site).end()
+                Ledger.found(self.twin, self.estate, deed.site).die()
             case Writing() | Half():
                 pass
             case _:
