@@ -39,6 +39,8 @@ OWN_CONFIG = CONFIG.with_name("restore.conf")
 REACHED = "select extract(epoch from pg_last_xact_replay_timestamp())"
 AFTER = 2
 """Seconds after a copy's end from which on it can give a point back: pgBackRest tells whole seconds."""
+DIES = 10
+"""Seconds in which whoever writes to a place of a restore that was killed notices it."""
 GETS_AWAY = 120
 """Seconds for a part of the log to get to the stores."""
 ARCHIVED = "select last_archived_wal >= '{}' from pg_stat_archiver"
@@ -325,8 +327,15 @@ def empty(place: Path) -> None:
         for one in there:
             os.kill(one, signal.SIGKILL)
         time.sleep(0.1)
-    if place.exists():
-        shutil.rmtree(place)
+    end = time.monotonic() + DIES
+    while place.exists():
+        try:
+            shutil.rmtree(place)
+        except OSError:
+            # Somebody whose master was killed may write there for a moment more.
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
 
 
 def running(place: Path) -> Iterator[int]:
