@@ -189,6 +189,7 @@ def drilled(qhs: Run) -> None:
 
 @pytest.fixture(scope="module")
 def before(qhs: Run, hosts: Hosts, drilled: None) -> tuple[int, dict[str, Any]]:
+    hosts.say("systemctl start qhs-database-backup.service", [leader(hosts, "qhdc")])  # its timer has five minutes
     return settled(qhs)
 
 
