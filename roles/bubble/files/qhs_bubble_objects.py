@@ -160,7 +160,7 @@ def serve() -> None:
     with os.fdopen(os.open(ADMITTED, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         json.dump({"identities": asked["identities"]}, file)
     os.environ["WEED_MASTER_VOLUME_GROWTH_COPY_1"] = "1"
-    os.execv(WEED[0], [*WEED, f"-s3.ip.bind={asked['address']}"])  # noqa: S606 - no shell, and nothing but ours
+    os.execv(WEED[0], [*WEED, f"-s3.ip.bind={asked['address']}"])  # noqa: S606 - who ends this process ends the store
 
 
 if __name__ == "__main__":

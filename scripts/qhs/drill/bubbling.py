@@ -18,10 +18,7 @@ ROUNDS = 3
 @BUBBLING.action("no-bubble", of_site=True)
 def no_bubble(ground: Ground, call: Call) -> Evidence:
     """No bubble is at the databases of a site, and nothing of one lies there."""
-    left = ground.told(ground.machines(ground.site(call)), "bubble-left")
-    if still := {name: what for name, what in left.items() if what}:
-        told = "; ".join(f"{', '.join(what)} at {name}" for name, what in still.items())
-        raise UnmetError(f"found {told}; wanted nothing of a bubble")
+    left = ground.nothing_left(ground.site(call), "bubble-left", "nothing of a bubble")
     return Evidence.of(f"nothing of a bubble is at {', '.join(left)}", left=left)
 
 

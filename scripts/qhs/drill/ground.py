@@ -95,6 +95,14 @@ class Ground:
             raise UnmetError(f"found no answer of {'; '.join(silent)}; wanted one of each")
         return {name: json.loads(one.said) for name, one in answers.items()}
 
+    def nothing_left(self, site: str, verb: str, wanted: str) -> dict[str, list[str]]:
+        """By machine of a site's databases that nothing is there of what a verb lists. Raises UnmetError."""
+        left: dict[str, list[str]] = self.told(self.machines(site), verb)
+        if still := {name: what for name, what in left.items() if what}:
+            told = "; ".join(f"{', '.join(what)} at {name}" for name, what in still.items())
+            raise UnmetError(f"found {told}; wanted {wanted}")
+        return left
+
     def _asked(self, names: Iterable[str], *words: str) -> dict[str, Answer]:
         return ask(self.twin, PROGRAM.read_text(), dict.fromkeys(names, words))
 

@@ -80,10 +80,7 @@ def restored_agrees(ground: Ground, call: Call) -> Evidence:
 @RESTORING.action("nothing-left", of_site=True)
 def nothing_left(ground: Ground, call: Call) -> Evidence:
     """No restore runs at the databases of a site, and nothing of one lies there."""
-    left = ground.told(ground.machines(ground.site(call)), "left")
-    if still := {name: what for name, what in left.items() if what}:
-        told = "; ".join(f"{', '.join(what)} at {name}" for name, what in still.items())
-        raise UnmetError(f"found {told}; wanted nothing left")
+    left = ground.nothing_left(ground.site(call), "left", "nothing left")
     return Evidence.of(f"nothing is left at {', '.join(left)}", left=left)
 
 
