@@ -40,20 +40,30 @@ def settings() -> dict[str, Any]:
     return found
 
 
-def status() -> dict[str, Any]:
-    """What Patroni says of this member. Raises OSError."""
+def patroni(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What this member's Patroni answers; empty: it answers in words. Raises OSError, also where it refuses a change."""
     context = ssl.create_default_context(cafile=str(TLS / "ca.crt"))
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(TLS / "machine.crt", TLS / "machine.key")
     connection = http.client.HTTPSConnection(settings()["address"], 8008, context=context, timeout=PATIENCE)
     try:
-        connection.request("GET", "/patroni")
-        found: dict[str, Any] = json.loads(connection.getresponse().read())
+        connection.request(method, path, json.dumps(body) if body else None, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        said = answer.read().decode()
+        # What it says of a member that does not run has a status of its own.
+        if body and answer.status != http.client.OK:
+            raise OSError(f"Patroni refuses {method} {path}: {said}")
+        found: dict[str, Any] = json.loads(said) if said.startswith("{") else {}
     except (http.client.HTTPException, ValueError) as error:
         raise OSError(f"no answer of Patroni: {error}") from None
     finally:
         connection.close()
     return found
+
+
+def status() -> dict[str, Any]:
+    """What Patroni says of this member. Raises OSError."""
+    return patroni("GET", "/patroni")
 
 
 def wrong(found: dict[str, Any]) -> str:

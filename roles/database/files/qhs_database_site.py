@@ -13,9 +13,7 @@ line on standard error, with exit code 1.
 
 import base64
 import contextlib
-import http.client
 import json
-import ssl
 import subprocess
 import sys
 import time
@@ -23,8 +21,8 @@ from typing import Any
 
 sys.path.insert(0, "/usr/local/lib/qhs-etcd")
 sys.path.insert(0, "/usr/local/lib/qhs-database")
-from qhs_database import BEGIN, DATA, LEADERS, RUNTIME, SETTINGS, TLS, settings, status
-from qhs_database_timeline import leave_others
+from qhs_database import BEGIN, DATA, LEADERS, RUNTIME, SETTINGS, patroni, settings, status
+from qhs_database_timeline import leave_others, position
 from qhs_etcd import AbsentError, Cluster, RefusedError, asked, connected
 
 PREFIX = "/qhs/database/"
@@ -129,12 +127,6 @@ def not_here(end: str, _: Agreed) -> str:
     return f"the log is here up to {reached}, not {end}" if end and reached <= position(end) else ""
 
 
-def position(log: str) -> int:
-    """Of a place in a log, in bytes."""
-    high, _, low = log.partition("/")
-    return (int(high, 16) << 32) + int(low, 16)
-
-
 def leads_here(_: str, agreed: Agreed) -> str:
     """Which other member takes writes as far as anybody knows; empty: none. Told that it is a copy, it would break off
     its writes, whatever is on its way to copies."""
@@ -147,14 +139,8 @@ def leads_here(_: str, agreed: Agreed) -> str:
 
 def tell(want: dict[str, Any]) -> None:
     """Have the Patroni of this machine look at once, if there is one."""
-    context = ssl.create_default_context(cafile=str(TLS / "ca.crt"))
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_cert_chain(TLS / "machine.crt", TLS / "machine.key")
-    connection = http.client.HTTPSConnection(settings()["address"], 8008, context=context, timeout=PATIENCE)
-    with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
-        # Where it does not answer it looks by itself, or when it starts.
-        connection.request("PATCH", "/config", json.dumps(want), {"Content-Type": "application/json"})
-        connection.getresponse().read()
+    with contextlib.suppress(OSError):  # where it does not answer it looks by itself, or when it starts
+        patroni("PATCH", "/config", want)
 
 
 def chosen() -> str:

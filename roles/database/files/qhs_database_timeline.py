@@ -30,6 +30,21 @@ def leave_others(log: Path, current: int, place: int, sites: int) -> list[int]:
     return left
 
 
+def position(log: str) -> int:
+    """Of a place in a log, in bytes."""
+    high, _, low = log.partition("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+def parted(history: str, number: int, reached: int) -> bool:
+    """Whether a server of timeline `number` that has the log up to `reached`, in bytes, has some that nobody else has.
+
+    `history`: of the timeline that it is to follow, a line for each before it: its number, and where the next began.
+    """
+    ends = {int(words[0]): position(words[1]) for words in map(str.split, history.splitlines()) if words}
+    return number not in ends or ends[number] < reached
+
+
 def write(path: Path, text: str) -> None:
     """The whole of it or nothing."""
     new = path.with_suffix(".new")
