@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import shlex
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import psycopg
 
 from qhs import pki
-from qhs.twin import boot
+from qhs.twin import boot, inside, outage
 from qhs.twin.names import Twin
 from stacks.model import load
 from stacks.model.certificates import service_name
@@ -23,6 +25,8 @@ ESTATE = load("twin")
 SITES = SITE, OTHER = ("qhdc", "ndc")
 """The one that takes writes, and the one with copies."""
 MEMBERS = {site: [one.name for one in ESTATE.with_role(site, DATABASE)] for site in SITES}
+WRITTEN = "create table written (number serial primary key)"
+WRITE = "insert into written default values returning number"
 SQL = "sudo -u postgres psql -h /run/qhs-database -AtX -v ON_ERROR_STOP=1"
 
 
@@ -86,3 +90,51 @@ def database(hosts: Hosts, site: str) -> Iterator[str]:
         first = [leader(hosts, site)]
         told(hosts, first, "drop database probe with (force)")
         told(hosts, first, "drop role probe")
+
+
+@contextmanager
+def cut_off(twin: Twin, site: str) -> Iterator[None]:
+    """A site from the others, which reach each other, and from nothing of its own."""
+    legs = [f"{name}:{one}" for name in ESTATE.firewalls(site) for one in ESTATE.inventory.sites[site].carriers]
+    try:
+        for leg in legs:
+            outage.cut(twin, leg)
+        yield
+    finally:
+        for leg in legs:
+            outage.heal(twin, leg)
+
+
+class Writes(list[float]):
+    """When each that was acknowledged was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: set[int] = set()
+        """Of their rows."""
+
+
+@contextmanager
+def writing(twin: Twin, site: str, password: str) -> Iterator[Writes]:
+    """An application that writes and goes on trying."""
+    acknowledged = Writes()
+    over = threading.Event()
+
+    def write() -> None:
+        while not over.wait(0.1):
+            try:
+                with connect(twin, site, password) as connection:
+                    while not over.wait(0.02):
+                        (number,) = connection.execute(WRITE).fetchone()
+                        acknowledged.append(time.monotonic())
+                        acknowledged.numbers.add(number)
+            except psycopg.Error:
+                continue
+
+    thread = threading.Thread(target=lambda: inside.call(where(twin, site), write))
+    thread.start()
+    try:
+        yield acknowledged
+    finally:
+        over.set()
+        thread.join()

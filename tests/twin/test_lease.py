@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
-import psycopg
 import pytest
 
 from qhs.lease.choose import choose
@@ -18,7 +15,22 @@ from stacks.model.estate import LEASE
 from stacks.model.lease import READ_ONLY_AFTER, SECONDS
 from tests.pace import Pace
 from tests.twin.conftest import MEASURED, Run, WatchedUp
-from tests.twin.databases import ESTATE, MEMBERS, OTHER, SITE, SQL, connect, database, first_copy, leader, told, where
+from tests.twin.databases import (
+    ESTATE,
+    MEMBERS,
+    OTHER,
+    SITE,
+    SQL,
+    WRITTEN,
+    connect,
+    cut_off,
+    database,
+    first_copy,
+    leader,
+    told,
+    where,
+    writing,
+)
 from tests.twin.hosts import Hosts
 from tests.twin.waiting import await_
 
@@ -51,52 +63,13 @@ def test_one_site_has_the_lease_and_all_members_say_so(qhs: Run) -> None:
     assert f"{SITE} has the lease since" in qhs("lease", "status").stdout
 
 
-@contextmanager
-def cut_off(twin: Twin) -> Iterator[None]:
-    """The site from the others, which reach each other, and from nothing of its own."""
-    legs = [f"{name}:{one}" for name in ESTATE.firewalls(SITE) for one in ESTATE.inventory.sites[SITE].carriers]
-    try:
-        for leg in legs:
-            outage.cut(twin, leg)
-        yield
-    finally:
-        for leg in legs:
-            outage.heal(twin, leg)
-
-
-@contextmanager
-def writing(twin: Twin, site: str, password: str) -> Iterator[list[float]]:
-    """An application that writes and goes on trying; when what was acknowledged."""
-    acknowledged: list[float] = []
-    over = threading.Event()
-
-    def write() -> None:
-        while not over.wait(0.1):
-            try:
-                with connect(twin, site, password) as connection:
-                    while not over.wait(0.02):
-                        connection.execute("insert into written default values")
-                        acknowledged.append(time.monotonic())
-            except psycopg.Error:
-                continue
-
-    thread = threading.Thread(target=lambda: inside.call(where(twin, site), write))
-    thread.start()
-    try:
-        yield acknowledged
-    finally:
-        over.set()
-        thread.join()
-
-
 def test_a_site_that_is_cut_off_takes_no_writes_before_another_may(twin: Twin, hosts: Hosts, qhs: Run) -> None:
     pace = Pace()
     with database(hosts, SITE) as password:
-        table = "create table written (number serial primary key)"
-        inside.call(where(twin, SITE), lambda: connect(twin, SITE, password).execute(table))
+        inside.call(where(twin, SITE), lambda: connect(twin, SITE, password).execute(WRITTEN))
         with writing(twin, SITE, password) as acknowledged:
             await_(lambda: len(acknowledged) > 100)
-            with cut_off(twin):
+            with cut_off(twin, SITE):
                 began = time.monotonic()
                 await_(lambda: status(qhs)[1]["active"] == "", SECONDS + 30)
                 lost, last = time.monotonic() - began, acknowledged[-1] - began
@@ -119,8 +92,7 @@ def test_the_other_site_is_chosen_and_nothing_is_lost(twin: Twin, hosts: Hosts, 
     """And back: each site's copy goes on from where the log of the other ended."""
     pace = Pace()
     with database(hosts, SITE) as password:
-        table = "create table written (number serial primary key)"
-        inside.call(where(twin, SITE), lambda: connect(twin, SITE, password).execute(table))
+        inside.call(where(twin, SITE), lambda: connect(twin, SITE, password).execute(WRITTEN))
         for here, there in ((SITE, OTHER), (OTHER, SITE)):
             with writing(twin, here, password) as first, writing(twin, there, password) as second:
                 await_(lambda first=first: len(first) > 50, 60)
@@ -141,11 +113,10 @@ def test_of_two_sites_that_do_not_reach_each_other_one_takes_writes_at_a_time(
 ) -> None:
     """Nor does anything reach the power of the one that is cut off: it has stopped by itself (T-B06, T-B07)."""
     with database(hosts, SITE) as password:
-        table = "create table written (number serial primary key)"
-        inside.call(where(twin, SITE), lambda: connect(twin, SITE, password).execute(table))
+        inside.call(where(twin, SITE), lambda: connect(twin, SITE, password).execute(WRITTEN))
         with writing(twin, SITE, password) as first, writing(twin, OTHER, password) as second:
             await_(lambda: len(first) > 50, 60)
-            with cut_off(twin):
+            with cut_off(twin, SITE):
                 choose(twin, ESTATE, OTHER, SITE)
                 await_(lambda: len(second) > 50, 90)
                 assert second[0] > first[-1], "never two"
