@@ -18,7 +18,7 @@ import pytest
 
 from qhs.bench.descendants import below
 from qhs.ledger import rows, tries
-from qhs.ledger.client import Orders
+from qhs.ledger.client import Orders, databases
 from qhs.ledger.database import Connection, TryError
 from qhs.ledger.report import Gap, LedgerReport, judged
 from qhs.ledger.tries import Try, Wrong
@@ -291,6 +291,22 @@ def test_rows_that_the_other_site_never_had_are_named_by_number(place: Place) ->
     assert [one.site for one in report.of("write").spans] == ["qhdc", "ndc"]
     assert longest(report).site_after == "ndc"
     assert not report.whole
+
+
+def test_where_the_very_tables_were_lost_all_rows_were(place: Place) -> None:
+    orders = place.orders("loses all")
+    with place.client(orders):
+        writes_on(orders)
+
+    def lose() -> None:
+        deadline = time.monotonic() + 10
+        with databases(orders, deadline) as there:
+            there.ask("drop schema ledger cascade", [], deadline)
+
+    inside.call(place.wires.networks["client"], lose)
+    report = place.judged(orders)
+    assert report.lost == [one.number for one in answered(orders, 0)]
+    assert report.lost
 
 
 def test_a_client_that_was_ended_goes_on_with_the_next_number(place: Place) -> None:

@@ -120,6 +120,8 @@ def test_rows_that_a_lost_centre_had_not_passed_on_are_named_and_gone_from_it(
     qhs: Run, hosts: Hosts, twin: Twin, figures: dict[str, float]
 ) -> None:
     """Cut off from the copies once nobody asks any more how old these are, it acknowledges rows that go with it."""
+    # What rows are written to is there for longer than they are.
+    assert qhs("ledger", "run", "--seconds", "5").returncode == 0
     script = read("failover", DRILLS, ESTATE.catalogue.tiers)
     asked = [one.do for one in script.plan.conditions].index("lag-within")
     env = {**os.environ, "QHS_TWIN": NAME}

@@ -27,6 +27,7 @@ PREPARE = (
     "delete from ledger.runs where begun < now() - interval '1 day'",
 )
 BEGIN = "insert into ledger.runs (run, key) values ($1, $2) on conflict (run) do nothing"
+THERE = "select to_regclass('ledger.rows') is not null"
 READ = "select place, number from ledger.rows where run = $1"
 
 
@@ -42,8 +43,12 @@ def begin(run: str, key: str, orders: Orders) -> None:
 
 
 def read(run: str, orders: Orders) -> list[Row]:
-    """All rows of a run. Raises UserError."""
-    found = _asked(orders, lambda there, deadline: there.ask(READ, [run], deadline))
+    """All rows of a run: none where the very tables were lost with them. Raises UserError."""
+
+    def ask(there: Connection, deadline: float) -> list[list[str]]:
+        return there.ask(READ, [run], deadline) if there.ask(THERE, [], deadline) == [["t"]] else []
+
+    found = _asked(orders, ask)
     return [Row(int(place), int(number)) for place, number in found]
 
 
