@@ -19,6 +19,7 @@ from qhs.bench.cli import app as bench
 from qhs.cloud.cli import app as cloud
 from qhs.console import complain, progress, screen, show
 from qhs.containers.cli import app as images
+from qhs.databases.cli import app as databases
 from qhs.drill.cli import app as drill
 from qhs.environments import Environment
 from qhs.errors import UserError, explained
@@ -54,6 +55,7 @@ app.add_typer(secrets, name="secrets")
 app.add_typer(lease, name="lease")
 app.add_typer(drill, name="drill")
 app.add_typer(ledger, name="ledger")
+app.add_typer(databases, name="databases")
 app.add_typer(objects, name="objects")
 app.add_typer(bench, name="bench")
 app.add_typer(tools, name="tools")

@@ -6,11 +6,12 @@ import json
 
 import pytest
 
+from qhs.ledger.book import Ledger
 from qhs.twin import wires
 from qhs.twin.names import Twin
 from stacks.model.data import active
 from tests.twin.conftest import MEASURED, Run, WatchedUp
-from tests.twin.databases import ESTATE
+from tests.twin.databases import ESTATE, OTHER
 
 pytestmark = pytest.mark.live
 
@@ -40,3 +41,19 @@ def test_nothing_is_lost_or_waits_while_nothing_is_broken_and_no_client_stays(
     again = qhs("ledger", "stop", "ndc")
     assert again.returncode == 1
     assert "no ledger was begun at ndc" in again.stderr
+
+
+def test_how_far_copies_are_behind_is_shown_while_people_write(qhs: Run, twin: Twin, second_up: WatchedUp) -> None:
+    ledger = Ledger.start(twin, ESTATE, OTHER, web=False)
+    try:
+        shown = [qhs("databases", "status", "--json") for _ in range(3)]
+    finally:
+        (report,) = ledger.stop()
+    assert report.lost == []
+    for one in shown:
+        assert one.returncode == 0, one.stdout + one.stderr
+        machines = json.loads(one.stdout)["machines"]
+        assert [each["site"] for each in machines if each["writable"]] == [active(ESTATE)]
+        late = max(each["late"] for each in machines)
+        MEASURED.append(f"copies of databases: at most {late:.2f} s behind, while people write")
+        assert late <= 5, machines
