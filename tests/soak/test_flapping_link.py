@@ -31,8 +31,8 @@ from tests.twin.hosts import Hosts
 from tests.twin.waiting import await_
 
 SECONDS = 300
-HALF = 3
-"""Seconds for which the other centre is away, and for which it is there: ten times a minute each."""
+HALF = 2
+"""Seconds for which the other centre is away, and for which it is there: more than ten times a minute."""
 WRITERS = 8
 WARM = 10
 """Seconds of writes before anything happens."""
