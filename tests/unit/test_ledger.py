@@ -61,6 +61,7 @@ def test_a_row_that_nobody_acknowledged_is_not_lost_and_no_fault_where_it_is_the
     report = found(tries, [1, 3, 4])
     assert (report.lost, report.unacknowledged) == ([], [3])
     assert report.whole
+    assert found(tries, [1, 4, 3]).whole, "it was done once its client had gone on"
     last = found(tries, [1, 3, 4, 5])
     assert (last.unacknowledged, last.unknown) == ([3, 5], []), "it was on its way when the client ended"
 

@@ -72,7 +72,7 @@ class LedgerReport(BaseModel):
     lost: list[int] = Field(description="acknowledged, and not there")
     lost_seconds: float = Field(description="from the first that was lost to the last")
     duplicate: list[int] = Field(description="there more than once")
-    reordered: list[int] = Field(description="there after a higher number")
+    reordered: list[int] = Field(description="acknowledged, and there after a higher number")
     unacknowledged: list[int] = Field(description="there though nobody was told so: no fault, whoever asked must look")
     unknown: list[int] = Field(description="there, and never tried")
 
@@ -111,7 +111,8 @@ def judged(run: str, begins: Sequence[Begun], tries: Sequence[Try], rows: Iterab
         lost=lost,
         lost_seconds=max(moments) - min(moments) if moments else 0,
         duplicate=sorted(number for number, count in counts.items() if count > 1),
-        reordered=_reordered(found),
+        # Whoever gave up on one knows nothing of when it is done.
+        reordered=_reordered([one for one in found if one.number in acknowledged]),
         unacknowledged=sorted((tried & counts.keys()) - acknowledged),
         unknown=sorted(counts.keys() - tried),
     )
