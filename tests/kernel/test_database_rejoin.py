@@ -32,8 +32,9 @@ def rows(host: Host) -> str:
     return told(host.root, "select count(*), max(number) from written")
 
 
-def streams(host: Host) -> bool:
-    return told(host.root, "select status from pg_stat_wal_receiver") == "streaming"
+def streams(host: Host, whose: str) -> bool:
+    """Whether it gets the log of another machine now."""
+    return told(host.root, "select status, sender_host from pg_stat_wal_receiver") == f"streaming|{EVERYBODY[whose]}"
 
 
 def looks(host: Host) -> str:
@@ -71,10 +72,12 @@ def test_a_second_member_that_went_astray_is_copied_anew_and_nobody_else(
         told(other.root, "checkpoint")
         first.start()
         second.start()
-        await_(lambda: streams(first) or streams(second), 2 * AGAIN)
-        astray = second if streams(first) else first
+        await_(lambda: streams(first, OTHER) or streams(second, OTHER), 2 * AGAIN)
+        leads, astray = (FIRST, second) if streams(first, OTHER) else (SECOND, first)
         await_(lambda: ASTRAY in (astray.root / "var/log/patroni.log").read_text(), AGAIN)
         said = []
-        await_(lambda: said.append(looks(astray)) or (streams(astray) and rows(astray) == rows(other)), 2 * AGAIN)
+        await_(
+            lambda: said.append(looks(astray)) or (streams(astray, leads) and rows(astray) == rows(other)), 2 * AGAIN
+        )
         assert any("it is copied anew" in one for one in said)
         assert [looks(one) for one in (first, second, other)] == ["", "", ""]
