@@ -33,7 +33,7 @@ from tests.twin.waiting import await_
 SECONDS = 300
 HALF = 2
 """Seconds for which the other centre is away, and for which it is there: more than ten times a minute."""
-WRITERS = 8
+WRITERS = 16
 WARM = 10
 """Seconds of writes before anything happens."""
 AWAY = 20
