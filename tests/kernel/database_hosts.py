@@ -24,7 +24,7 @@ DATABASE, SITE, LINE, REJOIN = (
 AS_POSTGRES = "setpriv --reuid=postgres --regid=postgres --clear-groups --"
 # As the units do it: each is started again, whatever it ends by, and none sees processes of another machine.
 UNITS = f"""
-mount --bind /dev $0/dev; mount -t proc proc $0/proc; exec /usr/sbin/chroot $0 sh -c '
+mount --bind /dev $0/dev; mount -t tmpfs -o mode=1777 shm $0/dev/shm; mount -t proc proc $0/proc; exec /usr/sbin/chroot $0 sh -c '
 while :; do {AS_POSTGRES} /{GUARD} run; sleep 0.1; done >>/var/log/guard.log 2>&1 &
 while :; do {AS_POSTGRES} /{DATABASE} prepare && {AS_POSTGRES} /{SITE} prepare &&
   {AS_POSTGRES} patroni /run/qhs-database/config; sleep 2; done >>/var/log/patroni.log 2>&1'
