@@ -52,20 +52,6 @@ def program(root: Path, role: str, path: str) -> None:
     (root / path).chmod(0o755)
 
 
-def asks(cluster: Cluster, root: Path, name: str, own: Path, *names: str) -> None:
-    """Have a machine know who the members are; `names`: those of its certificate beside its own."""
-    certify(root / "etc/qhs/tls", own, name, *names)
-    program(root, "etcd_member", PROGRAM)
-    known = {"members": cluster.members, "clients": cluster.clients, "peers": cluster.peers}
-    (root / "etc/qhs/etcd").mkdir(parents=True, exist_ok=True)
-    (root / "etc/qhs/etcd/clusters.json").write_text(
-        rendered(
-            "etcd_member", "etc/qhs/etcd/clusters.json",
-            inventory_hostname=name, etcd_member_clusters={cluster.name: known},
-        )
-    )  # fmt: skip
-
-
 class Member:
     """A root of its own over the image's, in the network of all."""
 
@@ -77,9 +63,17 @@ class Member:
         self.joined = f"run/qhs-{cluster.name}/joined.env"
         self._cluster = cluster
         self._environment = f"etc/qhs/{cluster.name}/member.env"
-        asks(cluster, root, name, own, *names, self.address)
-        for file in (self.joined, self._environment):
+        certify(root / "etc/qhs/tls", own, name, *names, self.address)
+        program(root, "etcd_member", PROGRAM)
+        for file in (self.joined, self._environment, "etc/qhs/etcd/clusters.json"):
             (root / file).parent.mkdir(parents=True, exist_ok=True)
+        known = {"members": cluster.members, "clients": cluster.clients, "peers": cluster.peers}
+        (root / "etc/qhs/etcd/clusters.json").write_text(
+            rendered(
+                "etcd_member", "etc/qhs/etcd/clusters.json",
+                inventory_hostname=name, etcd_member_clusters={cluster.name: known},
+            )
+        )  # fmt: skip
         (root / self._environment).write_text(cluster.template(self._environment, name))
         self._server: subprocess.Popen[bytes] | None = None
 
@@ -115,12 +109,7 @@ class Member:
 
     def within(self, *words: str) -> list[str]:
         """A command line that runs another one there."""
-        return within(self.network, self.root, *words)
-
-
-def within(network: Path, root: Path, *words: str) -> list[str]:
-    """A command line that runs another one on a root, in a network."""
-    return ["nsenter", f"--net={network}", "/usr/sbin/chroot", str(root), *words]
+        return ["nsenter", f"--net={self.network}", "/usr/sbin/chroot", str(self.root), *words]
 
 
 @dataclass(frozen=True)

@@ -7,24 +7,22 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from stacks.model.lease import READ_ONLY_AFTER
-from tests.kernel.clusters import Cluster, Member, Wires, asks, program, rendered, within
+from tests.kernel.clusters import Cluster, Member, Wires, program, rendered
 from tests.kernel.leases import ADDRESSES, HOLDERS, MEMBERS
 from tests.kernel.over_image import over_image
 from tests.twin.waiting import await_
 
 GUARD = "usr/local/lib/qhs-lease-guard/qhs_lease_guard.py"
-DATABASE, SITE, LINE, REJOIN = (
-    f"usr/local/lib/qhs-database/qhs_database{name}.py" for name in ("", "_site", "_timeline", "_rejoin")
-)
+DATABASE, SITE, LINE = (f"usr/local/lib/qhs-database/qhs_database{name}.py" for name in ("", "_site", "_timeline"))
 AS_POSTGRES = "setpriv --reuid=postgres --regid=postgres --clear-groups --"
 # As the units do it: each is started again, whatever it ends by, and none sees processes of another machine.
 UNITS = f"""
-mount --bind /dev $0/dev; mount -t tmpfs -o mode=1777 shm $0/dev/shm; mount -t proc proc $0/proc; exec /usr/sbin/chroot $0 sh -c '
+mount --bind /dev $0/dev; mount -t proc proc $0/proc; exec /usr/sbin/chroot $0 sh -c '
 while :; do {AS_POSTGRES} /{GUARD} run; sleep 0.1; done >>/var/log/guard.log 2>&1 &
 while :; do {AS_POSTGRES} /{DATABASE} prepare && {AS_POSTGRES} /{SITE} prepare &&
   {AS_POSTGRES} patroni /run/qhs-database/config; sleep 2; done >>/var/log/patroni.log 2>&1'
@@ -36,46 +34,35 @@ AGAIN = 60
 
 
 @contextmanager
-def hosted(
-    name: str, own: Path, wires: Wires, folder: Path, *,
-    begins: bool = False, holders: Mapping[str, str] = HOLDERS, addresses: Mapping[str, str] = ADDRESSES,
-) -> Iterator[Host]:  # fmt: skip
-    """A machine with the databases of its site; the first one there has the store of both, so it is to be there first.
-
-    `begins`: whether databases may begin there. `holders`: the site of each such machine.
-    """
-    address, site = addresses[name], holders[name]
-    sites = {of: {one: addresses[one] for one, its in holders.items() if its == of} for of in holders.values()}
-    agree, first = f"database-quorum.{site}.qhs.internal", next(iter(sites[site]))
-    agrees = {first: addresses[first]}
-    quorum = Cluster("etcd", "etcd", agrees, 2381, 2382, {"etcd_members": agrees, "etcd_name": agree})
+def hosted(name: str, own: Path, wires: Wires, folder: Path, *, begins: bool = False) -> Iterator[Host]:
+    """A machine with the databases of its site, the only one there. `begins`: whether databases may begin there."""
+    address = ADDRESSES[name]
+    agree = f"database-quorum.{HOLDERS[name]}.qhs.internal"
+    quorum = Cluster("etcd", "etcd", {name: address}, 2381, 2382, {"etcd_members": {name: address}, "etcd_name": agree})
     given = {
         "inventory_hostname": name,
-        "database_members": sites[site],
-        "database_quorum": [f"{addresses[first]}:2381"],
-        "database_replicas": list(holders),
+        "database_members": {name: address},
+        "database_quorum": [f"{address}:2381"],
+        "database_replicas": list(HOLDERS),
         "database_memory_mib": 128,
         "database_connections": 40,
         "database_gate": [f"/{GUARD}", "may"],
         "database_chosen": [f"/{GUARD}", "chosen"],
-        "database_site": site,
-        "database_sites": {of: list(its.values()) for of, its in sites.items()},
+        "database_site": HOLDERS[name],
+        "database_sites": {site: [ADDRESSES[one]] for one, site in HOLDERS.items()},
         "database_log_mib": 512,
         "qhs_served": "/run/qhs-served",
         "lease_guard_doors": list(MEMBERS.values()),
         "lease_guard_seconds": READ_ONLY_AFTER,
-        "lease_guard_site": site,
+        "lease_guard_site": HOLDERS[name],
         "lease_guard_follows": [f"/{SITE}", "follow"],
     }
-    network = wires.networks[name]
     with over_image(folder / name) as root, ExitStack() as stack:
-        if name == first:
-            one = Member(quorum, root, name, own, network, agree)
-        else:
-            asks(quorum, root, name, own, address)
+        one = Member(quorum, root, name, own, wires.networks[name], agree)
         program(root, "lease_guard", GUARD)
-        for file in (DATABASE, SITE, LINE, REJOIN):
-            program(root, "database", file)
+        program(root, "database", DATABASE)
+        program(root, "database", SITE)
+        program(root, "database", LINE)
         for role, path in (
             ("lease_guard", "etc/qhs/lease-guard/guard.json"),
             *(("database", f"etc/qhs/database/{name}.json") for name in ("member", "patroni", "begin")),
@@ -88,19 +75,18 @@ def hosted(
         key = "/etc/qhs/tls/machine.key"
         begin = "touch /run/qhs-database-begin;" if begins else ""
         subprocess.run(
-            within(
-                network, root, "sh", "-ec",
+            one.within(
+                "sh", "-ec",
                 f"mkdir -p {made}; touch /run/qhs-served; {begin} chmod 0600 {key};"
                 f"chown postgres: {made} /run/qhs-served {key}; chmod 0700 /var/lib/qhs-database",
             ),
             check=True,
         )  # fmt: skip
-        if name == first:
-            assert one.says("begin") == (0, "")
-            one.start()
-            stack.callback(one.stop)
-            await_(one.serves, 30)
-        host = Host(root, network)
+        assert one.says("begin") == (0, "")
+        one.start()
+        stack.callback(one.stop)
+        await_(one.serves, 30)
+        host = Host(root, wires.networks[name])
         stack.callback(host.stop)
         await_(lambda: told(root, "select pg_is_in_recovery()") == ("f" if begins else "t"), 90)
         (root / "run/qhs-database-begin").unlink(missing_ok=True)
@@ -111,14 +97,14 @@ class Host:
     """What runs on the machine; all of it is gone at once when it stops."""
 
     def __init__(self, root: Path, network: Path) -> None:
-        self.root, self.network = root, network
+        self.root, self._network = root, network
         self.start()
 
     def start(self) -> None:
         alone = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "sh", "-ec", UNITS, str(self.root)]
         # Units that outlive a test that was killed would begin what they lack again and again.
         dies = ["setpriv", "--pdeathsig=KILL", "--"]
-        self._units = subprocess.Popen([*dies, "nsenter", f"--net={self.network}", *alone])
+        self._units = subprocess.Popen([*dies, "nsenter", f"--net={self._network}", *alone])
 
     def stop(self) -> None:
         self._units.kill()
@@ -126,7 +112,7 @@ class Host:
 
     def by_hand(self, command: str) -> None:
         """As whom the databases run, once nothing else does."""
-        enter = ["nsenter", f"--net={self.network}", "unshare", "--mount", "sh", "-ec", BY_HAND, self.root]
+        enter = ["nsenter", f"--net={self._network}", "unshare", "--mount", "sh", "-ec", BY_HAND, self.root]
         done = subprocess.run([*enter, command], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
