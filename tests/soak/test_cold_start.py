@@ -12,7 +12,7 @@ from qhs.lease.choose import choose
 from qhs.twin import outage
 from qhs.twin.names import Twin
 from tests.twin.conftest import Run, WatchedUp
-from tests.twin.databases import ESTATE, SITES, address
+from tests.twin.databases import ESTATE, SITES, active, address
 from tests.twin.hosts import Hosts
 from tests.twin.waiting import await_
 
@@ -35,10 +35,6 @@ def alone(qhs: Run, twin: Twin, second_up: WatchedUp) -> Iterator[None]:
     finally:
         outage.power_on(twin, HOME)
         await_(lambda: qhs("drill", "failback").returncode == 0, SERVES)
-
-
-def active(qhs: Run) -> str:
-    return str(json.loads(qhs("lease", "status", "--json").stdout)["active"])
 
 
 def wrong(qhs: Run) -> list[dict[str, object]]:

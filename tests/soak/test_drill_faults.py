@@ -17,14 +17,11 @@ from qhs.twin import outage
 from qhs.twin.names import Twin
 from stacks.model import load
 from tests.twin.conftest import NAME, QHS, Run, WatchedUp
+from tests.twin.databases import active
 from tests.twin.waiting import await_
 
 BREAKS = "blind-third-site"
 """What a run is killed with: it says by itself whether it is in."""
-
-
-def active(qhs: Run) -> str:
-    return str(json.loads(qhs("lease", "status", "--json").stdout)["active"])
 
 
 def test_every_fault_turns_its_drill_red_for_its_reason(

@@ -21,7 +21,7 @@ from qhs.ledger import tries
 from qhs.twin.names import Twin
 from stacks.model import ledger
 from tests.twin.conftest import NAME, QHS, Run, WatchedUp
-from tests.twin.databases import ESTATE, MEMBERS, SITES, leader, told
+from tests.twin.databases import ESTATE, MEMBERS, SITES, active, leader, told
 from tests.twin.hosts import Hosts
 from tests.twin.waiting import await_
 
@@ -34,10 +34,6 @@ def at_home(qhs: Run, second_up: WatchedUp) -> Iterator[None]:
     yield
     if active(qhs) != HOME:
         passed(qhs, "failback")
-
-
-def active(qhs: Run) -> str:
-    return str(json.loads(qhs("lease", "status", "--json").stdout)["active"])
 
 
 def passed(qhs: Run, drill: str) -> DrillReport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import shlex
 import threading
@@ -19,6 +20,7 @@ from stacks.model import load
 from stacks.model.certificates import service_name
 from stacks.model.data import SERVICE
 from stacks.model.estate import DATABASE
+from tests.twin.conftest import Run
 from tests.twin.hosts import Hosts
 
 ESTATE = load("twin")
@@ -90,6 +92,11 @@ def database(hosts: Hosts, site: str) -> Iterator[str]:
         first = [leader(hosts, site)]
         told(hosts, first, "drop database probe with (force)")
         told(hosts, first, "drop role probe")
+
+
+def active(qhs: Run) -> str:
+    """The site that has the lease; empty: none."""
+    return str(json.loads(qhs("lease", "status", "--json").stdout)["active"])
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from qhs.twin.names import Twin
 from stacks.model import bubble
 from stacks.model.data import databases
 from tests.twin.conftest import MEASURED, NAME, QHS, Run, WatchedUp
-from tests.twin.databases import ESTATE, leader, told
+from tests.twin.databases import ESTATE, active, leader, told
 from tests.twin.hosts import Hosts
 
 pytestmark = pytest.mark.live
@@ -38,10 +38,6 @@ def moved(qhs: Run, drill: str, *words: str) -> dict[str, Any]:
     parts = ", ".join(f"{one['name']} {one['seconds']:.1f} s" for one in report["phases"])
     MEASURED.append(f"drill {drill}: {report['written']['rows']} rows, without writes: {parts or 'never'}")
     return report
-
-
-def active(qhs: Run) -> str:
-    return str(json.loads(qhs("lease", "status", "--json").stdout)["active"])
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import qhs_database_rejoin
 
-BEFORE, AT, AFTER = 0x4FFFFFF, 0x5000000, 0x5000001
+AT, AFTER = 0x5000000, 0x5000001
 HISTORY = "1\t0/3000000\tno recovery target specified\n\n3\t0/5000000\tno recovery target specified\n"
 LEADER = {"name": "db1", "role": "standby_leader", "timeline": 4}
 
@@ -16,8 +16,8 @@ LEADER = {"name": "db1", "role": "standby_leader", "timeline": 4}
 class Patroni:
     """Answers as it is told to, and keeps what it is asked to change."""
 
-    def __init__(self, status: dict[str, Any], *members: dict[str, Any]) -> None:
-        self.status, self.members = status, members
+    def __init__(self, *members: dict[str, Any]) -> None:
+        self.members = members
         self.asked: list[tuple[str, Any]] = []
 
     def __call__(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def looks(monkeypatch: pytest.MonkeyPatch, log: Path, leader: dict[str, Any], **
     """What Patroni is asked to do."""
     (log / "00000004.history").write_text(HISTORY)
     found = {"role": "replica", "timeline": 3, "xlog": {"replayed_location": AFTER}} | status
-    patroni = Patroni(found, {"name": "db2", "role": "replica"}, leader)
+    patroni = Patroni({"name": "db2", "role": "replica"}, leader)
     monkeypatch.setattr(qhs_database_rejoin, "LOG", log)
     monkeypatch.setattr(qhs_database_rejoin, "patroni", patroni)
     monkeypatch.setattr(qhs_database_rejoin, "status", lambda: found)

@@ -41,7 +41,7 @@ def settings() -> dict[str, Any]:
 
 
 def patroni(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What this member's Patroni answers; empty: it answers in words. Raises OSError, also where it refuses to."""
+    """What this member's Patroni answers; empty: it answers in words. Raises OSError: none, or it refuses a change."""
     context = ssl.create_default_context(cafile=str(TLS / "ca.crt"))
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(TLS / "machine.crt", TLS / "machine.key")
