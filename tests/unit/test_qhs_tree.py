@@ -144,17 +144,27 @@ def test_a_look_finds_a_role_that_never_ran_and_one_that_was_cut_off(tree: Tree,
     assert look() == ["no record of x as it is described"]
 
 
-@pytest.mark.parametrize("lapse", ["gone", "says something else"])
-def test_a_state_that_lapsed_is_due_and_found_by_a_look(tree: Tree, look: Look, tmp_path: Path, lapse: str) -> None:
+@pytest.mark.parametrize(("text", "said"), [("", "exit code 0"), ("holds no\nmore\n", "exit code 0 holds no more")])
+def test_a_state_that_lapsed_is_due_and_found_by_a_look(
+    tree: Tree, look: Look, tmp_path: Path, text: str, said: str
+) -> None:
     state = tmp_path / "state"
     state.write_text("holds\n")
     holds = [{"command": f"cat {state}", "says": "holds"}]
     assert (tree(holds=holds)["due"], look()) == (False, [])
-    state.write_text("holds no more\n") if lapse != "gone" else state.unlink()
-    assert look() == [f"cat {state}"]
+    state.write_text(text)
+    assert look() == [f"cat {state}: {said}"]
     told = tree(holds=holds, check=True)
-    assert (told["changed"], told["lapsed"]) == (True, [f"cat {state}"])
+    assert (told["changed"], told["lapsed"]) == (True, [f"cat {state}: {said}"])
     assert tree(holds=holds)["due"]
+
+
+def test_a_state_that_nobody_can_tell_of_has_lapsed(tree: Tree, look: Look, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.symlink_to("/bin/true")
+    assert (tree(holds=[{"command": str(program)}])["due"], look()) == (False, [])
+    program.unlink()
+    assert look() == [f"{program}: [Errno 2] No such file or directory: '{program}'"]
 
 
 def test_what_a_role_of_before_left_is_taken_away_once(tree: Tree, tmp_path: Path) -> None:

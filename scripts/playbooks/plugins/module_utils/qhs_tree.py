@@ -95,16 +95,18 @@ def idle(units: list[str]) -> list[str]:
 
 
 def lapsed(holds: list[dict[str, str]]) -> list[str]:
-    """Commands whose state does not hold; what is not even there has lapsed too."""
-    return [one["command"] for one in holds if not _holds(one["command"], one.get("says"))]
+    """Commands whose state does not hold, each with what it said; what is not even there has lapsed too."""
+    return [f"{one['command']}: {said}" for one in holds if (said := _lacks(one["command"], one.get("says")))]
 
 
-def _holds(command: str, says: str | None) -> bool:
+def _lacks(command: str, says: str | None) -> str:
     try:
         done = subprocess.run(shlex.split(command), capture_output=True, text=True, check=False)
-    except OSError:
-        return False
-    return done.returncode == 0 and says in (None, done.stdout.strip())
+    except OSError as error:
+        return str(error)
+    if done.returncode == 0 and says in (None, done.stdout.strip()):
+        return ""
+    return " ".join([f"exit code {done.returncode}", *(done.stdout + done.stderr).split()])
 
 
 def _found(path: Path) -> list[str] | None:
