@@ -14,11 +14,11 @@ from policies.verdicts import Fault
 from stacks.model.catalogue import Strict
 from stacks.model.room import SMALL_NODES
 
-MEASURES = {"cpu": ("requests.cpu",), "memory_gib": ("limits.memory",), "gpu": ("requests.nvidia.com/gpu",)}
-"""What nodes have, and how quotas call it."""
+MEASURES = {"cpu": ("requests.cpu", 1), "memory_gib": ("limits.memory", 2**30), "gpu": ("requests.nvidia.com/gpu", 1)}
+"""What nodes have, how quotas call it, and how much of that is one."""
 NONE = Room(cpu=0, memory_gib=0, gpu=0)
-UNITS = {"": 1.0, "m": 1e-3, "Mi": 2**-10, "Gi": 1.0, "Ti": 2.0**10}
-"""Of quantities; those of memory are in GiB."""
+UNITS = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+"""Of quantities."""
 
 
 class Least(Strict):
@@ -65,9 +65,9 @@ class Holds(Rule[tuple[CloudSite, str, str]]):
 def _quantity(quota: ResourceQuota, measure: str) -> float:
     """As the API writes it; what a quota does not name, its applications get none of (C-K8S-05 has those two named)."""
     hard = known(known(quota.spec, "spec").hard, "hard")
-    (name,) = MEASURES[measure]
+    name, one = MEASURES[measure]
     said = str(known(hard.get(name, "0"), name))
     found = re.fullmatch(r"([\d.]+)(\D*)", said)
     if found is None or found[2] not in UNITS:
         raise Undecided(f"{name}, as {said} is no quantity that is known here")
-    return float(found[1]) * UNITS[found[2]]
+    return float(found[1]) * UNITS[found[2]] / one
