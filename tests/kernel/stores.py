@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -28,12 +29,6 @@ WHO, KEY, S3 = "provisioner", "of-a-test", 8333
 BUCKETS, ARCHIVE, OWN = ("hop-thu", "ho-so", "luu-tru", "tin-noi-bo"), "luu-tru", "backups-qhdc"
 TENANT = "mail"
 MAY = {WHO: ["Admin"], TENANT: [f"{action}:{BUCKETS[0]}" for action in ("Read", "Write", "List")]}
-ADMITS = {
-    "identities": [
-        {"name": who, "credentials": [{"accessKey": who, "secretKey": KEY}], "actions": actions}
-        for who, actions in MAY.items()
-    ]
-}
 PROGRAM = "usr/local/lib/qhs-object-sync/qhs_object_sync.py"
 FILES = (
     *(("object_sync", f"etc/qhs/object-sync/{file}") for file in ("front.cfg", "way.cfg", "sync.json")),
@@ -82,8 +77,20 @@ class Site:
         (root / "etc/qhs/objects").mkdir(parents=True)
         for role, at in FILES:
             (root / at).write_text(rendered(role, at, **given))
-        (root / "run/qhs-objects/admitted.json").write_text(json.dumps(ADMITS))
+        self.admit(MAY)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def admit(self, who: dict[str, list[str]]) -> None:
+        """Those who may come in, and what for: told to the store when it is started, or reloaded."""
+        admitted = [
+            {"name": one, "credentials": [{"accessKey": one, "secretKey": KEY}], "actions": actions}
+            for one, actions in who.items()
+        ]
+        (self.root / "run/qhs-objects/admitted.json").write_text(json.dumps({"identities": admitted}))
+
+    def reload(self) -> None:
+        """The store, as its unit has it."""
+        self._running["store"].send_signal(signal.SIGHUP)
 
     def start(self) -> None:
         """The store as its unit has it, and haproxy before it and behind it."""

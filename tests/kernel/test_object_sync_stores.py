@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from qhs_object_sync import DRAINS, EARLIER, HOLDS
 
 from qhs.objects import alike
@@ -19,10 +19,11 @@ from qhs.twin import inside
 from stacks.provider.storage.client import Objects, Version
 from tests.kernel.certified import certify
 from tests.kernel.clusters import Wires, wired
-from tests.kernel.stores import ADDRESSES, ARCHIVE, BUCKETS, OWN, WHO, Site, two_sites
+from tests.kernel.stores import ADDRESSES, ARCHIVE, BUCKETS, MAY, OWN, TENANT, WHO, Site, two_sites
 from tests.twin.waiting import await_
 
 MAIL, FILES = BUCKETS[:2]
+NEW = "somebody-new"
 COMES = 20
 """Seconds in which a change comes to be at the other site, on a machine that is busy."""
 
@@ -65,6 +66,28 @@ def same(sites: dict[str, Site], *buckets: str) -> None:
         return all(held(sites["qhdc"], one) == held(sites["ndc"], one) != set() for one in buckets)
 
     await_(alike, COMES)
+
+
+def test_somebody_new_comes_in_while_all_others_are_served(sites: dict[str, Site]) -> None:
+    one, missed = sites["ndc"], []
+
+    def comes_in(who: str) -> bool:
+        try:
+            return one.shows(lambda client: bool(client.list_buckets()), who)
+        except (BotoCoreError, ClientError) as error:
+            missed.append((who, str(error)))
+            return False
+
+    await_(lambda: comes_in(TENANT), COMES)
+    assert not comes_in(NEW)
+    missed.clear()
+    one.admit(MAY | {NEW: ["Admin"]})
+    one.reload()
+    await_(lambda: comes_in(TENANT) and comes_in(NEW), COMES)
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        assert comes_in(TENANT) and comes_in(NEW)
+    assert [why for who, why in missed if who == TENANT] == []
 
 
 def test_versions_deletions_and_large_objects_come_as_they_are(sites: dict[str, Site]) -> None:

@@ -64,6 +64,26 @@ def test_whoever_has_a_key_comes_in(here: Path) -> None:
     assert admitted(here) == {}
 
 
+def test_more_are_let_in_while_the_store_goes_on_and_else_it_has_to_start_anew(here: Path) -> None:
+    qhs_objects.fetch()
+    assert admitted(here) == {"one": ["Admin"]}
+    Node.kept = Node.kept | {"two": {"key": "k2", "rights": ["Read"]}}
+    qhs_objects.fetch()
+    qhs_objects.more()
+    listed = json.loads((here / "ADMITTED").read_text())["identities"]
+    assert [one["name"] for one in listed] == ["one", "two"]
+    for change in ({"two": {"key": "k3", "rights": ["Read"]}}, {"two": {"key": "k2", "rights": ["Admin"]}}):
+        Node.kept = Node.kept | change
+        qhs_objects.fetch()
+        with pytest.raises(qhs_objects.StaleError, match=r"^two: "):
+            qhs_objects.more()
+    Node.kept = {"two": {"key": "k2", "rights": ["Read"]}}
+    qhs_objects.fetch()
+    with pytest.raises(qhs_objects.StaleError, match=r"^one: "):
+        qhs_objects.more()
+    assert json.loads((here / "ADMITTED").read_text())["identities"] == listed
+
+
 def test_where_nothing_changed_nothing_is_written(here: Path) -> None:
     qhs_objects.fetch()
     before = (here / "FETCHED").stat().st_mtime_ns, (here / "FETCHED").stat().st_ino

@@ -3,6 +3,7 @@
 
     fetch  get them from the site's secret store; what no node tells stays as it was, with a line that says why
     admit  have the store, which is about to start, let in whoever has one of them, and nobody else
+    more   have the store, which is about to read them again, let in more; it forgets nobody before it starts anew
     open   wait until the store can read what it holds, and have it asked from then on
 
 What fails is a line on standard error, with exit code 1.
@@ -27,6 +28,10 @@ DISKS, SETTLED = "http://127.0.0.1:9333/dir/status", 60
 """What disks the store knows of, and seconds in which it finds its own; it answers before, and takes nothing."""
 FIRST = 50
 """Seconds for which it asks for the first keys: a site that is being made lets it in some time."""
+
+
+class StaleError(Exception):
+    """What the store knows cannot be made so while it goes on, and why."""
 
 
 def fetched(settings: dict[str, Any]) -> list[dict[str, Any]]:
@@ -73,6 +78,15 @@ def admit() -> None:
     write(ADMITTED, FETCHED.read_text() if FETCHED.exists() else json.dumps({"identities": []}))
 
 
+def more() -> None:
+    """Raises StaleError where somebody whom it lets in is no more, or may do something else now."""
+    text = FETCHED.read_text()
+    now, before = (json.loads(one)["identities"] for one in (text, ADMITTED.read_text()))
+    if gone := [one["name"] for one in before if one not in now]:
+        raise StaleError(f"{', '.join(gone)}: found keys or rights that are no more; wanted the store started anew")
+    write(ADMITTED, text)
+
+
 def ask_from_now_on() -> None:
     """Raises AbsentError where it has no disk when the time is over."""
     end = time.monotonic() + SETTLED
@@ -107,13 +121,13 @@ def main() -> int:
         sys.exit(__doc__)
     try:
         verb()
-    except AbsentError as error:
+    except (AbsentError, StaleError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-VERBS = {"fetch": fetch, "admit": admit, "open": ask_from_now_on}
+VERBS = {"fetch": fetch, "admit": admit, "more": more, "open": ask_from_now_on}
 
 
 if __name__ == "__main__":
