@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from qhs.drill.remote import TABLES
 from tests.kernel.backed_up import NAMES, STATE, Site, backed_up
 from tests.twin.waiting import await_
 
@@ -26,6 +27,9 @@ exec(change)
 sys.exit(qhs_backup_restore.main())
 """
 PLACE = f"{STATE}/restore"
+CAST = """create table owned as select 1 as n;
+create function said(owned) returns text language plpgsql as $$ begin insert into ran values (1); return 'so'; end $$;
+create cast (owned as text) with function said(owned)"""
 ROWS = "insert into {} select n, md5(n::text) from generate_series({}, {}) n"
 
 
@@ -112,6 +116,18 @@ def test_a_point_that_is_asked_for_is_given_back_as_it_was_then(site: Site) -> N
     site.sql("update asked set n = 9 where n = 1; drop table later")
     assert restored(site, point) == ""
     assert told(site)["contents"]["changed"] == 1
+
+
+def test_what_an_owner_made_of_a_table_is_never_run_by_who_compares(site: Site) -> None:
+    """Who may all compares, and a cast to text is a function of the table's owner."""
+    site.sql("create table ran (n int); grant insert on ran to public")
+    site.sql(f"create role an_owner; grant create on schema public to an_owner; set role an_owner; {CAST}")
+    for line in site.sql(TABLES).splitlines():
+        site.sql(line)
+    assert restored(site, now()) == ""
+    assert told(site)["contents"]["faults"] == []
+    assert site.sql("select count(*) from ran") == "0"
+    assert site.sql("set role an_owner; select owned::text from owned; reset role; select count(*) from ran") == "so\n1"
 
 
 def test_a_table_that_somebody_was_changing_as_the_point_came_keeps_nobody_waiting(site: Site) -> None:

@@ -29,8 +29,10 @@ a.attname, format_type(a.atttypid, a.atttypmod), a.attisdropped), ',' order by a
 from pg_attribute a where a.attrelid = c.oid and a.attnum > 0), {}
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind = 'r' and c.relpersistence = 'p' and n.nspname not in ('pg_catalog', 'information_schema')"""
-SUM = "select count(*), coalesce(sum(hashtextextended(qhs_row::text, 0)), 0) from {} qhs_row where {}"
-HASHES = "select hashtextextended(qhs_row::text, 0) from {} qhs_row where {} order by 1"
+# A row as the server itself writes it: a cast to text may be a function of the table's owner, run here as who may all.
+SUM = """select count(*), coalesce(sum(hashtextextended(textin(record_out(qhs_row)), 0)), 0)
+from {} qhs_row where {}"""
+HASHES = "select hashtextextended(textin(record_out(qhs_row)), 0) from {} qhs_row where {} order by 1"
 MARKS = "select extract(epoch from at) from qhs_backup.marks where at > now() - interval '{} days'"
 BLUR = 5
 """Seconds by which the transaction of a mark may end after the time that it wrote."""

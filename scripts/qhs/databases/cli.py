@@ -30,7 +30,9 @@ class Stands(Database):
     machine: str
     site: str
     behind: int = Field(default=0, description="bytes of log that it has not, of what takes writes")
-    late: float = Field(default=0, description="seconds since the last change that it has, where it has not all")
+    late: float | None = Field(
+        default=0, description="seconds since the last change that it has, where it has not all; null: nobody knows"
+    )
 
 
 class DatabasesReport(BaseModel):
@@ -96,7 +98,7 @@ def judged(
         late = one.age if behind else 0.0
         machines.append(Stands(**one.model_dump(), machine=name, site=sites[name], behind=behind, late=late))
     silent = any(one.wrong for one in machines)
-    amiss = [one for one in machines if not one.wrong and not one.writable and (not one.streams or one.late > may)]
+    amiss = [one for one in machines if not (one.wrong or one.writable or (one.streams and _within(one.late, may)))]
     writing = sum(one.writable for one in machines)
     return DatabasesReport(
         environment=environment,
@@ -104,6 +106,10 @@ def judged(
         may=may,
         code=2 if amiss or writing > 1 or not (writing or silent) else 3 if silent else 0,
     )
+
+
+def _within(late: float | None, may: int) -> bool:
+    return late is not None and late <= may
 
 
 def table(report: DatabasesReport) -> Table:
@@ -115,7 +121,8 @@ def table(report: DatabasesReport) -> Table:
             rows.add_row(one.machine, one.site, f"does not say: {one.wrong}")
             continue
         does = "takes writes" if one.writable else "follows" if one.streams else "follows nobody"
-        numbers = (one.timeline, one.behind, f"{one.late:.1f}", one.free_mib)
+        late = "nobody knows" if one.late is None else f"{one.late:.1f}"
+        numbers = (one.timeline, one.behind, late, one.free_mib)
         rows.add_row(one.machine, one.site, f"{one.role}, {does}", *map(str, numbers))
     return rows
 
@@ -123,5 +130,5 @@ def table(report: DatabasesReport) -> Table:
 def line(report: DatabasesReport) -> str:
     """How far the furthest copy is behind, for people."""
     writing = ", ".join(one.machine for one in report.machines if one.writable) or "nobody"
-    late = max((one.late for one in report.machines), default=0.0)
+    late = max((one.late or 0.0 for one in report.machines), default=0.0)
     return f"{writing} takes writes; no copy is more than {late:.1f} s behind (at most {report.may})"

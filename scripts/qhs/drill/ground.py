@@ -48,8 +48,8 @@ class Database(BaseModel):
     writable: bool = False
     position: int = 0
     """Bytes of log that it has written, or taken over."""
-    age: float = 0
-    """Seconds since the last change that a copy took over was made."""
+    age: float | None = None
+    """Seconds since the last change that a copy took over was made; of one that took over none yet nobody knows."""
     free_mib: int = 0
 
 

@@ -18,6 +18,7 @@ clock                 the time
 
 import http.client
 import json
+import os
 import shutil
 import socket
 import ssl
@@ -40,18 +41,21 @@ AS_POSTGRES = ["runuser", "-u", "postgres", "-g", "postgres", "-G", "qhs-tls", "
 PATIENCE = 3  # seconds for an answer
 PSQL = ["runuser", "-u", "postgres", "--", "psql", "-h", "/run/qhs-database", "-AtXq", "-v", "ON_ERROR_STOP=1"]
 DATABASES = "select datname from pg_database where datallowconn and datname not like 'template%' order by 1"
-TABLES = """select format('select %L, count(*), coalesce(sum(hashtextextended(t::text, 0)), 0) from %I.%I t',
+# A row as the server itself writes it: a cast to text may be a function of the table's owner, run here as who may all.
+TABLES = """select format(
+'select %L, count(*), coalesce(sum(hashtextextended(textin(record_out(t)), 0)), 0) from %I.%I t',
 n.nspname || '.' || c.relname, n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind = 'r' and n.nspname not in ('pg_catalog', 'information_schema') order by 1"""
 STANDS = """select pg_is_in_recovery() or current_setting('default_transaction_read_only')::bool,
 case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end - '0/0',
-coalesce(extract(epoch from now() - pg_last_xact_replay_timestamp()), 0),
+extract(epoch from now() - pg_last_xact_replay_timestamp()),
 exists(select from pg_stat_wal_receiver where status = 'streaming')"""
 
 
 def said(statement: str, database: str = "postgres") -> list[str]:
     """The lines that a server of this machine answers. Raises CalledProcessError."""
-    done = subprocess.run([*PSQL, "-d", database], input=statement, capture_output=True, text=True, check=True)
+    env = os.environ | {"PGOPTIONS": "-c search_path=pg_catalog"}
+    done = subprocess.run([*PSQL, "-d", database], input=statement, capture_output=True, text=True, check=True, env=env)
     return done.stdout.splitlines()
 
 
@@ -85,7 +89,7 @@ def database() -> dict[str, Any]:
         "timeline": found.get("timeline", 0),
         "writable": read_only == "f",
         "position": int(position),
-        "age": float(age),
+        "age": float(age) if age else None,
         "free_mib": shutil.disk_usage(DATA).free >> 20,
     }
 
