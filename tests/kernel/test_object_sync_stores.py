@@ -246,6 +246,37 @@ def test_applications_change_something_where_the_lease_is_alone_and_the_estate_a
     await_(lambda: not refused(sites["qhdc"], write), 10)
 
 
+def test_nobody_passes_for_the_estate_by_a_second_signature(sites: dict[str, Site]) -> None:
+    """The store verifies the first header, or what the query has: what stands before it would believe the last one."""
+    there = sites["ndc"]
+
+    def told(path: str, *signatures: str) -> tuple[int, bytes]:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(ADDRESSES[there.name], timeout=10, context=context)
+        connection.putrequest("PUT", path)
+        for one in signatures:
+            connection.putheader("Authorization", one)
+        connection.endheaders()
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+    def asked(path: str, *signatures: str) -> tuple[int, bytes]:
+        return inside.call(there.network, lambda: told(path, *signatures))
+
+    estate, tenant = (f"AWS4-HMAC-SHA256 Credential={who}/20261130/x/s3/aws4_request" for who in (WHO, TENANT))
+    for way in (
+        asked("/x/y", tenant, estate),
+        asked("/x/y", f"AWS {TENANT}:c2lnbmVk"),
+        asked(f"/x/y?X-Amz-Credential={TENANT}", estate),
+        asked(f"/x/y?x=1&X%2DAmz-Credential={TENANT}", estate),
+        asked(f"/x/y?AWSAccessKeyId={TENANT}", estate),
+    ):
+        assert (way[0], b"wanted one signature" in way[1]) == (403, True), way
+    assert b"this site has not the lease" in asked("/x/y", tenant)[1]
+    assert b"wanted one signature" not in asked("/x/y", estate)[1]
+
+
 def refused(site: Site, ask: Any) -> bool:
     try:
         site.shows(ask)
