@@ -164,6 +164,24 @@ def test_a_site_is_chosen_instead_of_the_one_that_is_chosen_alone(members: dict[
     assert stands(hall)["chosen"] == "qhdc"
 
 
+def test_a_choice_is_taken_back_only_while_the_other_has_never_had_it(members: dict[str, Member], renew: Renew) -> None:
+    """Whatever it wrote then, the first one has not: also where it has lost the lease again."""
+    hall, back = members["hall-infra1"], (f"/{DOOR}", "take-back", "qhdc", "ndc")
+    await_(lambda: attempt(renew, "qhdc-db1", "qhdc"), 20)
+    choose(hall, "ndc", "qhdc")
+    assert hall.runs(*back) == (0, "")
+    assert hall.runs(*back) == (0, ""), "twice is as good as once"
+    await_(lambda: attempt(renew, "qhdc-db1", "qhdc"), 20)
+    choose(hall, "ndc", "qhdc")
+    await_(lambda: renew("ndc-db1", "ndc"), 20)
+    why = "ndc has had the lease since it was chosen, and may have written what qhdc has not"
+    assert hall.runs(*back) == (2, why)
+    await_(lambda: stands(hall).get("active") == "", 40)
+    assert hall.runs(*back) == (2, why)
+    choose(hall, "qhdc", "ndc")
+    await_(lambda: attempt(renew, "qhdc-db1", "qhdc"), 20)
+
+
 def test_a_site_gives_it_back_once_all_its_machines_have_and_says_where_its_log_ends(
     members: dict[str, Member], renew: Renew, release: Release
 ) -> None:

@@ -6,10 +6,12 @@
     report                      write down for metrics how it stands
     status                      print how it stands, as JSON
     choose SITE INSTEAD-OF      have SITE take writes from now on; where another was chosen meanwhile, exit with 2
+    take-back SITE INSTEAD-OF   the same, unless the other one has had the lease since it was chosen: exit with 2
 
 The store has few keys. `chosen` is the site that is to take writes, and stays; `active` is the one that may, and goes
 with the store's own lease unless that is renewed; so does `since`, which is for people to read. Only the chosen site
-ever takes what nobody has: one that another was chosen instead of cannot, whenever it comes back.
+ever takes what nobody has: one that another was chosen instead of cannot, whenever it comes back. `taken` stays, and
+says that the chosen one has had it, so that it may have written what no other has.
 
 Once another was chosen, each machine of the site that has the lease says in `released/MACHINE` that it takes no writes
 any more, and where its log ends. When all have said so the lease goes at once, and the end of the log stays in `end`:
@@ -41,7 +43,7 @@ PORT = 2378
 PATIENCE = 5  # seconds for whoever came to say what it wants
 STORE = 2  # seconds for an answer of the store
 PLACE = 17  # bytes of a place in a log
-ACTIVE, CHOSEN, SINCE, END, RELEASED = "active", "chosen", "since", "end", "released/"
+ACTIVE, CHOSEN, SINCE, END, RELEASED, TAKEN = "active", "chosen", "since", "end", "released/", "taken"
 BEHIND_ALL = "released0"
 """The first key after those of who has released it: `0` comes after `/`."""
 
@@ -78,10 +80,14 @@ class Store:
         """Where none was ever chosen. Raises AbsentError."""
         self._ask("kv/txn", compare=[_none(CHOSEN)], success=[_put(CHOSEN, site)])
 
-    def choose(self, site: str, instead_of: str) -> bool:
-        """Whether it is so now: not where yet another one was chosen meanwhile. Raises AbsentError."""
+    def choose(self, site: str, instead_of: str, *, untaken: bool = False) -> bool:
+        """Whether it is so now: not where yet another one was chosen meanwhile, nor, with `untaken`, where the other
+        has had the lease since. Raises AbsentError.
+        """
+        compare = [_is(CHOSEN, instead_of), *([_none(TAKEN)] if untaken else [])]
         puts = [_put(CHOSEN, site), _gone(END), _gone(RELEASED, BEHIND_ALL)]
-        return bool(self._ask("kv/txn", compare=[_is(CHOSEN, instead_of)], success=puts).get("succeeded"))
+        puts += [_gone(TAKEN)] if site != instead_of else []
+        return bool(self._ask("kv/txn", compare=compare, success=puts).get("succeeded"))
 
     def release(self, machine: str, end: str, of: str, all_of: set[str]) -> None:
         """A machine of a site takes no writes any more, instead of which another was chosen. Raises AbsentError.
@@ -104,7 +110,7 @@ class Store:
         lease = self._ask("lease/grant", TTL=seconds)["ID"]
         chosen = _is(CHOSEN, site)
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        puts = [_put(ACTIVE, site, lease), _put(SINCE, now, lease)]
+        puts = [_put(ACTIVE, site, lease), _put(SINCE, now, lease), _put(TAKEN, site)]
         if not self._ask("kv/txn", compare=[_none(ACTIVE), chosen], success=puts).get("succeeded"):
             self._ask("lease/revoke", ID=lease)
 
@@ -286,15 +292,17 @@ def status() -> dict[str, Any]:
     return found
 
 
-def choose(site: str, instead_of: str) -> str:
+def choose(site: str, instead_of: str, *, untaken: bool = False) -> str:
     """Why it is not so; empty: it is, or was already. Raises AbsentError."""
     sites = sorted(set(settings()["holders"].values()))
     if site not in sites:
         return f"{site} has no databases; wanted one of {', '.join(sites)}"
     with own() as store:
-        if store.choose(site, instead_of):
+        if store.choose(site, instead_of, untaken=untaken):
             return ""
         found = store.state().chosen
+        if found == instead_of:
+            return f"{instead_of} has had the lease since it was chosen, and may have written what {site} has not"
         return "" if found == site else f"{found} is chosen, not {instead_of}"
 
 
@@ -324,9 +332,9 @@ def main() -> int:
         case ["status"]:
             print(json.dumps(status()))
             return 0
-        case ["choose", site, instead_of]:
+        case ["choose" | "take-back" as verb, site, instead_of]:
             try:
-                why = choose(site, instead_of)
+                why = choose(site, instead_of, untaken=verb == "take-back")
             except AbsentError as error:
                 why = f"no majority of the members answers: {error}"
             print(why, end="", file=sys.stderr)

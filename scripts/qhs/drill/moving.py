@@ -59,21 +59,15 @@ def choose_(ground: Ground, call: Call) -> Evidence:
 
 @MOVING.action("choose-again", changes=True, of_site=True)
 def choose_again(ground: Ground, call: Call) -> Evidence:
-    """The site from before is to take writes again, unless the other one has the lease and may have taken some."""
-    site = ground.site(call)
-    report = ground.lease()
-    if report.agreed and report.active == ground.other(site):
-        return Evidence.of(
-            f"{report.active} has the lease already, and keeps it", chosen=report.chosen, active=report.active
-        )
-    return _chosen(ground, site)
+    """The site from before is to take writes again, unless the other one has had the lease and may have taken some."""
+    return _chosen(ground, ground.site(call), "take-back")
 
 
-def _chosen(ground: Ground, site: str) -> Evidence:
+def _chosen(ground: Ground, site: str, verb: str = "choose") -> Evidence:
     """Have it chosen, where it is not yet."""
     other = ground.other(site)
     if ground.lease(without=other).chosen != site:
-        choose(ground.twin, ground.estate, site, instead_of=other)
+        choose(ground.twin, ground.estate, site, instead_of=other, verb=verb)
     report = ground.lease(without=other)
     if not report.agreed or report.chosen != site:
         raise UnmetError(f"found {report.chosen or 'nobody'} chosen; wanted {site}")

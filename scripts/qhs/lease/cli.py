@@ -73,7 +73,8 @@ def choose(
 ) -> None:
     """Have another site take writes, by hand: `qhs drill` looks first, and says afterwards what it cost.
 
-    Never do two sites take writes, but where the other one does not answer, what it wrote last is lost.
+    Never do two sites take writes, but where the other one does not answer, what it wrote last is lost; a site whose
+    databases are off (`qhs databases status`) comes back without what the other one has written since.
     """
     choosing.choose(Twin.here(), load(Environment.TWIN), site, instead_of)
     typer.echo(f"{site} is chosen; `qhs lease status` says when it has the lease")
