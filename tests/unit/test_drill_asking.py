@@ -48,6 +48,8 @@ class Answers(Ground):
     stands: dict[str, Database] = field(default_factory=dict)
     sees: dict[str, bool] = field(default_factory=dict)
     """By vantage point whether the old site answers there."""
+    cut_off: tuple[str, ...] = ()
+    """Vantage points that no site answers."""
     active: str = OLD
     agreed: bool = True
     off: tuple[str, ...] = ()
@@ -58,10 +60,10 @@ class Answers(Ground):
         return {name: (WELL | self.stands)[name] for site in sites for name in self.machines(site)}
 
     def seen(self, sites: Iterable[str]) -> dict[str, dict[str, bool]]:
-        points = ("hall", "outside")
-        return {
-            point: {site: self.sees.get(point, True) if site == OLD else True for site in sites} for point in points
-        }
+        def answers(point: str, site: str) -> bool:
+            return point not in self.cut_off and (site != OLD or self.sees.get(point, True))
+
+        return {point: {site: answers(point, site) for site in sites} for point in ("hall", "outside")}
 
     def lease(self, without: str = "") -> LeaseReport:
         return LeaseReport(
@@ -122,6 +124,10 @@ FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
         "lag-within", {"stands": {"ndc-db2": copy(position=99, age=6.5)}},
         "found the copy at ndc 6.5 s old; wanted 5 s at most",
     ),
+    "nobody-knows": (
+        "lag-within", {"stands": {"ndc-db2": copy(position=99)}},
+        "found ndc-db2 behind, and no change taken over; wanted 5 s at most",
+    ),
     "clocks": ("clocks-agree", {"apart": 0.7}, "found clocks apart: ndc-db1 by 0.70 s; wanted 0.5 s at most"),
     "full": ("room", {"stands": {"ndc-db1": copy("standby_leader", free_mib=511)}}, "found room for 511 MiB at ndc-"),
     "behind": ("await-copy", {"stands": {"ndc-db2": copy(position=90)}}, "found copies behind: ndc-db2 by 10 bytes"),
@@ -172,6 +178,17 @@ def test_a_promotion_takes_two_vantage_points_or_a_lease_that_ran_out(
         return
     with pytest.raises(UnmetError, match="qhs approve new promote ndc-instead-of-qhdc"):
         asked(ground, "may-promote")
+
+
+def test_who_is_cut_off_itself_is_no_witness_that_a_site_is_gone(estate: Estate, own: Path) -> None:
+    nowhere = {"hall": False, "outside": False}
+    ground = Answers(estate, Twin("one"), OLD, NEW, sees=nowhere)
+    assert asked(ground, "await-gone", "old").found == "qhdc answers neither from hall nor from outside"
+    alone = Answers(estate, Twin("one"), OLD, NEW, sees=nowhere, cut_off=("outside",))
+    with pytest.raises(UnmetError, match="found qhdc answering from nowhere, as hall can tell; wanted no answer at 2"):
+        asked(alone, "await-gone", "old")
+    with pytest.raises(UnmetError, match="found the old site qhdc unreachable from hall and the lease with qhdc"):
+        asked(alone, "may-promote")
 
 
 def test_a_promotion_without_evidence_takes_the_signatures_of_several(

@@ -65,7 +65,10 @@ def lag_within(ground: Ground, call: Call) -> Evidence:
     site = ground.site(call)
     most = min(call.limit or 0, may_lack_seconds(ground.estate))
     target = _position(ground, ground.other(site))
-    age = max((one.age if one.position < target else 0.0 for one in _good(ground, site).values()), default=0.0)
+    ages = {name: one.age if one.position < target else 0.0 for name, one in _good(ground, site).items()}
+    if unknown := [name for name, age in ages.items() if age is None]:
+        raise UnmetError(f"found {', '.join(unknown)} behind, and no change taken over; wanted {most:.0f} s at most")
+    age = max(one or 0.0 for one in ages.values())
     if age > most:
         raise UnmetError(f"found the copy at {site} {age:.1f} s old; wanted {most:.0f} s at most")
     return Evidence.of(f"the copy at {site} is {age:.1f} s old", age=age, most=most, position=target)
@@ -96,17 +99,20 @@ def room(ground: Ground, call: Call) -> Evidence:
 def await_gone(ground: Ground, call: Call) -> Evidence:
     """Neither the third site nor a client outside is answered by a site any more."""
     site = ground.site(call)
-    seen = {point: sites[site] for point, sites in ground.seen([site]).items()}
-    if any(seen.values()):
+    seen = _witnessed(ground, site)
+    if any(seen.values()) or len(seen) < ENOUGH:
         still = ", ".join(point for point, answers in seen.items() if answers)
-        raise UnmetError(f"found {site} answering from {still}; wanted no answer anywhere")
+        raise UnmetError(
+            f"found {site} answering from {still or 'nowhere'}, as {', '.join(seen) or 'nobody'} can tell; wanted no "
+            f"answer at {ENOUGH} points that reach {ground.other(site)}"
+        )
     return Evidence.of(f"{site} answers neither from {' nor from '.join(seen)}", seen=seen)
 
 
 @ASKING.action("may-promote", part="decides")
 def may_promote(ground: Ground, call: Call) -> Evidence:
     """Writes to the old site are impossible from two vantage points, or its lease has run out, or several approve."""
-    gone = {point: sites[ground.old] for point, sites in ground.seen([ground.old]).items()}
+    gone = _witnessed(ground, ground.old)
     impossible = [point for point, answers in gone.items() if not answers]
     report = ground.lease(without=ground.old)
     ran_out = report.agreed and report.active != ground.old
@@ -187,6 +193,12 @@ def contents_agree(ground: Ground, call: Call) -> Evidence:
     if not here:
         raise UnmetError("found no table at either site; wanted those of the applications")
     return Evidence.of(f"{len(here)} tables are the same at {' and '.join(first)}", tables=here)
+
+
+def _witnessed(ground: Ground, site: str) -> dict[str, bool]:
+    """By vantage point whether a site answers; one that the other site does not answer either is cut off itself."""
+    other = ground.other(site)
+    return {point: sites[site] for point, sites in ground.seen([site, other]).items() if sites[other]}
 
 
 def _approved(ground: Ground) -> Approval | None:
