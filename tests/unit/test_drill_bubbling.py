@@ -200,6 +200,8 @@ class Client:
     def start(self) -> None:
         pass
 
+    goes_on = leave = start
+
     def stop(self) -> Written:
         now = datetime.now(UTC)
         gap = Gap(after=now, until=now + timedelta(seconds=self._gap), over=True)

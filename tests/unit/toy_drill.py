@@ -108,9 +108,15 @@ class Toy:
     def start(self) -> None:
         self.write("client", "writes")
 
-    def stop(self) -> Written:
-        if self.read("client") != "writes":
+    def goes_on(self) -> None:
+        if self.read("client") not in ("writes", "ended"):
             raise UnmetError("nobody writes")
+
+    def leave(self) -> None:
+        self.write("client", "left")
+
+    def stop(self) -> Written:
+        self.goes_on()
         self.write("client", "ended")
         began = Journal.read(self.folder / "run").entries[0].at
         return Written(rows=10, gap=Gap(after=began, until=began, over=True))
@@ -215,7 +221,7 @@ def run(folder: Path, fuse: Fuse | None = None, *, back: bool = False) -> Journa
     with Breaking(fuse):
         if journals.journals(folder):
             journal = Journal.read(own)
-            go_on(journal, plan.plan, back=back)
+            go_on(journal, back=back)
         else:
             journal = Journal.begin(own, plan.digest, began())
         toy = Toy(folder, fuse)

@@ -37,7 +37,7 @@ class Runner[C]:
             if not (self.holds() and self._starts()):
                 return
         elif not any(self.journal.events(Recorded)):
-            self._start()
+            self._goes_on()
         if not self._fails():
             self._forward()
         if self._fails():
@@ -85,10 +85,10 @@ class Runner[C]:
             return False
         return True
 
-    def _start(self) -> None:
-        """Have the client go on; a drill is gone on with all the same, and lacks evidence."""
+    def _goes_on(self) -> None:
+        """Whether the client does; a drill whose client was ended is gone on with all the same, and lacks evidence."""
         try:
-            self.client.start()
+            self.client.goes_on()
         except Exception as error:
             self.journal.note(Recorded(written=Written.none(_why(error))))
 
@@ -126,13 +126,13 @@ class Runner[C]:
 
     def _record(self) -> None:
         """Have the client end, once."""
-        if any(self.journal.events(Recorded)):
-            return
-        try:
-            written = self.client.stop()
-        except Exception as error:
-            written = Written.none(_why(error))
-        self.journal.note(Recorded(written=written))
+        if not any(self.journal.events(Recorded)):
+            try:
+                written = self.client.stop()
+            except Exception as error:
+                written = Written.none(_why(error))
+            self.journal.note(Recorded(written=written))
+        self.client.leave()
 
     def _end(self) -> None:
         evidence, faults = self._all([*self.plan.ends])
@@ -167,10 +167,10 @@ class Runner[C]:
             return evidence
 
 
-def go_on(journal: Journal, plan: Plan, *, back: bool) -> None:
+def go_on(journal: Journal, *, back: bool) -> None:
     """Note that an unfinished drill goes on, or is to be undone. Raises UserError where that would lose writes."""
     began = journal.began
-    if back and plan.keeps in {one.step for one in journal.events(Done)}:
+    if back and began.carried_out.keeps in {one.step for one in journal.events(Done)}:
         raise UserError(
             f"{journal.folder.name}: found that {began.new} may have taken writes; wanted none to be lost",
             f"`qhs drill {began.name}` ends it; a drill the other way then brings writes back to {began.old}",

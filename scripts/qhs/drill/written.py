@@ -52,7 +52,13 @@ class Client(Protocol):
     """The one outside."""
 
     def start(self) -> None:
-        """Have it write; one that writes already goes on. Raises UserError."""
+        """Have it write; the drill's own goes on. Raises UserError."""
+
+    def goes_on(self) -> None:
+        """Raises UserError where there is none that this drill has begun."""
 
     def stop(self) -> Written:
-        """Have it end, and compare what it wrote with what is there. Raises UserError."""
+        """Have it end, and compare what it wrote with what is there; the same if asked again. Raises UserError."""
+
+    def leave(self) -> None:
+        """Once that is on record: nothing of it stands any more."""

@@ -36,6 +36,7 @@ from stacks.provider.settings import ProviderError, Settings
 FLOWS_WITHIN = 30.0
 """Seconds until each client must have had an answer: a gap after nothing says nothing."""
 AGAIN = 0.2
+STAMP = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,11 @@ class Ledger:
         at each. `web`: with a client of the application too; it stands where no centre is, so that one ledger has it.
         Raises UserError.
         """
-        if not wires.namespaces(twin)[0]:
-            raise UserError(f"twin {twin.name} is not up", "qhs up")
-        if _note(twin, site).exists():
+        _standing(twin)
+        if cls.stands(twin, site):
             way_out = f"`qhs ledger stop {site}`, which says what it came to"
             raise UserError(f"the ledger at {site} was begun before and not ended: {_note(twin, site)}", way_out)
-        run = f"{site}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        run = f"{site}-{datetime.now(UTC):{STAMP}}"
         parts = [Part(run, ledger.application_zone(estate, site).name, web=False)]
         parts += [Part(f"{run}-web", ledger.people(estate).name, web=True)] if web else []
         _folder(twin).mkdir(exist_ok=True, mode=0o700)
@@ -80,25 +80,57 @@ class Ledger:
         try:
             found._begin()
         except BaseException:
-            found._leave()
+            found.leave()
             raise
         return found
+
+    @staticmethod
+    def stands(twin: Twin, site: str) -> bool:
+        """Whether one was begun at a site and not ended, by whoever did."""
+        return _note(twin, site).exists()
 
     @classmethod
     def found(cls, twin: Twin, estate: Estate, site: str) -> Self:
         """The one that was begun at a site, by whoever did. Raises UserError where none was."""
-        if not _note(twin, site).exists():
+        if not cls.stands(twin, site):
             raise UserError(f"no ledger was begun at {site}: there is no {_note(twin, site)}", "`qhs ledger run`")
         parts = json.loads(_note(twin, site).read_text())
         return cls(twin, estate, site, tuple(Part(**one) for one in parts))
 
-    def stop(self) -> list[LedgerReport]:
-        """End it: what it comes to, a report a client. Its files stay.
+    @property
+    def begun(self) -> datetime:
+        """When, to the second."""
+        return datetime.strptime(self.parts[0].run, f"{self.site}-{STAMP}").replace(tzinfo=UTC)
 
-        Raises UserError while the rows cannot be read; then its clients have ended, and this may be said again.
+    def goes_on(self) -> bool:
+        """Whether each client began, and none was told to end."""
+        return not self._never() and all(tries.ended(self.file(part)) is None for part in self.parts)
+
+    def stop(self) -> list[LedgerReport]:
+        """End it and leave it: what it comes to, a report a client. Its files stay.
+
+        Raises UserError as `told` does; nothing is left where a client was killed as it began.
+        """
+        if self._never():
+            self.leave()
+        found = self.told()
+        self.leave()
+        return found
+
+    def told(self) -> list[LedgerReport]:
+        """End it: what it comes to, a report a client; the same if it is told again.
+
+        Raises UserError where a client never began, and while the rows cannot be read.
         """
         now = time.monotonic()
         self.end()
+        if never := self._never():
+            raise UserError(
+                f"the ledger at {self.site}: found no line of {', '.join(never)}, which was killed as it began; "
+                "wanted what it tried",
+                "`qhs ledger run` begins another one",
+            )
+        self._stand_there()
         password = self._password()
         found = []
         for part in self.parts:
@@ -106,8 +138,11 @@ class Ledger:
             # Whoever was killed after that ended them: since then they had nothing to try.
             ended = tries.ended(self.file(part))
             found.append(judged(part.run, *tries.read(self.file(part)), there, now if ended is None else ended))
-        self._leave()
         return found
+
+    def _never(self) -> list[str]:
+        """The clients that were killed as they began."""
+        return [part.run for part in self.parts if not tries.read(self.file(part))[0]]
 
     def end(self) -> None:
         """Have its clients end at once. What they wrote stays, for `stop` to read."""
@@ -128,9 +163,15 @@ class Ledger:
         """Those that are over by now."""
         return tries.read(self.file(part))[1]
 
+    def _stand_there(self) -> None:
+        """Each client's network, also where a crash of the host or an `up` since has taken it."""
+        standing = _standing(self.twin)
+        for stand in map(self._stand, self.parts):
+            if stand.name not in standing:
+                wires.make_client(self.twin, stand)
+
     def _begin(self) -> None:
-        for part in self.parts:
-            wires.make_client(self.twin, self._stand(part))
+        self._stand_there()
         password = self._password()
         for part in self.parts:
             key = secrets.token_urlsafe(24)
@@ -199,14 +240,22 @@ class Ledger:
     def _kept(self, own: Settings, site: str) -> dict[str, Any] | None:
         return store(own, site).secret(f"{PASSWORDS}/{ledger.database(self.estate)}")
 
-    def _leave(self) -> None:
-        """Nothing of it stands any more."""
+    def leave(self) -> None:
+        """Nothing of it stands any more, and nobody reads what it came to. Its files stay."""
         self.end()
         _, standing = wires.namespaces(self.twin)
         for part in self.parts:
             if (name := self._stand(part).name) in standing:
                 wires.remove_client(self.twin, name)
-        _note(self.twin, self.site).unlink()
+        _note(self.twin, self.site).unlink(missing_ok=True)
+
+
+def _standing(twin: Twin) -> list[str]:
+    """The clients that have a network. Raises UserError where the twin itself has none."""
+    up, clients = wires.namespaces(twin)
+    if not up:
+        raise UserError(f"twin {twin.name} is not up", "qhs up")
+    return clients
 
 
 def _folder(twin: Twin) -> Path:

@@ -134,7 +134,7 @@ class TwinWays:
             found = Ledger.found(self.twin, self.estate, site)
         except UserError:
             return
-        found.stop()
+        found.leave()
 
 
 def _leads(one: Database) -> bool:
