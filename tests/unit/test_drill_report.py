@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from qhs.drill import holding
 from qhs.drill import journal as journals
 from qhs.drill.actions import Evidence
 from qhs.drill.journal import Done, Entry, Journal
@@ -15,6 +16,8 @@ from qhs.drill.report import report
 from qhs.drill.seal import ReportError, Sealed, seal, wrong
 from qhs.drill.written import Gap, Written
 from qhs.errors import UserError
+from qhs.twin.names import Twin
+from stacks.model import Estate
 from stacks.model.signing import BODY, RECORD
 from tests.unit.image_notary import Office
 from tests.unit.toy_drill import Toy, run
@@ -53,6 +56,32 @@ def test_any_byte_that_is_changed_is_seen(sealed: Sealed, office: Office, tmp_pa
         except ReportError:
             continue
         assert found, f"byte {place}: {whole[place - 20 : place + 20]!r}"
+
+
+@pytest.mark.parametrize("left", [0, 1], ids=["no journal", "no evidence"])
+def test_a_report_that_no_journal_is_left_of_is_wrong_and_no_error(left: int, sealed: Sealed, office: Office) -> None:
+    entries = [
+        one.model_copy(update={"event": one.event.model_copy(update={"evidence": []})})
+        if isinstance(one.event, Done)
+        else one
+        for one in sealed.report.journal
+    ]
+    made = sealed.report.model_copy(update={"journal": entries[: left * len(entries)]})
+    assert judged(seal(made, office.sign), office) != []
+
+
+def test_a_report_that_is_signed_stays_as_it_is_and_another_is_signed_when_anybody_does(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, estate: Estate
+) -> None:
+    journal = run(tmp_path)
+    signs = [Sealed(report=report(journal), seal=None), seal(report(journal), office.sign)]
+    monkeypatch.setattr(holding, "signed", lambda *_: signs.pop(0))
+    twin = Twin("one")
+    assert holding.sealed_of(estate, twin, journal).seal is None
+    assert holding.sealed_of(estate, twin, journal).seal is not None
+    kept = (journal.folder / holding.REPORT).read_text()
+    assert holding.sealed_of(estate, twin, journal).text() == kept, "nobody is asked to sign it once more"
+    assert (journal.folder / holding.REPORT).read_text() == kept
 
 
 @pytest.mark.parametrize("what", ["cut", "more", "none", "another"])

@@ -124,6 +124,8 @@ class Quiet:
     def start(self) -> None:
         pass
 
+    goes_on = leave = start
+
     def stop(self) -> Written:
         now = datetime.now(UTC)
         return Written(rows=100, gap=Gap(after=now, until=now, over=True))
@@ -175,6 +177,15 @@ def test_one_that_is_too_slow_or_too_old_has_failed(
     made = report(drilled(estate, tmp_path, monkeypatch, restore=TOLD | late))
     assert any(one.startswith(f"tier 3: {said}") for one in made.faults), made.faults
     assert not made.passed
+
+
+def test_a_row_that_the_running_databases_lose_meanwhile_fails_it(
+    estate: Estate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    found = Written(rows=100, gap=Gap(after=now, until=now, over=True), lost={"a": [7]})
+    monkeypatch.setattr(Quiet, "stop", lambda _: found)
+    assert report(drilled(estate, tmp_path, monkeypatch)).faults == ["a: found 1 rows lost: 7; wanted none"]
 
 
 def test_one_that_failed_is_stopped_and_measures_nothing(

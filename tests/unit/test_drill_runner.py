@@ -162,10 +162,27 @@ def test_another_drill_is_refused_while_one_is_half_way(half: Twin) -> None:
         held.opened(half, other, False, began)
 
 
-def test_a_drill_is_not_gone_on_with_by_another_text_of_its_plan(half: Twin) -> None:
-    text = script().text.replace("within: 6", "within: 7")
-    with pytest.raises(UserError, match="half-way by another text of the plan trial"):
-        held.opened(half, script(text), False, began)
+def test_a_drill_is_gone_on_with_by_the_plan_that_it_began_with(half: Twin) -> None:
+    """Whatever somebody has written into its file since."""
+    changed = script(script().text.replace("within: 6", "within: 7"))
+    journal = held.opened(half, changed, False, began)
+    assert journal.began.carried_out == script().plan != changed.plan
+
+
+def test_what_became_of_the_record_of_a_drill_that_is_over_holds_up_no_other(half: Twin) -> None:
+    whole = Journal.begin(held.folder(half) / "20261130T000000-trial", script().digest, began())
+    whole.note(Refused(number=0, why="no"))
+    file = whole.folder / NAME
+    file.write_text(file.read_text().replace('"environment":"twin"', '"environment":"prod"'))
+    with pytest.raises(UserError, match="entry 1: found the hash"):
+        Journal.read(whole.folder)
+    found = held.unfinished(half)
+    assert found is not None
+    assert found.folder.name == "20261130T010203-trial"
+    own = found.folder / NAME
+    own.write_text(own.read_text().replace('"environment":"twin"', '"environment":"prod"'))
+    with pytest.raises(UserError, match="entry 1: found the hash"):
+        held.unfinished(half)
 
 
 def test_there_is_nothing_to_undo_where_none_is_half_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from qhs.console import complain, progress, show
 from qhs.containers.notary import notary
 from qhs.drill import held, plan, restoring, seal
 from qhs.drill.holding import PAGE, REPORT, hold, sealed_of
-from qhs.drill.journal import Journal, journals
+from qhs.drill.journal import Journal, is_over, journals
 from qhs.drill.known import ESTATE
 from qhs.drill.plan import Script
 from qhs.drill.report import DrillReport, report
@@ -68,7 +68,9 @@ def drill() -> None:
 
 @app.command("plan")
 def plan_(
-    name: Annotated[str, typer.Argument(help=f"One of {', '.join(plan.names())}.")], as_json: AsJson = False
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(plan.names())}.")],
+    from_: Annotated[str, typer.Option("--from", metavar="SITE", help="Which takes writes; else as at home.")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """What a drill asks, does and undoes, and the same by hand, for the day when this command is dead."""
     script, estate, _ = _read(name)
@@ -78,7 +80,8 @@ def plan_(
         return
     home = estate.inventory.signing.founds
     away = next(one for one in sites if one != home)
-    old, new = (away, home) if script.plan.begins == "elsewhere" else (home, away)
+    active = from_ or (away if script.plan.begins == "elsewhere" else home)
+    old, new = held.direction(estate, script.plan, active, sites)
     for line in _plan(script, {"old": old, "new": new}):
         typer.echo(line)
 
@@ -117,7 +120,7 @@ def test_(back: Back = False, as_json: AsJson = False) -> None:
 def status(as_json: AsJson = False) -> None:
     """Drills so far, and whether one is half-way. Exit codes: 2 the last one failed, 3 one is half-way."""
     twin = Twin.here()
-    found = [_half(Journal.read(path)) for path in journals(held.folder(twin)).values()]
+    found = [_half(path) for path in journals(held.folder(twin)).values()]
     half = any(not one.over for one in found)
     code: Literal[0, 2, 3] = 3 if half else 2 if found and not found[-1].passed else 0
     rows = Table("drill", "from", "to", "ended", "what is wrong", "report")
@@ -196,8 +199,17 @@ def _tell(journal: Journal, sealed: Sealed, as_json: bool) -> None:
     raise typer.Exit(0 if made.passed and sealed.seal else 2)
 
 
-def _half(journal: Journal) -> Half:
-    made, file = report(journal), journal.folder / REPORT
+def _half(folder: Path) -> Half:
+    file = folder / REPORT
+    written = str(file) if file.is_file() else ""
+    try:
+        journal = Journal.read(folder)
+    except UserError as error:
+        over = is_over(folder)
+        return Half(
+            run=folder.name, drill="", old="", new="", over=over, passed=False, faults=[error.what], report=written
+        )
+    made = report(journal)
     return Half(
         run=made.run,
         drill=made.drill,
@@ -206,7 +218,7 @@ def _half(journal: Journal) -> Half:
         over=journal.over,
         passed=made.passed,
         faults=made.faults if journal.over else [],
-        report=str(file) if file.is_file() else "",
+        report=written,
     )
 
 

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from qhs import lock
-from qhs.drill.journal import Began, Journal, Objective, journals
+from qhs.drill.journal import Began, Journal, Objective, is_over, journals
 from qhs.drill.plan import Plan, Script
 from qhs.drill.runner import go_on
 from qhs.errors import UserError
@@ -36,13 +36,15 @@ def alone(twin: Twin) -> Iterator[None]:
 
 
 def unfinished(twin: Twin) -> Journal | None:
-    """The one that is not over."""
-    found = map(Journal.read, reversed(journals(folder(twin)).values()))
-    return next((one for one in found if not one.over), None)
+    """The one that is not over. Raises UserError where that is not whole; what became of those before holds up none."""
+    return next((Journal.read(one) for one in reversed(journals(folder(twin)).values()) if not is_over(one)), None)
 
 
 def opened(twin: Twin, script: Script, back: bool, first: Callable[[], Began]) -> Journal:
-    """The journal to go on with, or a new one. Raises UserError where another drill, or another plan, is half-way."""
+    """The journal to go on with, whatever its plan's file says by now, or a new one.
+
+    Raises UserError where another drill is half-way.
+    """
     journal = unfinished(twin)
     if journal is None:
         if back:
@@ -55,12 +57,7 @@ def opened(twin: Twin, script: Script, back: bool, first: Callable[[], Began]) -
             f"the drill {journal.folder.name} is half-way from {own.old} to {own.new}; wanted it over first",
             f"`qhs drill {own.name}` goes on with it, `qhs drill {own.name} --back` undoes it",
         )
-    if own.plan != script.text:
-        raise UserError(
-            f"the drill {journal.folder.name} is half-way by another text of the plan {own.name}; wanted the same",
-            f"put scripts/drills/{own.name}.yaml back as it was, end that drill, then change it",
-        )
-    go_on(journal, script.plan, back=back)
+    go_on(journal, back=back)
     return journal
 
 

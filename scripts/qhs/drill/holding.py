@@ -16,7 +16,7 @@ from qhs.drill.page import page
 from qhs.drill.plan import Script
 from qhs.drill.report import DrillReport, report
 from qhs.drill.runner import Runner
-from qhs.drill.seal import Sealed
+from qhs.drill.seal import ReportError, Sealed
 from qhs.drill.selftest.trial import Bench
 from qhs.drill.selftest.ways import TwinWays
 from qhs.errors import UserError
@@ -34,6 +34,8 @@ def hold(estate: Estate, twin: Twin, script: Script, *, back: bool = False, at: 
     Raises UserError.
     """
     journal = held.opened(twin, script, back, lambda: begins(estate, twin, script))
+    own = journal.began
+    script = plan.of(own.name, own.plan, ESTATE, estate.catalogue.tiers, journal.folder / f"{own.name}.yaml")
     chosen = journal.found(script.plan, restoring.POINT).get("at", at)
     if at not in ("", chosen):
         raise UserError(f"{journal.folder.name} is half-way to {chosen}", f"`qhs drill {script.name}` goes on with it")
@@ -63,7 +65,8 @@ def runner(estate: Estate, twin: Twin, script: Script, journal: Journal, at: str
     began = journal.began
     shows, found = partial(journal.shows, script.plan), partial(journal.found, script.plan)
     ground = Ground(estate, twin, began.old, began.new, shows, found, at)
-    return Runner(script.plan, ESTATE, ground, Outside(twin, estate, began.new), journal, progress)
+    client = Outside(twin, estate, began.new, since=journal.entries[0].at)
+    return Runner(script.plan, ESTATE, ground, client, journal, progress)
 
 
 def begins(estate: Estate, twin: Twin, script: Script) -> Began:
@@ -83,8 +86,18 @@ def signed(estate: Estate, twin: Twin, made: DrillReport) -> Sealed:
 
 
 def sealed_of(estate: Estate, twin: Twin, journal: Journal) -> Sealed:
-    """Its report, in its files; unsigned it is kept all the same."""
-    sealed = signed(estate, twin, report(journal))
+    """Its report, in its files; unsigned it is kept all the same, and one that is signed stays as it is."""
+    made = report(journal)
+    if (kept := _kept(journal)) and kept.seal and kept.report == made:
+        return kept
+    sealed = signed(estate, twin, made)
     whole.write(journal.folder / REPORT, sealed.text())
     whole.write(journal.folder / PAGE, page(sealed))
     return sealed
+
+
+def _kept(journal: Journal) -> Sealed | None:
+    try:
+        return Sealed.read(journal.folder / REPORT)
+    except ReportError:
+        return None

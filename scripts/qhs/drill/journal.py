@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from qhs.drill.plan import Plan
 from qhs.drill.written import Written
 from qhs.errors import UserError
 from stacks.model.catalogue import Strict, Title
+from stacks.model.source import Source
 
 NAME = "journal.jsonl"
 
@@ -43,6 +45,11 @@ class Began(Strict):
     commit: str
     versions: dict[str, str]
     objectives: list[Objective]
+
+    @property
+    def carried_out(self) -> Plan:
+        """The plan, whatever its file says by now. Raises ModelError."""
+        return Source(Path(f"{self.name}.yaml"), self.plan).parse(Plan)
 
 
 class Resumed(Strict):
@@ -206,6 +213,15 @@ class Journal:
     def over(self) -> bool:
         """Whether nothing is left to do."""
         return any(isinstance(one.event, Ended | Refused) for one in self.entries)
+
+
+def is_over(folder: Path) -> bool:
+    """Whether nothing is left to do of the drill there, by its last line alone; whether it is whole is not asked."""
+    lines = _lines(folder / NAME)
+    try:
+        return json.loads(lines[-1])["event"]["kind"] in {"ended", "refused"}
+    except (LookupError, TypeError, ValueError):
+        return False
 
 
 _BY_HAND = "keep it as it is; `qhs lease status` says who takes writes, `qhs drill plan NAME` what to do by hand"

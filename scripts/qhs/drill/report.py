@@ -16,7 +16,6 @@ from pydantic import AwareDatetime, Field, JsonValue
 from qhs.chain import Digest, broken
 from qhs.drill.actions import Evidence
 from qhs.drill.journal import (
-    Began,
     Begun,
     Done,
     Ended,
@@ -35,7 +34,6 @@ from qhs.drill.plan import PHASES, Condition, Phase, Plan, Step
 from qhs.drill.restored import RESTORE, Restored
 from qhs.drill.written import Written
 from stacks.model.catalogue import Strict, Title
-from stacks.model.source import Source
 
 LEAST = 0.001
 """Seconds: the least that a lost row counts for."""
@@ -130,7 +128,7 @@ class DrillReport(Strict):
 
     @property
     def _carried_out(self) -> Plan:
-        return _plan(Journal(Path(self.run), self.journal).began)
+        return Journal(Path(self.run), self.journal).began.carried_out
 
     def broken(self) -> Iterator[str]:
         """Where it does not follow from its own journal, or that is not whole."""
@@ -143,7 +141,7 @@ class DrillReport(Strict):
 def report(journal: Journal) -> DrillReport:
     """Of a drill that is over, or not yet."""
     began = journal.began
-    plan = _plan(began)
+    plan = began.carried_out
     written = next((one.written for one in journal.events(Recorded)), Written.none("the drill is not over"))
     steps = [_step(journal, one) for one in plan.steps]
     conditions = [_condition(journal, number, one) for number, one in enumerate(plan.conditions)]
@@ -158,6 +156,7 @@ def report(journal: Journal) -> DrillReport:
         *(fault for fault in (ended.faults if ended else [])),
         *_missing(conditions, steps, written, ended),
         *_rows(written),
+        *(_lost(written) if plan.begins == "stays" else []),
         *(_disturbed(written, plan.undisturbed) if plan.undisturbed else []),
         *_unmet(objectives, "until it was restored" if plan.begins == "stays" else "without writes"),
         *(["told to go back"] if any(one.back for one in journal.events(Resumed)) else []),
@@ -186,10 +185,6 @@ def report(journal: Journal) -> DrillReport:
         head=journal.entries[-1].hash,
         journal=journal.entries,
     )
-
-
-def _plan(began: Began) -> Plan:
-    return Source(Path(f"{began.name}.yaml"), began.plan).parse(Plan)
 
 
 def _condition(journal: Journal, number: int, condition: Condition) -> ConditionReport:
@@ -291,12 +286,16 @@ def _rows(written: Written) -> Iterator[str]:
         yield "nothing was written any more"
 
 
+def _lost(written: Written) -> Iterator[str]:
+    """Where writes stay none may be, whatever an application's tier may lose with a site."""
+    for client, numbers in written.lost.items():
+        yield f"{client}: found {len(numbers)} rows lost: {', '.join(map(str, numbers[:SHOWN]))}; wanted none"
+
+
 def _disturbed(written: Written, most: float) -> Iterator[str]:
     """Of clients who should have noticed nothing."""
     for client, count in written.failed.items():
         yield f"{client}: found {count} tries that failed; wanted none: writes stay where they are"
-    for client, numbers in written.lost.items():
-        yield f"{client}: found {len(numbers)} rows lost: {', '.join(map(str, numbers[:SHOWN]))}; wanted none"
     if written.gap and written.gap.seconds > most:
         yield f"found {written.gap.seconds:.3f} s between two rows of the client outside; wanted {most:g} s at most"
 
