@@ -59,7 +59,8 @@ class Member:
         """`names`: those of its certificate beside its own."""
         self.root, self.name, self.network = root, name, network
         self.address = cluster.members[name]
-        self.data, self.begins = f"var/lib/qhs-{cluster.name}", f"run/qhs-{cluster.name}-begin"
+        self.data = f"var/lib/qhs-{cluster.name}"
+        self.begins = f"{self.data}/begins"
         self.joined = f"run/qhs-{cluster.name}/joined.env"
         self._cluster = cluster
         self._environment = f"etc/qhs/{cluster.name}/member.env"

@@ -96,15 +96,20 @@ def test_where_most_have_no_data_all_begin_anew_and_what_the_last_one_had_is_set
     before = known(one)
     for each in cluster.values():
         each.stop()
+    (one.root / one.data / "member/had").touch()
     for other in others:
         shutil.rmtree(other.root / other.data / "member")
     for each in cluster.values():
         assert each.says("begin") == (0, "")
+    one.start()
+    await_((one.root / one.data / "member/wal").exists, 30)
+    one.stop()
+    (one.root / one.begins).touch()  # it ended before it served
     for each in cluster.values():
         each.start()
     await_(lambda: all(each.serves() for each in cluster.values()), 30)
     assert known(one) == before
-    assert [(each.root / each.data / "member.aside/wal").exists() for each in cluster.values()] == [False, False, True]
+    assert [(each.root / each.data / "member.aside/had").exists() for each in cluster.values()] == [False, False, True]
 
 
 def test_one_that_has_its_data_goes_on_with_it(cluster: dict[str, Member]) -> None:

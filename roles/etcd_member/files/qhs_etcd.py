@@ -4,8 +4,9 @@
     join      before a server starts: one without data that the others know is taken out and put in anew, as it can no
               longer vouch for what it agreed to
     check     say why this member does not serve, and exit with 2; or nothing
-    begun     exit with 0 where this member has data, else 2
-    begin     have the next start of a server begin a cluster; data of one that has no majority any more is set aside
+    begun     exit with 0 where this member has data of a cluster that it has served in, else 2
+    begin     with the server stopped: have it begin a cluster, however often it has to be started until it serves; data
+              of one that has no majority any more is set aside
 
 What fails is a line on standard error, with exit code 1.
 """
@@ -65,8 +66,8 @@ class Cluster:
 
     @property
     def begins(self) -> Path:
-        """There while the next start of the server begins the cluster."""
-        return Path(f"/run/qhs-{self.name}-begin")
+        """There from `begin` until the server serves, which takes it away; with the data, as both outlast a boot."""
+        return self.data.with_name("begins")
 
 
 def context() -> ssl.SSLContext:
@@ -107,13 +108,12 @@ def ask(address: str, port: int, path: str, **fields: Any) -> dict[str, Any]:
 
 
 def join(cluster: Cluster) -> None:
-    """Raises AbsentError where there is no data, no member that answers, and nobody who said that a cluster begins."""
+    """Raises AbsentError where there is no data, no member that answers, and nobody who said that a cluster begins.
+
+    It changes no data: a server that begins may be started again and again, and has agreed to what it wrote by then.
+    """
     joined = Path(os.environ["RUNTIME_DIRECTORY"]) / "joined.env"
     if cluster.begins.exists():
-        if cluster.data.exists():
-            aside = cluster.data.with_name("member.aside")
-            shutil.rmtree(aside, ignore_errors=True)
-            cluster.data.rename(aside)
         joined.write_text("ETCD_INITIAL_CLUSTER_STATE=new\n")
         return
     if cluster.data.exists():
@@ -152,6 +152,22 @@ def anew(cluster: Cluster, other: str) -> None:
     ask(other, cluster.clients, "cluster/member/add", peerURLs=[peer])
 
 
+def begun(cluster: Cluster) -> bool:
+    """Data of a begin that has not come to its end counts for nothing yet."""
+    return cluster.data.exists() and not cluster.begins.exists()
+
+
+def begin(cluster: Cluster) -> None:
+    """What was set aside gives way to data of a cluster that served later, and to nothing else."""
+    failed = cluster.begins.exists()
+    cluster.data.parent.mkdir(mode=0o700, exist_ok=True)
+    if cluster.data.exists():
+        aside = cluster.data.with_name("member.failed" if failed else "member.aside")
+        shutil.rmtree(aside, ignore_errors=True)
+        cluster.data.rename(aside)
+    cluster.begins.touch()
+
+
 def check(cluster: Cluster) -> str:
     """Why it does not serve; empty: it does, and there is a leader."""
     try:
@@ -168,9 +184,9 @@ def main() -> int:
             print(found := check(Cluster.read(name)), end="")
             return 2 if found else 0
         case ["begun", name]:
-            return 0 if Cluster.read(name).data.exists() else 2
+            return 0 if begun(Cluster.read(name)) else 2
         case ["begin", name]:
-            Cluster.read(name).begins.touch()
+            begin(Cluster.read(name))
             return 0
         case ["join", name]:
             try:
