@@ -190,7 +190,9 @@ def actions(plane: Plane, broken: set[tuple[str, str, str]]) -> Iterator[int]:
     return iter(range(len(plane.done)))
 
 
-def test_where_going_back_fails_the_next_run_tries_that_again(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_a_gate_stays_closed_after_going_back_the_next_run_asks_again_and_keeps_what_was_put_right(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plane.broken = {("cp1", PARTS[1], NEW), ("cp1", PARTS[1], OLD)}
     assert_refused(plane, "all is well", NEW)
     plane.broken = {("cp1", PARTS[1], NEW)}
@@ -207,6 +209,41 @@ def test_where_going_back_fails_the_next_run_tries_that_again(plane: Plane, monk
     plane.broken = set()
     report = run(plane)
     assert (report.outcome, report.runs, report.gate) == ("went back", OLD, f"{PARTS[1]} of cp1")
+    assert plane.done.count("give back") == 1
+
+
+def test_where_the_store_is_not_given_back_the_next_run_tries_that_again(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane.broken = {("cp1", PARTS[1], NEW)}
+    with monkeypatch.context() as patch:
+        patch.setattr(plane, "give_back", fails)
+        assert_refused(plane, "the API does not come", NEW)
+    assert run(plane).runs == OLD
+    assert plane.done.count("give back") == 1
+
+
+def fails(*_: Any) -> None:
+    raise UserError("the API does not come", "none")
+
+
+def test_one_that_is_cut_off_once_the_store_is_given_back_gives_none_back_again(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane.broken = {("cp1", PARTS[1], NEW)}
+    asked = plane.gates
+
+    def gates(versions: dict[tuple[str, str], str]) -> list[Gate]:
+        if "give back" in plane.done:
+            raise CutOff
+        return asked(versions)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plane, "gates", gates)
+        with pytest.raises(CutOff):
+            run(plane)
+    assert run(plane).runs == OLD
+    assert plane.done.count("give back") == 1
 
 
 def assert_refused(plane: Plane, why: str, to: str) -> None:

@@ -60,6 +60,7 @@ class Journal(BaseModel):
     snapshot: str = Field(description="of the store, taken before; on the first control plane")
     steps: list[Step] = []
     finished: int = Field(default=0, description="how many of them passed all gates")
+    given_back: bool = Field(default=False, description="the store became as the snapshot has it")
 
 
 class UpgradeReport(BaseModel):
@@ -193,7 +194,7 @@ def upgrade(plane: ControlPlane, to: str, progress: Progress) -> UpgradeReport:
         plane.bring(to, progress)
         closed = not _forward(plane, file, journal, progress)
     if closed:
-        _back(plane, journal, progress)
+        _back(plane, file, journal, progress)
     report = _report(plane, journal, "went back" if closed else "upgraded")
     file.unlink()
     plane.store.release()
@@ -248,17 +249,23 @@ def _forward(plane: ControlPlane, file: Path, journal: Journal, progress: Progre
     return True
 
 
-def _back(plane: ControlPlane, journal: Journal, progress: Progress) -> None:
-    """The programs of before on the store of before. Raises UserError."""
+def _back(plane: ControlPlane, file: Path, journal: Journal, progress: Progress) -> None:
+    """The programs of before on the store of before. Raises UserError.
+
+    The store is given back once: what is written to it from then on, as to put right what a gate names, is kept.
+    """
     progress(f"{plane.store.site}: going back to {journal.came_from}")
-    for step in reversed(journal.steps):
-        plane.choose(step.machine, step.part, journal.programs[step.machine].get(step.part, IMAGE))
-    plane.store.give_back(plane.store.named(journal.snapshot), progress)
+    if not journal.given_back:
+        for step in reversed(journal.steps):
+            plane.choose(step.machine, step.part, journal.programs[step.machine].get(step.part, IMAGE))
+        plane.store.give_back(plane.store.named(journal.snapshot), progress)
+        journal.given_back = True
+        _write(file, journal)
     gate, found = first_closed(plane.gates(_all(plane, journal.came_from)))
     if gate:
         raise UserError(
             f"{plane.store.site}: back on {journal.came_from}, gate {gate} stays closed: {found}",
-            "put right what it names; the same command then goes on going back",
+            "put right what it names; the same command then asks all gates again, and the store stays as it is",
         )
 
 
