@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from qhs.cloud import cli
+from qhs.cloud import reach as reach_
 from qhs.cloud.asking import Pod, Said
 from qhs.cloud.checks import READ, REFUSALS, UNWRITTEN, WRITTEN, judged
-from qhs.cloud.reach import Target
+from qhs.cloud.reach import Target, reach
 from qhs.cloud.reach import judged as reached
 from qhs.cloud.status import CloudReport
+from qhs.twin.names import Twin
 from stacks.model import load
 from stacks.model.cloud import places
 from stacks.model.given import given
@@ -125,6 +128,24 @@ def test_what_answers_without_a_flow_is_told_and_so_is_an_own_part_that_does_not
         {},
         2,
     )
+
+
+def test_a_canary_of_an_application_that_the_model_does_not_know_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is left over of one that is gone; all others are tried as ever."""
+    there = whole("ndc")
+    there.pods.append(Pod(tenant="gone", name="gone-1", node="n", addresses=["10.20.66.9"], ready=True))
+    rounds = []
+
+    def asked(estate: Any, twin: Any, word: str, given: str = "[]") -> tuple[dict[str, Said], dict[str, str]]:
+        rounds.append(word)
+        answers = {name: ["nothing"] * len(json.loads(given)) for name in there.answers}
+        return {"ndc": there.model_copy(update={"answers": answers})}, {}
+
+    monkeypatch.setattr(reach_, "asked", asked)
+    report = reach(ESTATE, Twin("any"))
+    assert report.wrong == ["gone at ndc: found the canary gone-1; wanted none, as the model knows no such place"]
+    assert (report.code, rounds, report.silent) == (2, ["pods", "reach"], {})
+    assert report.cells > 0
 
 
 def test_the_page_has_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def judged(estate: Estate, said: Mapping[str, Said], targets: list[Target]) -> R
     wrong: list[str] = []
     silent: dict[str, str] = {}
     for site, one in said.items():
+        wrong += _strangers(estate, site, one)
         for place in places(estate, site):
             if not place.copies:
                 continue
@@ -120,8 +121,16 @@ def _pods(estate: Estate, said: Mapping[str, Said]) -> Iterator[Target]:
         ports = {place.name: _ports(place.ports) for place in places(estate, site)}
         for pod in one.pods:
             for address in pod.addresses:
-                for port in ports[pod.tenant]:
+                for port in ports.get(pod.tenant, []):
                     yield Target(address, port, f"{pod.tenant} at {site}")
+
+
+def _strangers(estate: Estate, site: str, said: Said) -> Iterator[str]:
+    """Nobody knows what these may reach, or on which ports they answer."""
+    known = {place.name for place in places(estate, site)}
+    for pod in said.pods:
+        if pod.tenant not in known:
+            yield f"{pod.tenant} at {site}: found the canary {pod.name}; wanted none, as the model knows no such place"
 
 
 def _let(place: TenantPlace) -> set[tuple[str, int]]:
