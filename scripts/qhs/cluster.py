@@ -3,7 +3,8 @@
     python -m qhs.cluster SITE COMMAND...
 
 It finds the cluster by KUBECONFIG. The key and its certificate, which is good for some hours, are in the memory of this
-process alone; the API is reached by ssh, through a proxy that knows no other name.
+process alone; the API is reached by ssh through the first control plane that lets us in, by a proxy that knows no other
+name.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -28,7 +30,7 @@ from qhs.twin.names import Twin
 from stacks.model.kubernetes import ENGINE, OPERATOR, OPERATOR_HOURS, PORT, USER
 from stacks.name import StackName
 from stacks.provider.access import ClusterAccess, TrustAccess
-from stacks.provider.carried import Carried
+from stacks.provider.carried import Carried, refused
 from stacks.provider.doors import opened
 from stacks.provider.secret.client import Store, StoreError
 from stacks.provider.secret.stores import store
@@ -60,7 +62,8 @@ def run(settings: Settings, site: str, command: Sequence[str]) -> int:
     """Run it to its end. Raises ProviderError or StoreError where nobody lets us in, or no longer does."""
     access = TrustAccess.read(settings.trust_access)
     there = access.clusters[site]
-    door = partial(Carried.to, settings.machines(), USER, there.machines[0], f"{there.address}:{PORT}")
+    config = settings.machines()
+    door = partial(Carried.to, config, USER, _way_in(config, site, there.machines), f"{there.address}:{PORT}")
     with opened({f"{there.name}:{PORT}": door}) as at:
         pem = _certified(store(settings, site))
         given = _configuration(site, there, at, access.root.read_bytes(), pem)
@@ -68,6 +71,19 @@ def run(settings: Settings, site: str, command: Sequence[str]) -> int:
         if code:
             _refuse_expired(pem, site, datetime.now(UTC))
         return code
+
+
+def _way_in(config: Path, site: str, machines: Sequence[str]) -> str:
+    """The first control plane that lets us in: the API stands at an address that moves. Raises ProviderError."""
+    said = []
+    for machine in machines:
+        if not (why := refused(config, USER, machine)):
+            return machine
+        said.append(f"{machine}: {why}")
+    raise ProviderError(
+        f"the cluster of {site}: found no control plane that ssh comes in to ({'; '.join(said)}); wanted one. Way out: "
+        "start one of them, or `qhs up`"
+    )
 
 
 def _refuse_expired(pem: bytes, site: str, now: datetime) -> None:

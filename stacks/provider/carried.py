@@ -12,6 +12,22 @@ OPTIONS = (
     *("-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "ControlPath=none", "-o", "LogLevel=INFO"),
     *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"),
 )
+PATIENCE = 20
+"""Seconds for a machine to let somebody in: one that hangs on the way gives no other sign."""
+FAILED = 255
+"""The exit code of ssh where it does not come in; any other is of what it ran there."""
+
+
+def refused(config: Path, user: str, machine: str) -> str:
+    """Why ssh does not come in to a machine; empty: it does, whatever the user may do there."""
+    command = ["ssh", "-F", str(config), *OPTIONS, "-l", user, "--", machine, "true"]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer within {PATIENCE} s"
+    return (_words(done.stderr) or "it does not say why") if done.returncode == FAILED else ""
 
 
 class Carried:
@@ -49,4 +65,8 @@ class Carried:
         except subprocess.TimeoutExpired:
             program.kill()
             said = program.communicate()[1]
-        return "; ".join(line.strip() for line in said.splitlines() if line.strip())
+        return _words(said)
+
+
+def _words(said: str) -> str:
+    return "; ".join(line.strip() for line in said.splitlines() if line.strip())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from qhs.state import pulumi
 from qhs.twin.names import Twin
 from stacks.model import load
 from stacks.model.kubernetes import OPERATOR, OPERATOR_HOURS
+from stacks.provider import carried
 from stacks.provider.access import ClusterAccess, TrustAccess
 from stacks.provider.settings import ProviderError, Settings
 
@@ -77,13 +79,30 @@ class Signs:
         return {"certificate": leaf.public_bytes(serialization.Encoding.PEM).decode()}
 
 
+SSH = """#!/bin/sh
+case "$*" in
+    *"-W 10.0.0.1:6443 -- "*) echo "$*" >>"$LED" ;;
+    *" -l qhs-clusters -- "*) for last; do [ "$last" = true ] || machine=$last; done
+        case " $DEAD " in *" $machine "*) echo "connect to host $machine: No route to host" >&2; exit 255 ;; esac
+        exit 1 ;;
+esac
+"""
+"""Machines let everybody in who may run nothing there, but those that are DEAD."""
+
+
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     (tmp_path / "root").touch()
-    there = ClusterAccess(machines=["ndc-cp1"], address="10.0.0.1", name="kube-api.ndc")
+    there = ClusterAccess(machines=["ndc-cp1", "ndc-cp2"], address="10.0.0.1", name="kube-api.ndc")
     access = TrustAccess.model_construct(root=tmp_path / "root", clusters={"ndc": there})
     monkeypatch.setattr(TrustAccess, "read", lambda _: access)
     monkeypatch.setattr(Settings, "machines", lambda _: tmp_path / "ssh")
+    ssh = tmp_path / "bin/ssh"
+    ssh.parent.mkdir()
+    ssh.write_text(SSH)
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", str(ssh.parent), prepend=os.pathsep)
+    monkeypatch.setenv("LED", str(tmp_path / "led"))
     return Settings()
 
 
@@ -110,3 +129,44 @@ def test_what_went_well_or_failed_in_time_is_left_as_it_is(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, signed: datetime, code: int
 ) -> None:
     assert ran(settings, monkeypatch, signed, code) == code
+
+
+ASKS = """
+import json, os, socket, urllib.parse
+proxy = urllib.parse.urlsplit(json.load(open(os.environ["KUBECONFIG"]))["clusters"][0]["cluster"]["proxy-url"])
+with socket.create_connection((proxy.hostname, proxy.port)) as stream:
+    stream.sendall(b"CONNECT kube-api.ndc:6443 HTTP/1.1\\r\\n\\r\\n")
+    while stream.recv(1024):
+        pass
+"""
+
+
+@pytest.mark.parametrize(("dead", "way"), [("", "ndc-cp1"), ("ndc-cp1", "ndc-cp2")])
+def test_the_first_control_plane_that_lets_us_in_leads_to_the_api(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dead: str, way: str
+) -> None:
+    monkeypatch.setenv("DEAD", dead)
+    monkeypatch.setattr(cluster, "store", lambda *_: Signs(NOW))
+    assert cluster.run(settings, "ndc", [sys.executable, "-c", ASKS]) == 0
+    (led,) = (tmp_path / "led").read_text().splitlines()
+    assert led.endswith(f" -W 10.0.0.1:6443 -- {way}")
+
+
+def test_where_none_lets_us_in_each_is_named_with_what_ssh_said(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEAD", "ndc-cp1 ndc-cp2")
+    with pytest.raises(ProviderError) as refusal:
+        ran(settings, monkeypatch, NOW, 0)
+    assert str(refusal.value) == (
+        "the cluster of ndc: found no control plane that ssh comes in to (ndc-cp1: connect to host ndc-cp1: No route "
+        "to host; ndc-cp2: connect to host ndc-cp2: No route to host); wanted one. Way out: start one of them, or "
+        "`qhs up`"
+    )
+
+
+def test_one_that_hangs_is_passed_over(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "bin/ssh").write_text("#!/bin/sh\nexec sleep 9\n")
+    monkeypatch.setattr(carried, "PATIENCE", 0.1)
+    with pytest.raises(ProviderError, match=r"ndc-cp1: no answer within 0\.1 s; ndc-cp2: no answer"):
+        ran(settings, monkeypatch, NOW, 0)
