@@ -6,22 +6,27 @@ import json
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from qhs_etcd_snapshots import BUMP, KEPT
+from qhs_etcd_snapshots import KEPT
 
-from tests.kernel.clusters import Member
+from qhs.cloud import machines
+from qhs.cloud.store import SERVER, Snapshot, Store
+from qhs.errors import UserError
+from qhs.progress import silent
+from qhs.twin.names import Twin
+from tests.kernel.clusters import Member, program
 from tests.kernel.test_qhs_etcd import MEMBERS, cluster, networks
 from tests.twin.waiting import await_
 
 __all__ = ["cluster", "networks"]
 
-ROLE = Path(__file__).parents[2] / "roles/etcd_snapshots"
 PROGRAM, KEEPS = "usr/local/lib/qhs-etcd-snapshots/qhs_etcd_snapshots.py", "var/lib/qhs-etcd-snapshots"
 METRICS = "var/lib/prometheus/node-exporter/qhs_etcd_snapshots.prom"
+BUMP = 1_000_000_000
 TLS = {f"ETCDCTL_{what}": f"/etc/qhs/tls/{file}" for what, file in
        {"CACERT": "ca.crt", "CERT": "machine.crt", "KEY": "machine.key"}.items()}  # fmt: skip
 
@@ -30,8 +35,7 @@ TLS = {f"ETCDCTL_{what}": f"/etc/qhs/tls/{file}" for what, file in
 def members(cluster: dict[str, Member]) -> Iterator[list[Member]]:
     """All of them, with the program, and the store as each test found it."""
     for one in cluster.values():
-        (one.root / PROGRAM).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROLE / "files/qhs_etcd_snapshots.py", one.root / PROGRAM)
+        program(one.root, "etcd_snapshots", PROGRAM)
         (one.root / KEEPS).mkdir(exist_ok=True)
         (one.root / METRICS).parent.mkdir(parents=True, exist_ok=True)
     yield list(cluster.values())
@@ -39,13 +43,14 @@ def members(cluster: dict[str, Member]) -> Iterator[list[Member]]:
         shutil.rmtree(one.root / KEEPS)
 
 
+def ran(member: Member, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    env = {**TLS, "ETCDCTL_ENDPOINTS": f"https://{MEMBERS[member.name]}:2381"}
+    return subprocess.run(member.within(*words), env=env, input=given, capture_output=True, check=False, timeout=60)
+
+
 def within(member: Member, *words: str, given: bytes = b"") -> tuple[int, str, str]:
     """Its exit code, and what it said on both streams."""
-    env = {**TLS, "ETCDCTL_ENDPOINTS": f"https://{MEMBERS[member.name]}:2381"}
-    done = subprocess.run(
-        ["nsenter", f"--net={member.network}", "/usr/sbin/chroot", str(member.root), *words],
-        env=env, input=given, capture_output=True, check=False, timeout=60,
-    )  # fmt: skip
+    done = ran(member, *words, given=given)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
@@ -139,8 +144,8 @@ def test_one_that_is_damaged_is_refused_before_anything_is_made_of_it(members: l
     if damage == "a byte":
         content[len(content) // 2] ^= 1
     file.write_bytes(content if damage == "a byte" else content[:-4096])
-    for verb in ("verify", "prepare"):
-        code, said = says(one, verb, name)
+    for verb in (["verify", name], ["prepare", name, str(BUMP)]):
+        code, said = says(one, *verb)
         assert code == 1
         assert "found content that its own digest does not fit" in said
     assert says(one, "newest")[0] == 1
@@ -157,7 +162,7 @@ def test_what_is_given_back_never_goes_back_for_those_who_watch(members: list[Me
     for other in others:
         shutil.copy(one.root / KEEPS / name, other.root / KEEPS / name)
     for each in members:
-        assert says(each, "prepare", name) == (0, "")
+        assert says(each, "prepare", name, str(BUMP)) == (0, "")
         assert each.serves(), "it goes on until all is made"
     replaced(members, "swap")
     assert (there(one, "a"), there(one, "later")) == (True, False)
@@ -170,6 +175,46 @@ def test_what_is_given_back_never_goes_back_for_those_who_watch(members: list[Me
     assert (there(one, "later"), there(one, "after")) == (True, False)
 
 
+def test_a_snapshot_that_is_given_back_twice_has_no_revision_come_twice(
+    members: list[Member], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the operator's own program; who watched either store before is told to ask anew."""
+    monkeypatch.setattr(machines, "run", operated({one.name: one for one in members}))
+    one, *others = members
+    taken(others[0])
+    told = json.loads(says(others[0], "newest")[1])
+    snapshot = Snapshot(others[0].name, told["name"], datetime.now(UTC), told["revision"])
+    for number in range(2):
+        etcdctl(one, "put", f"later-{number}", "1")
+        last = revision(one)
+        assert one.says("revision") == (0, f"{last}\n")
+        Store(Twin("any"), "qhdc", tuple(MEMBERS)).give_back(snapshot, silent)
+        assert not there(one, f"later-{number}")
+        assert min(map(revision, members)) == max(map(revision, members)) > last
+        _, *said = within(one, "/usr/bin/etcdctl", "watch", "--rev", str(last + 1), f"later-{number}")
+        assert "required revision has been compacted" in "".join(said)
+
+
+def operated(members: dict[str, Member]) -> Callable[..., bytes]:
+    """As the operator's commands on machines are run; beside the store nothing runs there."""
+
+    def run(_: Twin, machine: str, *words: str, given: bytes = b"") -> bytes:
+        one = members[machine]
+        match words:
+            case ["systemctl", "start" | "stop" as verb, *units]:
+                if SERVER in units:
+                    {"start": one.start, "stop": one.stop}[verb]()
+                return b""
+            case ["systemctl", "is-active", _]:
+                return b""
+        done = ran(one, *words, given=given)
+        if done.returncode:
+            raise UserError(f"{machine}: {done.stderr.decode()}", "none")
+        return done.stdout
+
+    return run
+
+
 def test_a_restore_that_was_cut_off_keeps_what_was_before_the_first_one(members: list[Member]) -> None:
     one = members[0]
     name = taken(one)
@@ -178,7 +223,7 @@ def test_a_restore_that_was_cut_off_keeps_what_was_before_the_first_one(members:
     etcdctl(one, "put", "before-all", "1")
     for _ in range(2):
         for each in members:
-            assert says(each, "prepare", name) == (0, "")
+            assert says(each, "prepare", name, str(BUMP)) == (0, "")
         replaced(members, "swap")
         assert not there(one, "before-all")
     replaced(members, "back")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from qhs.cloud import cli, machines
 from qhs.cloud import store as module
 from qhs.cloud.restore import store
-from qhs.cloud.store import PROGRAM, SERVER, SERVES, UNITS, Snapshot, Store
+from qhs.cloud.store import PROGRAM, REVISION, SERVER, SERVES, UNITS, Snapshot, Store
 from qhs.errors import UserError
 from qhs.progress import silent
 from qhs.twin.names import Twin
@@ -22,6 +23,8 @@ from stacks.model import load
 
 NAME = "20260101T000000Z.db"
 MEMBERS = ("cp1", "cp2", "cp3")
+TAKEN = 7
+"""The revision of the snapshot."""
 OLD, NEW = "as it is", "as the snapshot has it"
 
 
@@ -38,6 +41,8 @@ class Machines:
         self.left, self.fails = -1, ""
         self.up = {name: {SERVER, *UNITS} for name in MEMBERS}
         self.received: dict[str, bytes] = {}
+        self.revisions = dict.fromkeys(MEMBERS, TAKEN)
+        self.bumps: dict[str, int] = {}
         for name in MEMBERS:
             (folder / name / "member").mkdir(parents=True)
             (folder / name / "member/data").write_text(OLD)
@@ -58,11 +63,17 @@ class Machines:
                 self._wanted(machine, unit)
             case _ if tuple(words) == SERVES:
                 self._wanted(machine, SERVER)
+            case _ if tuple(words) == REVISION:
+                self._wanted(machine, SERVER)
+                return f"{self.revisions[machine]}\n".encode()
             case ["cat", _]:
                 return b"content"
             case [one, "receive", _] if one == PROGRAM:
                 self.received[machine] = given
-            case [one, verb, *_] if one == PROGRAM:
+            case [one, "prepare", name, bump] if (one, name) == (PROGRAM, NAME):
+                self.bumps[machine] = int(bump)
+                self._verb(machine, "prepare")
+            case [one, verb] if one == PROGRAM:
                 self._verb(machine, verb)
             case _:
                 raise AssertionError(words)
@@ -92,6 +103,8 @@ class Machines:
             getattr(program, verb)()
         except program.UnfitError as error:
             raise UserError(str(error), "none") from None
+        if verb == "swap":
+            self.revisions[machine] = TAKEN + self.bumps[machine]
 
 
 @pytest.fixture
@@ -112,7 +125,7 @@ def patched(patch: pytest.MonkeyPatch, made: Machines) -> None:
 
 
 def give_back() -> None:
-    snapshot = Snapshot("cp2", NAME, datetime.now(UTC), 7)
+    snapshot = Snapshot("cp2", NAME, datetime.now(UTC), TAKEN)
     Store(Twin("any"), "qhdc", MEMBERS).give_back(snapshot, silent)
 
 
@@ -121,9 +134,35 @@ def test_all_members_make_their_data_of_one_snapshot_before_anything_stops(there
     assert [there.data(name) for name in MEMBERS] == [NEW] * 3
     assert there.received == {"cp1": b"content", "cp3": b"content"}
     stopped = there.said.index(f"cp1 systemctl stop {' '.join(reversed(UNITS))} {SERVER}")
-    assert there.said.index(f"cp3 {PROGRAM} prepare {NAME}") < stopped
+    assert there.said.index(f"cp3 {PROGRAM} prepare {NAME} {there.bumps['cp3']}") < stopped
     assert not any(map(there.kept, MEMBERS))
     assert all(there.up[name] == {SERVER, *UNITS} for name in MEMBERS)
+
+
+def test_no_revision_comes_twice_however_often_a_snapshot_is_given_back(
+    there: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All members have the same; the third time none of them says which there are."""
+    now = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
+    for number, alone in enumerate(([], [], MEMBERS)):
+        monkeypatch.setattr(time, "time_ns", lambda number=number: int(now + 10 * number) * 10**9)
+        seen = there.revisions["cp1"] = there.revisions["cp1"] + 5000
+        for name in alone:
+            there.up[name].clear()
+        give_back()
+        assert len(set(there.revisions.values())) == 1
+        assert there.revisions["cp1"] > seen, number
+
+
+def test_what_the_members_know_is_enough_where_the_clock_is_wrong(
+    there: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them is behind, and another one does not answer."""
+    monkeypatch.setattr(time, "time_ns", lambda: 0)
+    there.revisions = {"cp1": 100, "cp2": 5_000_000, "cp3": 9_000_000}
+    there.up["cp3"].clear()
+    give_back()
+    assert set(there.revisions.values()) == {5_000_000 + module.AHEAD}
 
 
 @pytest.mark.parametrize("fails", [SERVER, UNITS[0]])

@@ -4,6 +4,7 @@
     join      before a server starts: one without data that the others know is taken out and put in anew, as it can no
               longer vouch for what it agreed to
     check     say why this member does not serve, and exit with 2; or nothing
+    revision  print that of the store, as this member's server knows it
     begun     exit with 0 where this member has data of a cluster that it has served in, else 2
     begin     with the server stopped: have it begin a cluster, however often it has to be started until it serves; data
               of one that has no majority any more is set aside
@@ -171,31 +172,36 @@ def begin(cluster: Cluster) -> None:
 def check(cluster: Cluster) -> str:
     """Why it does not serve; empty: it does, and there is a leader."""
     try:
-        status = ask(cluster.members[cluster.own], cluster.clients, "maintenance/status")
+        found = status(cluster)
     except AbsentError as error:
         return f"the server does not answer: {error}"
-    return "" if status.get("leader", "0") != "0" else "it knows no leader"
+    return "" if found.get("leader", "0") != "0" else "it knows no leader"
+
+
+def status(cluster: Cluster) -> dict[str, Any]:
+    """What this member's server says of itself; others are not needed for it. Raises AbsentError."""
+    return ask(cluster.members[cluster.own], cluster.clients, "maintenance/status")
 
 
 def main() -> int:
     """Runs one verb. Returns the exit code."""
-    match sys.argv[1:]:
-        case ["check", name]:
-            print(found := check(Cluster.read(name)), end="")
-            return 2 if found else 0
-        case ["begun", name]:
-            return 0 if begun(Cluster.read(name)) else 2
-        case ["begin", name]:
-            begin(Cluster.read(name))
-            return 0
-        case ["join", name]:
-            try:
-                join(Cluster.read(name))
-            except AbsentError as error:
-                print(error, file=sys.stderr)
-                return 1
-            return 0
-    sys.exit(__doc__)
+    try:
+        match sys.argv[1:]:
+            case ["check", name]:
+                print(found := check(Cluster.read(name)), end="")
+                return 2 if found else 0
+            case ["revision", name]:
+                print(status(Cluster.read(name))["header"]["revision"])
+            case ["begun", name]:
+                return 0 if begun(Cluster.read(name)) else 2
+            case ["begin" | "join" as verb, name]:
+                {"begin": begin, "join": join}[verb](Cluster.read(name))
+            case _:
+                sys.exit(__doc__)
+    except AbsentError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

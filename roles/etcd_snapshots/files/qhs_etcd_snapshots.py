@@ -7,13 +7,14 @@
     hold NAME       print the name by which a snapshot is kept until `release`, however many newer ones come
     release         keep none that was held
     receive NAME    have the snapshot on standard input by this name, if it verifies
-    prepare NAME    make data of it for this member, beside what its server goes on with
+    prepare NAME BUMP
+                    make data of it for this member, so many revisions ahead of it, beside what its server goes on with
     swap            with the server stopped: have that data, and keep what was before
     back            with the server stopped: have again what was before, if anything is kept
     settle          keep what was before no longer
 
-What fails is a line on standard error, with exit code 1. Whoever uses `prepare` on one member does so on all of them:
-each data that is made of a snapshot begins a cluster of all the members.
+What fails is a line on standard error, with exit code 1. Whoever uses `prepare` on one member does so on all of them,
+with the same number: each data that is made of a snapshot begins a cluster of all the members.
 """
 
 import hashlib
@@ -34,9 +35,6 @@ DATA, BEFORE, RESTORED = STORE / "member", STORE / "member.before", STORE / "res
 MEMBER = Path("/etc/qhs/etcd/member.env")
 KEPT = 6
 """Snapshots. A store is 256 MiB at most, so they are 1.5 GiB at most."""
-BUMP = 1_000_000_000
-"""Revisions by which data made of a snapshot is ahead of it: whatever was written after it, nobody was ever told of a
-revision above. A thousand writes a second would take eleven days."""
 WITHIN = 240
 """Seconds for one command: the service that takes snapshots is ended after 300."""
 DIGEST = hashlib.sha256().digest_size
@@ -128,7 +126,7 @@ def report() -> None:
         file.write(f"qhs_etcd_snapshot_seconds {seconds}\n")
 
 
-def prepare(name: str) -> None:
+def prepare(name: str, bump: str) -> None:
     """Raises UnfitError, with nothing there that is half made."""
     file, making = FOLDER / name, RESTORED.with_suffix(".new")
     verify(file)
@@ -143,7 +141,7 @@ def prepare(name: str) -> None:
         "data-dir": str(making),
         # Watchers know revisions that the snapshot does not: it must go on above them, and say that it cannot tell what
         # was between, so that each asks anew for all there is.
-        "bump-revision": str(BUMP),
+        "bump-revision": bump,
     }
     options = [f"--{option}={value}" for option, value in said.items()]
     _run("/usr/bin/etcdutl", "snapshot", "restore", str(file), *options, "--mark-compacted")
@@ -192,8 +190,10 @@ def main() -> int:
                 print(json.dumps(told(FOLDER / name)))
             case ["hold", name]:
                 print(hold(name))
-            case ["prepare" | "receive" as verb, name]:
-                {"prepare": prepare, "receive": receive}[verb](name)
+            case ["receive", name]:
+                receive(name)
+            case ["prepare", name, bump]:
+                prepare(name, bump)
             case ["swap" | "back" | "settle" | "release" as verb]:
                 {"swap": swap, "back": back, "settle": settle, "release": release}[verb]()
             case _:

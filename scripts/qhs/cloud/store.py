@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,7 +19,12 @@ from qhs.progress import Progress
 from qhs.twin.names import Twin
 
 PROGRAM = "/usr/local/lib/qhs-etcd-snapshots/qhs_etcd_snapshots.py"
-SERVES = ("/usr/local/lib/qhs-etcd/qhs_etcd.py", "check", "etcd")
+MEMBER = "/usr/local/lib/qhs-etcd/qhs_etcd.py"
+SERVES = (MEMBER, "check", "etcd")
+REVISION = (MEMBER, "revision", "etcd")
+AHEAD = 1_000_000
+"""Revisions that may come while data is made: a thousand writes a second for a quarter of an hour. As microseconds they
+are no longer than any restore takes."""
 SERVER = "qhs-etcd.service"
 PARTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 """Of a control plane, in the order in which they start: each asks the first."""
@@ -95,7 +102,7 @@ class Store:
         progress(
             f"{self.site}: making data of {snapshot.name} (revision {snapshot.revision}); everything serves meanwhile"
         )
-        machines.everywhere(self.twin, self.members, PROGRAM, "prepare", snapshot.name)
+        machines.everywhere(self.twin, self.members, PROGRAM, "prepare", snapshot.name, str(self._bump(snapshot)))
         try:
             self._replace("swap", progress)
         except UserError as error:
@@ -103,6 +110,23 @@ class Store:
             self._replace("back", progress)
             raise
         machines.everywhere(self.twin, self.members, PROGRAM, "settle")
+
+    def _bump(self, snapshot: Snapshot) -> int:
+        """Revisions by which the data of all members is to be ahead of a snapshot.
+
+        Whoever watches goes on from a revision that it has seen, so none may come twice: neither one of the store that
+        serves, nor one of a store that an earlier restore brought and that is gone. The time in microseconds is above
+        all of these, as nobody writes faster than it passes, and needs no member that answers; what members know needs
+        no clock that is right.
+        """
+        known = max([snapshot.revision, *self._revisions()])
+        return max(known + AHEAD, time.time_ns() // 1000) - snapshot.revision
+
+    def _revisions(self) -> Iterator[int]:
+        """Of members that answer: a store is given back where they do not, too."""
+        for machine in self.members:
+            with suppress(UserError):
+                yield int(machines.run(self.twin, machine, *REVISION))
 
     def _replace(self, verb: str, progress: Progress) -> None:
         """While nobody asks it. Raises UserError where the store, or the API on it, does not come."""
