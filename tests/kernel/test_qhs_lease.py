@@ -74,16 +74,22 @@ def test_the_site_that_begins_has_it_and_no_other(members: dict[str, Member], re
     assert 0 < int(str(said["seconds"])) <= SECONDS
 
 
+@pytest.fixture
+def follower(own: Path, tmp_path: Path) -> Path:
+    """The certificate of a machine with an object store, which follows the site that has it."""
+    certify(tmp_path / "follower", own, "ndc-storage1", site="ndc")
+    return tmp_path / "follower"
+
+
 def test_who_only_has_to_know_which_site_has_it_is_told(
-    members: dict[str, Member], own: Path, wires: Wires, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    members: dict[str, Member], wires: Wires, renew: Renew, follower: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the machine of an object store is, which follows that site."""
-    certify(tmp_path / "tls", own, "ndc-storage1", site="ndc")
-    monkeypatch.setattr(qhs_object_sync, "TLS", tmp_path / "tls")
+    monkeypatch.setattr(qhs_object_sync, "TLS", follower)
     for at in MEMBERS.values():
+        await_(lambda: attempt(renew, "qhdc-db1", "qhdc"), 20)
         found = inside.call(wires.networks["ndc-db1"], partial(qhs_object_sync.active, at))
         assert found == stands(members["hall-infra1"])["active"] == "qhdc"
-    monkeypatch.setattr(qhs_lease_guard, "TLS", tmp_path / "tls")
+    monkeypatch.setattr(qhs_lease_guard, "TLS", follower)
     with pytest.raises(OSError, match="403"):
         inside.call(wires.networks["ndc-db1"], partial(qhs_lease_guard.ask, MEMBERS["ndc-infra1"]))
 
