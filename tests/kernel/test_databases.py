@@ -93,6 +93,7 @@ def stores(socket: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, 
     server = Server("qhdc", partial(connect, socket))
     stores = {"qhdc": Kept(), "ndc": Kept()}
     monkeypatch.setattr(handlers, "server", lambda *_: server)
+    monkeypatch.setattr(handlers, "takes_writes", lambda _, site: site)
     monkeypatch.setattr(handlers, "store", lambda _, site: stores[site])
     yield stores
     by_hand(socket, 'drop database if exists "qlvb"', 'drop database if exists "other"')
