@@ -48,6 +48,8 @@ class Kept:
         self.found[path] = fields
 
     def forget(self, path: str) -> None:
+        if self.full:
+            raise StoreError("takes nothing")
         self.found.pop(path, None)
 
 
@@ -132,6 +134,19 @@ def test_a_role_is_let_in_by_what_both_stores_have_and_it_goes_with_them(socket:
     roles.remove(URN, role())
     assert roles.read("qhdc/qlvb", role()) is None
     assert stores["ndc"].found == {}
+
+
+def test_a_password_that_a_store_did_not_give_up_goes_with_the_next_run(socket: Path, stores: dict[str, Kept]) -> None:
+    """The role is gone by then."""
+    roles = RoleHandler(Settings())
+    roles.write(URN, role())
+    stores["qhdc"].full = True
+    with pytest.raises(ProviderError, match="takes nothing"):
+        roles.remove(URN, role())
+    assert roles.read("qhdc/qlvb", role()) is None
+    stores["qhdc"].full = False
+    roles.remove(URN, role())
+    assert [one.found for one in stores.values()] == [{}, {}]
 
 
 @pytest.mark.parametrize(
