@@ -167,6 +167,20 @@ def test_what_somebody_changed_is_told(store: Store, declared: ec.EllipticCurveP
     assert (issuer.read("", ISSUER) or ({}, {}))[1]["verifies"] == "another"
 
 
+def test_an_issuer_that_has_another_name_now_takes_no_role_with_it(
+    store: Store, declared: ec.EllipticCurvePrivateKey
+) -> None:
+    """As the engine does it: the new one is written, then the old one removed."""
+    issuer, role = TokenIssuerHandler(Settings()), TokenRoleHandler(Settings())
+    renamed = ISSUER | {"issuer": "https://api.qhdc.qhs.test"}
+    issuer.write("urn", renamed)
+    issuer.remove("urn", ISSUER)
+    assert (issuer.read("", renamed) or ({}, {}))[0] == renamed
+    assert role.read("", ROLE) == (ROLE, {"odd": []})
+    issuer.remove("urn", renamed)
+    assert issuer.read("", renamed) is None
+
+
 def test_a_cluster_that_signs_nothing_yet_is_named(store: Store) -> None:
     with pytest.raises(ProviderError, match="qhdc: found no kubernetes/service-accounts in its secret store"):
         TokenIssuerHandler(Settings()).write("urn", ISSUER)

@@ -56,8 +56,10 @@ class TokenIssuerHandler(StoreHandler):
         return {**inputs, "issuer": there["bound_issuer"]}, outputs
 
     def remove(self, urn: str, inputs: Plain) -> None:
+        """With all its roles; not where another issuer has taken over, as it did so at the same path."""
         with self._store(inputs["site"]) as found:
-            if _is_there(found):
+            there = _issuer(found)
+            if there and there["bound_issuer"] == inputs["issuer"]:
                 found.delete(f"sys/auth/{WAY}")
 
     def _key(self, found: Store, site: str) -> str:
