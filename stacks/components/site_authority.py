@@ -30,7 +30,9 @@ class SiteAuthority(Declared):
         )
         self.request = own.request
         known = patterns(estate, site)
-        role = PkiRole(f"{site}-{ROLE}", after, site=site, name=ROLE, names=known, hours=HOURS, **declared)
+        role = PkiRole(
+            f"{site}-{ROLE}", after, site=site, name=ROLE, names=known, addresses=True, hours=HOURS, **declared
+        )
         name = way_in(machine)
         rules = {f"{ENGINE}/sign/{ROLE}": ["update"]}
         policy = Policy(name, inside, site=site, name=name, rules=rules, **declared)

@@ -31,7 +31,14 @@ ROLE: dict[str, Any] = {
     **DECLARED,
     "name": "machines",
     "names": ["*.qhdc.qhs.test", "qhdc-*"],
+    "addresses": True,
     "hours": 168,
+}
+APPLICATION: dict[str, Any] = {
+    **DECLARED,
+    "name": "application-mail",
+    "names": ["mail.apps.qhdc.qhs.test"],
+    "hours": 72,
 }
 CLIENTS: dict[str, Any] = {**DECLARED, "subject": "QHS clients of the cluster of qhdc"}
 NODE: dict[str, Any] = {
@@ -156,6 +163,19 @@ def test_it_signs_the_names_that_are_declared_and_no_other(store: Store, own: Pa
     for other in (["ndc-db1"], ["qhdc-app1", "portal.ndc.qhs.test"], ["portal.example"], ["*.qhdc.qhs.test"]):
         with pytest.raises(StoreError, match="not allowed by this role"):
             store.write("pki/sign/machines", csr=request(*other))
+
+
+def test_an_application_is_signed_no_address(store: Store, own: Path) -> None:
+    """It could stand for another's, such as that of the API of its cluster."""
+    handler, role = PkiAuthorityHandler(Settings()), PkiRoleHandler(Settings())
+    handler.write("urn", answered(own, handler.write("urn", AUTHORITY)["request"]))
+    declared = role.check(APPLICATION).inputs
+    role.write("urn", declared)
+    assert role.read("", declared) == (declared, {"odd": []})
+    (name,) = APPLICATION["names"]
+    assert store.write("pki/sign/application-mail", csr=request(name))["certificate"]
+    with pytest.raises(StoreError, match="IP Subject Alternative Names are not allowed in this role"):
+        store.write("pki/sign/application-mail", csr=request(name, "10.1.2.3"))
 
 
 @pytest.mark.parametrize("machine", ["qhdc-app1", "qhdc-edge1"])

@@ -137,7 +137,8 @@ def test_an_application_reads_its_own_secrets_and_has_its_own_certificate_signed
     token = declared["ndc-application-mail-token"]
     assert (token["account"], token["policies"]) == ("system:serviceaccount:mail:parts", ["application-mail"])
     assert token["audience"] == "secrets.ndc.qhs.internal"
-    assert declared["ndc-application-mail-certificates"]["names"] == ["mail.apps.ndc.qhs.internal"]
+    certificates = declared["ndc-application-mail-certificates"]
+    assert certificates["names"] == ["mail.apps.ndc.qhs.internal"] and "addresses" not in certificates
 
 
 def test_what_the_parts_of_an_application_are_told_is_where_things_are_and_no_secret(

@@ -24,7 +24,6 @@ FIXED: Final[dict[str, Any]] = {
     "allow_any_name": False,
     "allow_bare_domains": True,
     "allow_glob_domains": True,
-    "allow_ip_sans": True,
     "allow_localhost": False,
     "allow_subdomains": False,
     "allow_wildcard_certificates": False,
@@ -138,15 +137,20 @@ class PkiRoleHandler(StoreHandler):
         spec = PkiRoleSpec.model_validate(inputs)
         ends = f"{spec.hours}h"
         with self._store(spec.site) as found:
-            found.write(_role(inputs), **FIXED, allowed_domains=spec.names, ttl=ends, max_ttl=ends)
+            given = {"allowed_domains": spec.names, "allow_ip_sans": spec.addresses, "ttl": ends, "max_ttl": ends}
+            found.write(_role(inputs), **FIXED, **given)
 
     def read(self, key: str, inputs: Plain) -> tuple[Plain, Plain] | None:
         with self._store(inputs["site"]) as found:
             there = found.read(_role(inputs))
         if there is None:
             return None
-        names, hours = sorted(there["allowed_domains"]), there["max_ttl"] // 3600
-        return {**inputs, "names": names, "hours": hours}, {"odd": odd(there, FIXED)}
+        known = {
+            "names": sorted(there["allowed_domains"]),
+            "addresses": there["allow_ip_sans"],
+            "hours": there["max_ttl"] // 3600,
+        }
+        return {**inputs, **known}, {"odd": odd(there, FIXED)}
 
     def remove(self, urn: str, inputs: Plain) -> None:
         with self._store(inputs["site"]) as found:

@@ -64,7 +64,9 @@ class PkiRoleInputs(StoreInputs):
 
     name: str
     names: Sequence[str]
-    """The host names that certificates may be for, with `*` for any part of one; addresses besides."""
+    """The host names that certificates may be for, with `*` for any part of one."""
+    addresses: NotRequired[bool]
+    """Whether they may be for any address of the site besides: of machines alone, as others could stand for those."""
     hours: int
     """For which one is good."""
 

@@ -88,6 +88,7 @@ class PkiRoleSpec(StoreInput):
 
     name: Word
     names: Annotated[list[HostNames], AfterValidator(ordered), Field(min_length=1)]
+    addresses: bool = Field(False, description="whether one may be for addresses too: of the site, but whosever")
     hours: int = Field(ge=1, le=2160, description="for which one is good")
 
 
