@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pulumi
 
+from stacks.components.tenant_data import ELSEWHERE
 from stacks.model.objects import TenantBucket
 from stacks.provider.storage.resources import Bucket
 
@@ -17,7 +18,7 @@ def tenant_bucket(
     """
     return Bucket(
         f"{one.name}-bucket",
-        pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=keeps)),
+        pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=keeps, ignore_changes=ELSEWHERE)),
         site=site,
         name=one.name,
         tenant=one.tenant,

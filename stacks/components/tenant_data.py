@@ -8,6 +8,10 @@ from stacks.components.declared import Declarations, Declared
 from stacks.model.data import CONNECTIONS, TenantDatabase
 from stacks.provider.data.resources import Database, Role
 
+ELSEWHERE = ["site"]
+"""The inputs of which a change is none: what was declared at one site is at whichever takes writes. Declared at another
+it is the same still, which must not be written as something new, and then taken away as the old."""
+
 
 class TenantData(Declared):
     """A database at the site that takes writes, and its password at every site that the tenant runs at (C-PD-01)."""
@@ -27,7 +31,7 @@ class TenantData(Declared):
         connections = CONNECTIONS * len(one.sites)
         role = Role(
             f"{one.name}-role",
-            pulumi.ResourceOptions(parent=self),
+            pulumi.ResourceOptions(parent=self, ignore_changes=ELSEWHERE),
             site=site,
             name=one.name,
             connections=connections,
@@ -37,7 +41,7 @@ class TenantData(Declared):
         # Taken away before its role is: what refuses to go keeps all that belongs to it.
         Database(
             f"{one.name}-database",
-            pulumi.ResourceOptions(parent=self, depends_on=[role], hooks=keeps),
+            pulumi.ResourceOptions(parent=self, depends_on=[role], hooks=keeps, ignore_changes=ELSEWHERE),
             site=site,
             name=one.name,
             tenant=one.tenant,

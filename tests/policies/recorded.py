@@ -44,9 +44,11 @@ class _Recorder(MockMonitor):
     def __init__(self) -> None:
         super().__init__(_Echo())
         self.raws: dict[str, Raw] = {}
+        self.requests: list[Any] = []
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the name of the call
         answer = super().RegisterResource(request)
+        self.requests.append(request)
         props = rpc.deserialize_properties(answer.object) if request.custom else {}
         self.raws[answer.urn] = Raw(answer.urn, request.type, request.name, request.parent or None, props)
         return answer
@@ -63,9 +65,19 @@ def recorded(environment: str, site: str, certificates: Path) -> list[Raw]:
     return [
         *recorded_network(environment, site),
         *_recorded(signing_of, lambda: signing.declare(estate, site, certificates)),
-        *_recorded(StackName(environment, None, SITELESS), lambda: replica.declare(estate, site)),
+        *_replica(environment, site).raws.values(),
         *recorded_cloud(environment, site),
     ]
+
+
+def asked_replica(environment: str, site: str) -> list[Any]:
+    """What the engine is asked to register of what exists once for the estate, from the real catalogue."""
+    return _replica(environment, site).requests
+
+
+def _replica(environment: str, site: str) -> _Recorder:
+    estate = load(environment, NOW)
+    return _ran(StackName(environment, None, SITELESS), lambda: replica.declare(estate, site))
 
 
 def recorded_network(environment: str, site: str) -> list[Raw]:
@@ -81,6 +93,10 @@ def recorded_cloud(environment: str, site: str) -> list[Raw]:
 
 
 def _recorded(stack: StackName, declare: Callable[[], None]) -> list[Raw]:
+    return list(_ran(stack, declare).raws.values())
+
+
+def _ran(stack: StackName, declare: Callable[[], None]) -> _Recorder:
     recorder = _Recorder()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)  # the SDK asks for the thread's own, which an earlier test may have closed
@@ -92,4 +108,4 @@ def _recorded(stack: StackName, declare: Callable[[], None]) -> list[Raw]:
     finally:
         asyncio.set_event_loop(None)
         loop.close()
-    return list(recorder.raws.values())
+    return recorder

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
+from unittest.mock import Mock
+
+import psycopg
 import pytest
 
 from stacks.model import load
 from stacks.model.data import RESERVED, active, databases, members
-from stacks.provider.data import scram
+from stacks.model.objects import buckets
+from stacks.provider.access import TrustAccess
+from stacks.provider.data import scram, servers
+from stacks.provider.data.client import DataError
 from stacks.provider.data.handlers import DatabaseHandler, RoleHandler
+from stacks.provider.data.resources import Database, Role
+from stacks.provider.data.spec import DatabaseAccess
 from stacks.provider.settings import ProviderError, Settings
+from stacks.provider.storage.resources import Bucket
+from tests.policies.recorded import asked_replica
 
 DECLARED = {"site": "qhdc", "owner": "vpqh-cntt", "level": 4, "serves": ["S-006"]}
 DATABASE = DECLARED | {"name": "qlvb", "tenant": "qlvb", "role": "qlvb", "information": "personal"}
@@ -60,3 +72,34 @@ def test_every_database_of_a_tenant_is_at_the_site_that_takes_writes(environment
 def test_without_a_file_that_says_where_databases_are_it_is_said() -> None:
     with pytest.raises(ProviderError, match="qhs:trustAccess: found nothing"):
         RoleHandler(Settings()).write("urn", ROLE)
+
+
+def test_what_an_application_has_is_the_same_at_whichever_site_it_is_declared() -> None:
+    """The one elsewhere would be written, and then this one taken away: both are one."""
+    estate = load("twin")
+    found = Counter(one.type for one in asked_replica("twin", "ndc") if list(one.ignoreChanges) == ["site"])
+    each = len(list(databases(estate)))
+    assert found == {Role.TYPE: each, Database.TYPE: each, Bucket.TYPE: len(list(buckets(estate)))}
+
+
+@pytest.mark.parametrize(("sites", "said"), [(["qhdc", "ndc"], "qhdc, ndc"), (["ndc"], "ndc")])
+def test_what_was_declared_at_a_site_is_asked_for_there_first_and_then_at_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sites: list[str], said: str
+) -> None:
+    """Also where that site has no databases any more."""
+    those = {site: DatabaseAccess(name=f"postgres.{site}.qhs.test", members={}) for site in sites}
+    access = TrustAccess.model_construct(databases=those, root=tmp_path / "root", provisioner=tmp_path / "provisioner")
+    monkeypatch.setattr(TrustAccess, "read", lambda _: access)
+    monkeypatch.setattr(servers, "_connect", Mock(side_effect=psycopg.OperationalError("nobody there")))
+    (config := tmp_path / "ssh").touch()
+    with pytest.raises(DataError, match=f"the databases of {said}: found nobody there"):
+        servers.server(Settings(ssh_config=config), "qhdc").host()
+
+
+def test_an_estate_of_which_nobody_says_where_its_databases_are_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TrustAccess, "read", lambda _: TrustAccess.model_construct(databases={}))
+    (config := tmp_path / "ssh").touch()
+    with pytest.raises(ProviderError, match="qhdc: found no databases in"):
+        servers.server(Settings(ssh_config=config), "qhdc")

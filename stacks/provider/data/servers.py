@@ -30,13 +30,14 @@ _MAKING = threading.Lock()
 def server(settings: Settings, site: str) -> Server:
     """The databases of the estate: where they take writes, which is looked for at a site first, then at the others.
 
-    Raises ProviderError where nobody says where that site's are.
+    What was declared at a site that has none any more stands at those. Raises ProviderError where nobody says where any
+    are.
     """
     access, config = TrustAccess.read(settings.trust_access), settings.machines()
-    if site not in access.databases:
+    if not access.databases:
         raise ProviderError(
-            f"{site}: found no databases of it in {settings.trust_access}; wanted one of "
-            f"{', '.join(access.databases)}. Way out: `qhs up`, which writes it"
+            f"{site}: found no databases in {settings.trust_access}, of it or of another site; wanted those of the "
+            "estate. Way out: `qhs up`, which writes it"
         )
     with _MAKING:
         if config not in _SERVERS:
