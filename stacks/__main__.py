@@ -8,11 +8,13 @@ from pathlib import Path
 import pulumi
 
 from stacks import network, replica, signing
+from stacks.components.frozen import Freezes
 from stacks.layers import stack_names
-from stacks.model import ModelError, load
+from stacks.model import Estate, ModelError, load
 from stacks.model.checks import expiring
 from stacks.model.data import active
 from stacks.name import StackName
+from stacks.provider.access import TrustAccess
 
 VIET_NAM = timezone(timedelta(hours=7))
 
@@ -33,17 +35,20 @@ def declare() -> None:
             network.declare(estate, site)
         case "signing", str(site):
             folder = pulumi.Config().get("certificates")
-            signing.declare(estate, site, Path(folder) if folder else None)
+            signing.declare(estate, site, Path(folder) if folder else None, _freezes(estate))
         case "replica", str(site):
-            replica.declare(estate, site)
+            replica.declare(estate, site, _freezes(estate))
         case "cloud", str(site):
             # Its libraries take seconds to import, which no other layer needs.
             from stacks import cloud  # noqa: PLC0415 - see above
-            from stacks.provider.access import TrustAccess  # noqa: PLC0415 - see above
 
-            access = pulumi.Config().get("trustAccess")
-            approvers = TrustAccess.read(Path(access)).approvals if access else None
-            cloud.declare(estate, site, approvers, datetime.now(VIET_NAM).date())
+            cloud.declare(estate, site, _freezes(estate))
+
+
+def _freezes(estate: Estate) -> Freezes:
+    access = pulumi.Config().get("trustAccess")
+    approvers = TrustAccess.read(Path(access)).approvals if access else None
+    return Freezes(estate.catalogue.tenants, datetime.now(VIET_NAM).date(), approvers)
 
 
 try:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 from stacks import handed
-from stacks.approvals import Approvers
 from stacks.components.cloud_tenant import CloudTenant
-from stacks.components.frozen import frozen
+from stacks.components.frozen import Freezes, frozen
 from stacks.components.site_cloud import SiteCloud
 from stacks.model import Estate
 from stacks.model.cloud import places
-from stacks.model.given import given
+from stacks.model.given import SIGNS, given
 
 
-def declare(estate: Estate, site: str, approvers: Approvers | None, today: date) -> None:
-    """Declare everything behind the API of the cluster of `site`; `today` is that of Viet Nam."""
+def declare(estate: Estate, site: str, freezes: Freezes) -> None:
+    """Declare everything behind the API of a site's cluster; what applications have is changed as `freezes` let it."""
+    hooks = frozen(freezes.hook(lambda args: whose(site, args.type, args.name)))
     around = SiteCloud(estate, site, handed.CLIENTS.take())
     for place in places(estate, site):
-        CloudTenant(place, given(estate, site, place), around, frozen(place, approvers, today))
+        CloudTenant(place, given(estate, site, place), around, hooks)
+
+
+def whose(site: str, kind: str, name: str) -> str:
+    """The application that a resource of this kind and name is part of: each is called after it, by a word more."""
+    own = name.removeprefix(f"{site}-").rpartition("-")[0]
+    return own.removeprefix(SIGNS) if kind.startswith("qhs:") else own

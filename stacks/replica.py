@@ -9,6 +9,7 @@ import pulumi
 
 from stacks.components.cluster_backups import ClusterBackups
 from stacks.components.declared import Declared
+from stacks.components.frozen import Freezes, Whose, frozen
 from stacks.components.kept import kept
 from stacks.components.tenant_bucket import tenant_bucket
 from stacks.components.tenant_data import TenantData
@@ -16,7 +17,7 @@ from stacks.model import Estate
 from stacks.model.backups import clusters
 from stacks.model.data import databases, members
 from stacks.model.objects import buckets, others
-from stacks.provider.data.resources import Database
+from stacks.provider.data.resources import Database, Role
 from stacks.provider.inputs import Plain
 from stacks.provider.settings import Settings
 from stacks.provider.storage.resources import Bucket
@@ -38,16 +39,32 @@ class Replica(Declared):
         )
 
 
-def declare(estate: Estate, site: str) -> None:
-    """Declare everything, at the site where it begins: what carries it out goes to the one that takes writes."""
+def declare(estate: Estate, site: str, freezes: Freezes) -> None:
+    """Declare everything, at the site where it begins: what carries it out goes to the one that takes writes.
+
+    What applications have is changed as `freezes` let it.
+    """
     inside = pulumi.ResourceOptions(parent=Replica(estate, site))
     for cluster in clusters(estate).values():
         ClusterBackups(cluster, inside)
-    keeps = kept({kind: partial(_judge, kind) for kind in (Database.TYPE, Bucket.TYPE)})
+    hook = freezes.hook(_whose(estate))
+    judged = kept({kind: partial(_judge, kind) for kind in (Database.TYPE, Bucket.TYPE)})
+    keeps = pulumi.ResourceHookBinding.merge(judged, frozen(hook))
     for one in databases(estate):
-        TenantData(one, site, keeps, inside)
+        TenantData(one, site, pulumi.ResourceHookBinding(before_update=[hook]), keeps, inside)
     for bucket in buckets(estate):
         tenant_bucket(bucket, site, keeps, inside)
+
+
+def _whose(estate: Estate) -> Whose:
+    """A database and a bucket say it themselves; a role is that of a database, and is asked of only where it stays."""
+    roles = {one.name: one.tenant for one in databases(estate)}
+
+    def whose(args: pulumi.ResourceHookArgs) -> str:
+        inputs = args.old_inputs or {}
+        return str(roles[inputs["name"]] if args.type == Role.TYPE else inputs["tenant"])
+
+    return whose
 
 
 def _judge(kind: str, urn: str, inputs: Plain) -> None:

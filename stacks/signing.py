@@ -7,6 +7,7 @@ from pathlib import Path
 import pulumi
 
 from stacks import handed
+from stacks.components.frozen import Freezes, frozen
 from stacks.components.signing_site import SigningSite
 from stacks.components.signing_token import SigningToken
 from stacks.components.site_authority import SiteAuthority
@@ -21,8 +22,12 @@ from stacks.model.objects import object_stores, users
 from stacks.model.signing import tokens
 
 
-def declare(estate: Estate, site: str, certificates: Path | None) -> None:
-    """Declare everything behind the APIs of the site's devices; `certificates` is where those that came back lie."""
+def declare(estate: Estate, site: str, certificates: Path | None, freezes: Freezes) -> None:
+    """Declare everything behind the APIs of the site's devices; `certificates` is where those that came back lie.
+
+    What lets applications into its object store is changed as `freezes` let it.
+    """
+    hooks = frozen(freezes.hook(lambda args: str((args.old_inputs or {})["name"])))
     signing = SigningSite(estate, site)
     inside = pulumi.ResourceOptions(parent=signing)
     secrets = SiteSecrets(estate, site, inside)
@@ -30,7 +35,7 @@ def declare(estate: Estate, site: str, certificates: Path | None) -> None:
     authority = SiteAuthority(estate, site, came(certificates, own(site)), after)
     pulumi.export("authority", authority.request)
     if store := object_stores(estate).get(site):
-        objects = SiteObjects(site, store, users(estate, site), bubble.buckets(estate, site), after)
+        objects = SiteObjects(site, store, users(estate, site), bubble.buckets(estate, site), after, hooks=hooks)
         SiteBackups(estate, site, store, pulumi.ResourceOptions(parent=signing, depends_on=[secrets, objects]))
     if site in clusters(estate):
         handed.CLIENTS.give(SiteClients(estate, site, after).certificate)

@@ -36,9 +36,7 @@ class CloudTenant(Declared):
     No part of it runs with rights on its node (C-K8S-04), and none says or hears what no flow names (C-K8S-05).
     """
 
-    def __init__(
-        self, place: TenantPlace, given: Given, around: SiteCloud, hooks: pulumi.ResourceHookBinding | None
-    ) -> None:
+    def __init__(self, place: TenantPlace, given: Given, around: SiteCloud, hooks: pulumi.ResourceHookBinding) -> None:
         """`hooks`: what refuses that it is changed."""
         site, opts = around.site, pulumi.ResourceOptions(parent=around)
         declared: Declarations = {"owner": place.owner, "level": place.level, "serves": list(place.serves)}

@@ -38,9 +38,11 @@ class SiteObjects(Declared):
         store: ObjectStore,
         tenants: Iterable[TenantUser],
         reads: list[str],
-        opts: pulumi.ResourceOptions | None = None,
+        opts: pulumi.ResourceOptions,
+        *,
+        hooks: pulumi.ResourceHookBinding,
     ) -> None:
-        """`reads`: the buckets that a drill copies into a bubble."""
+        """`reads`: the buckets that a drill copies into a bubble; `hooks`: what refuses that a tenant is changed."""
         declared: Declarations = {"owner": "vpqh-du-lieu", "level": 4, "serves": ["S-066", "C-BAK-03", "C-DR-09"]}
         props = {"site": site, "machine": store.machine}
         super().__init__("qhs:storage:Site", f"{site}-objects", **declared, props=props, opts=opts)
@@ -60,7 +62,7 @@ class SiteObjects(Declared):
         uses += [
             Identity(
                 f"{site}-{one.name}-objects",
-                inside,
+                pulumi.ResourceOptions(parent=self, hooks=hooks),
                 site=site,
                 name=one.name,
                 rights=all_of(*one.buckets),

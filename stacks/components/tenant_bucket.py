@@ -14,7 +14,7 @@ def tenant_bucket(
 ) -> Bucket:
     """A bucket at the site that takes writes. What is written over is kept, and of an archive nothing goes (S-056).
 
-    `keeps`: what refuses that it goes.
+    `keeps`: what refuses that it is changed, or goes.
     """
     return Bucket(
         f"{one.name}-bucket",

@@ -20,10 +20,11 @@ class TenantData(Declared):
         self,
         one: TenantDatabase,
         site: str,
+        hooks: pulumi.ResourceHookBinding,
         keeps: pulumi.ResourceHookBinding,
-        opts: pulumi.ResourceOptions | None = None,
+        opts: pulumi.ResourceOptions,
     ) -> None:
-        """`keeps`: what refuses that the database goes."""
+        """`hooks`: what refuses that the role is changed; `keeps`: that the database is, or goes."""
         declared: Declarations = {"owner": one.owner, "level": one.level, "serves": list(one.serves)}
         props = {"site": site, "tenant": one.tenant, "rpo": one.rpo_minutes}
         super().__init__("qhs:data:Tenant", f"{one.name}-data", **declared, props=props, opts=opts)
@@ -31,7 +32,7 @@ class TenantData(Declared):
         connections = CONNECTIONS * len(one.sites)
         role = Role(
             f"{one.name}-role",
-            pulumi.ResourceOptions(parent=self, ignore_changes=ELSEWHERE),
+            pulumi.ResourceOptions(parent=self, hooks=hooks, ignore_changes=ELSEWHERE),
             site=site,
             name=one.name,
             connections=connections,

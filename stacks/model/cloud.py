@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from stacks.model import ingress, kubernetes
 from stacks.model.addresses import Pair
-from stacks.model.catalogue import Capacity, Information, Tenant, Window
+from stacks.model.catalogue import Capacity, Information, Tenant
 from stacks.model.data import SERVICE as DATABASES
 from stacks.model.estate import SECRETS, WORKER, Estate, Machine
 from stacks.model.images import CANARY
@@ -60,8 +60,6 @@ class TenantPlace:
     """From where people are led to them: the way in to the application; None: it has none."""
     copies: int
     """Of each part, on as many nodes; 0: no node of the site is of its zone."""
-    freezes: tuple[Window, ...]
-    """Days on which it must not be changed."""
 
 
 def places(estate: Estate, site: str) -> Iterator[TenantPlace]:
@@ -87,7 +85,6 @@ def places(estate: Estate, site: str) -> Iterator[TenantPlace]:
                 names,
                 next((way.address for way in ways.values() if name in way.tenants), None),
                 min(len(nodes(estate, site, one.zone)), 2 if one.tier <= SPREAD else 1),
-                tuple(one.freeze_windows),
             )
 
 

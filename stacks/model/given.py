@@ -14,6 +14,8 @@ from stacks.model.signing import stores
 
 ACCOUNT = "parts"
 """As whom the parts of an application run."""
+SIGNS = "application-"
+"""How the names of rules for certificates of applications begin."""
 HOURS = 72
 """For which a certificate of an application is good; a part of it asks for another each day."""
 
@@ -50,7 +52,7 @@ class Given:
     @property
     def signs(self) -> str:
         """What the site's authority calls the rules for its certificates."""
-        return f"application-{self.role}"
+        return f"{SIGNS}{self.role}"
 
 
 def given(estate: Estate, site: str, place: TenantPlace) -> Given:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from pulumi.runtime.mocks import MockMonitor
 
 from policies.facts import Raw
 from stacks import cloud, network, replica, signing
+from stacks.components.frozen import Freezes
 from stacks.model import load
 from stacks.name import SITELESS, StackName
 from stacks.provider.__main__ import KINDS
@@ -60,51 +60,42 @@ class _Recorder(MockMonitor):
 
 def recorded(environment: str, site: str, certificates: Path) -> list[Raw]:
     """Every resource of a site, from the real catalogue, once certificates have come back."""
-    estate = load(environment, NOW)
-    signing_of = StackName(environment, site, "signing")
-    return [
-        *recorded_network(environment, site),
-        *_recorded(signing_of, lambda: signing.declare(estate, site, certificates)),
-        *_replica(environment, site).raws.values(),
-        *recorded_cloud(environment, site),
-    ]
+    layers = ("network", "signing", SITELESS, "cloud")
+    return [raw for layer in layers for raw in _ran(environment, site, layer, certificates).raws.values()]
 
 
-def asked_replica(environment: str, site: str) -> list[Any]:
-    """What the engine is asked to register of what exists once for the estate, from the real catalogue."""
-    return _replica(environment, site).requests
-
-
-def _replica(environment: str, site: str) -> _Recorder:
-    estate = load(environment, NOW)
-    return _ran(StackName(environment, None, SITELESS), lambda: replica.declare(estate, site))
+def asked(environment: str, site: str, layer: str) -> list[Any]:
+    """What the engine is asked to register of a layer, from the real catalogue: its messages, with all options."""
+    return _ran(environment, site, layer).requests
 
 
 def recorded_network(environment: str, site: str) -> list[Raw]:
     """Every resource of the network of a site, from the real catalogue."""
-    return _recorded(StackName(environment, site, "network"), lambda: network.declare(load(environment, NOW), site))
+    return list(_ran(environment, site, "network").raws.values())
 
 
 def recorded_cloud(environment: str, site: str) -> list[Raw]:
     """Every resource of the cluster of a site, from the real catalogue."""
-    return _recorded(
-        StackName(environment, site, "cloud"), lambda: cloud.declare(load(environment, NOW), site, None, NOW.date())
-    )
+    return list(_ran(environment, site, "cloud").raws.values())
 
 
-def _recorded(stack: StackName, declare: Callable[[], None]) -> list[Raw]:
-    return list(_ran(stack, declare).raws.values())
-
-
-def _ran(stack: StackName, declare: Callable[[], None]) -> _Recorder:
-    recorder = _Recorder()
+def _ran(environment: str, site: str, layer: str, certificates: Path | None = None) -> _Recorder:
+    estate = load(environment, NOW)
+    freezes = Freezes(estate.catalogue.tenants, NOW.date(), None)
+    declares = {
+        "network": lambda: network.declare(estate, site),
+        "signing": lambda: signing.declare(estate, site, certificates, freezes),
+        SITELESS: lambda: replica.declare(estate, site, freezes),
+        "cloud": lambda: cloud.declare(estate, site, freezes),
+    }
+    stack, recorder = StackName(environment, None if layer == SITELESS else site, layer), _Recorder()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)  # the SDK asks for the thread's own, which an earlier test may have closed
     try:
         pulumi.runtime.set_mocks(
             _Echo(), "qhs", str(stack), preview=True, monitor=recorder, organization="organization"
         )
-        pulumi.runtime.test(declare)()
+        pulumi.runtime.test(declares[layer])()
     finally:
         asyncio.set_event_loop(None)
         loop.close()

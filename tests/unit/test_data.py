@@ -12,6 +12,7 @@ import pytest
 from stacks.model import load
 from stacks.model.data import RESERVED, active, databases, members
 from stacks.model.objects import buckets
+from stacks.name import SITELESS
 from stacks.provider.access import TrustAccess
 from stacks.provider.data import scram, servers
 from stacks.provider.data.client import DataError
@@ -20,7 +21,7 @@ from stacks.provider.data.resources import Database, Role
 from stacks.provider.data.spec import DatabaseAccess
 from stacks.provider.settings import ProviderError, Settings
 from stacks.provider.storage.resources import Bucket
-from tests.policies.recorded import asked_replica
+from tests.policies.recorded import asked
 
 DECLARED = {"site": "qhdc", "owner": "vpqh-cntt", "level": 4, "serves": ["S-006"]}
 DATABASE = DECLARED | {"name": "qlvb", "tenant": "qlvb", "role": "qlvb", "information": "personal"}
@@ -77,7 +78,7 @@ def test_without_a_file_that_says_where_databases_are_it_is_said() -> None:
 def test_what_an_application_has_is_the_same_at_whichever_site_it_is_declared() -> None:
     """The one elsewhere would be written, and then this one taken away: both are one."""
     estate = load("twin")
-    found = Counter(one.type for one in asked_replica("twin", "ndc") if list(one.ignoreChanges) == ["site"])
+    found = Counter(one.type for one in asked("twin", "ndc", SITELESS) if list(one.ignoreChanges) == ["site"])
     each = len(list(databases(estate)))
     assert found == {Role.TYPE: each, Database.TYPE: each, Bucket.TYPE: len(list(buckets(estate)))}
 
