@@ -16,6 +16,7 @@ import pytest
 from qhs.plan import ALONE
 from stacks.layers import stack_names
 from stacks.model import load
+from stacks.model.ingress import ways_in
 from stacks.model.rules import rulesets
 from tests.pace import Pace
 
@@ -41,7 +42,8 @@ def test_a_full_plan_of_prod_is_accepted_within_a_minute() -> None:
     for site in estate.inventory.sites:
         segments = sum(place.zone is not None and place.site == site for place in estate.places.values())
         # Beside these the stack itself, the site and its names; an enforcement and its ruleset for each target.
-        own = segments + 2 * len(rulesets(estate, site)) + len(estate.served(site))
+        names = len(estate.served(site)) + sum(len(one.published) for one in ways_in(estate, site).values())
+        own = segments + 2 * len(rulesets(estate, site)) + names
         assert plans[f"prod.{site}.network"]["resources"] == 3 + own
     assert seconds <= limit
 
