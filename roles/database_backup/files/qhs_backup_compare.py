@@ -30,8 +30,7 @@ from pg_attribute a where a.attrelid = c.oid and a.attnum > 0), {}
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind = 'r' and c.relpersistence = 'p' and n.nspname not in ('pg_catalog', 'information_schema')"""
 # A row as the server itself writes it: a cast to text may be a function of the table's owner, run here as who may all.
-SUM = """select count(*), coalesce(sum(hashtextextended(textin(record_out(qhs_row)), 0)), 0)
-from {} qhs_row where {}"""
+SUM = "select count(*), coalesce(sum(hashtextextended(textin(record_out(qhs_row)), 0)), 0) from {} qhs_row where {}"
 HASHES = "select hashtextextended(textin(record_out(qhs_row)), 0) from {} qhs_row where {} order by 1"
 MARKS = "select extract(epoch from at) from qhs_backup.marks where at > now() - interval '{} days'"
 BLUR = 5
