@@ -13,7 +13,10 @@ def quota(said: str) -> ResourceQuota:
     return ResourceQuota.model_construct(spec=QuotaSpec.model_construct(hard={"limits.memory": said}))
 
 
-@pytest.mark.parametrize(("said", "gib"), [("512Mi", 0.5), ("1.5Gi", 1.5), ("2Ti", 2048.0)])
+@pytest.mark.parametrize(
+    ("said", "gib"),
+    [("512Mi", 0.5), ("1.5Gi", 1.5), ("2Ti", 2048.0), ("1073741824", 1.0), ("524288Ki", 0.5), ("2G", 2e9 / 2**30)],
+)
 def test_memory_is_counted_in_gib(said: str, gib: float) -> None:
     assert _quantity(quota(said), "memory_gib") == gib
 
@@ -22,7 +25,7 @@ def test_what_a_quota_does_not_name_is_none_of_it() -> None:
     assert _quantity(quota("1Gi"), "cpu") == 0
 
 
-@pytest.mark.parametrize("said", ["1e3", "5Ki", "many"])
+@pytest.mark.parametrize("said", ["1e3", "5Pi", "many"])
 def test_a_form_that_is_not_known_is_decided_by_nobody(said: str) -> None:
     with pytest.raises(Undecided, match=said):
         _quantity(quota(said), "memory_gib")
