@@ -30,6 +30,7 @@ def judged(**changed: dict[str, Any] | str) -> cli.DatabasesReport:
         pytest.param({}, 0, id="all have all"),
         pytest.param({"ndc_db1": {"position": 900, "age": 0.3}}, 0, id="a little behind"),
         pytest.param({"ndc_db1": {"position": 900, "age": 61.0}}, 2, id="further than it may be"),
+        pytest.param({"ndc_db1": {"position": 900, "age": None}}, 2, id="behind, and nobody knows how far"),
         pytest.param({"qhdc_db2": {"streams": False}}, 2, id="a copy that follows nobody"),
         pytest.param({"ndc_db1": {"writable": True}}, 2, id="two take writes"),
         pytest.param({"qhdc_db1": COPY}, 2, id="nobody takes writes"),
@@ -40,6 +41,11 @@ def judged(**changed: dict[str, Any] | str) -> cli.DatabasesReport:
 )
 def test_what_machines_say_comes_to_one(changed: dict[str, Any], code: int) -> None:
     assert judged(**changed).code == code
+
+
+def test_a_copy_whose_lateness_nobody_knows_is_named() -> None:
+    said = cli.line(judged(ndc_db1={"position": 900, "age": None}))
+    assert "how far ndc-db1 is behind nobody knows" in said
 
 
 def test_a_copy_is_as_late_as_its_last_change_is_old_unless_it_has_all() -> None:

@@ -130,5 +130,7 @@ def table(report: DatabasesReport) -> Table:
 def line(report: DatabasesReport) -> str:
     """How far the furthest copy is behind, for people."""
     writing = ", ".join(one.machine for one in report.machines if one.writable) or "nobody"
+    if unknown := [one.machine for one in report.machines if one.late is None]:
+        return f"{writing} takes writes; how far {', '.join(unknown)} is behind nobody knows (at most {report.may} s)"
     late = max((one.late or 0.0 for one in report.machines), default=0.0)
     return f"{writing} takes writes; no copy is more than {late:.1f} s behind (at most {report.may})"

@@ -200,24 +200,22 @@ def _tell(journal: Journal, sealed: Sealed, as_json: bool) -> None:
 
 
 def _half(folder: Path) -> Half:
-    file = folder / REPORT
+    file, over = folder / REPORT, is_over(folder)
     written = str(file) if file.is_file() else ""
     try:
-        journal = Journal.read(folder)
+        made = report(Journal.read(folder))
     except UserError as error:
-        over = is_over(folder)
         return Half(
             run=folder.name, drill="", old="", new="", over=over, passed=False, faults=[error.what], report=written
         )
-    made = report(journal)
     return Half(
         run=made.run,
         drill=made.drill,
         old=made.old,
         new=made.new,
-        over=journal.over,
+        over=over,
         passed=made.passed,
-        faults=made.faults if journal.over else [],
+        faults=made.faults if over else [],
         report=written,
     )
 

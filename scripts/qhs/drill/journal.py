@@ -129,6 +129,9 @@ class Ended(Strict):
     faults: list[str]
 
 
+LAST = {"ended", "refused"}
+"""Kinds of events after which nothing is left to do."""
+
 type Event = Annotated[
     Began | Resumed | Held | Refused | Begun | Done | Failed | Kept | Undone | Recorded | Ended,
     Field(discriminator="kind"),
@@ -212,14 +215,14 @@ class Journal:
     @property
     def over(self) -> bool:
         """Whether nothing is left to do."""
-        return any(isinstance(one.event, Ended | Refused) for one in self.entries)
+        return any(one.event.kind in LAST for one in self.entries)
 
 
 def is_over(folder: Path) -> bool:
     """Whether nothing is left to do of the drill there, by its last line alone; whether it is whole is not asked."""
     lines = _lines(folder / NAME)
     try:
-        return json.loads(lines[-1])["event"]["kind"] in {"ended", "refused"}
+        return json.loads(lines[-1])["event"]["kind"] in LAST
     except (LookupError, TypeError, ValueError):
         return False
 

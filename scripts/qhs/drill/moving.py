@@ -5,7 +5,7 @@ from __future__ import annotations
 from qhs.drill.actions import Actions, Call, Evidence, UnmetError
 from qhs.drill.ground import Ground
 from qhs.errors import UserError
-from qhs.lease.choose import choose
+from qhs.lease.choose import Verb, choose
 from qhs.twin import outage
 
 MOVING: Actions[Ground] = Actions()
@@ -63,7 +63,7 @@ def choose_again(ground: Ground, call: Call) -> Evidence:
     return _chosen(ground, ground.site(call), "take-back")
 
 
-def _chosen(ground: Ground, site: str, verb: str = "choose") -> Evidence:
+def _chosen(ground: Ground, site: str, verb: Verb = "choose") -> Evidence:
     """Have it chosen, where it is not yet."""
     other = ground.other(site)
     if ground.lease(without=other).chosen != site:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from qhs.errors import UserError
 from qhs.folders import CLONE
 from qhs.twin.asking import ask
@@ -11,8 +13,10 @@ from stacks.model.estate import LEASE
 
 PROGRAM = CLONE / "roles" / "lease" / "files" / "qhs_lease.py"
 
+type Verb = Literal["choose", "take-back"]
 
-def choose(twin: Twin, estate: Estate, site: str, instead_of: str, *, verb: str = "choose") -> None:
+
+def choose(twin: Twin, estate: Estate, site: str, instead_of: str, *, verb: Verb = "choose") -> None:
     """Have `site` take writes from now on; nothing where it was chosen already. Raises UserError.
 
     The databases follow by themselves: those of the other site end their writes in order, if they can, and nobody takes
